@@ -1,0 +1,37 @@
+# `make` sets up .venv and runs the demo; `make test` runs the tests. Everything else is plain snakemake inside .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint envs/constraints.txt
+
+.PHONY: demo test test-slow lint clean
+
+demo: .venv/installed
+	$(BIN)/snakemake --cores all --resources gpu=1
+	@cat results/summary.md
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+.venv/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rope-spectra needs Python 3.11 or newer; call: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(PIP) --requirement envs/requirements.txt
+	$(PIP) --no-deps --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed envs/requirements-dev.txt
+	$(PIP) --requirement envs/requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv
