@@ -1,0 +1,20 @@
+"""The one kind of error that is the user's to mend."""
+
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake in the input. Its text is one line that names the key, file or argument, and the remedy."""
+
+
+def or_exit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function`; a UserError ends the program with its text and status 1."""
+    try:
+        return function(*args, **kwargs)
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,78 @@
+"""Where everything lies in results/. The only module that knows; the rules take their paths from here.
+
+The names in braces are Snakemake wildcards.
+"""
+
+SPLITS = ("train", "validation")
+
+_DATASET = "results/data/{dataset}"
+DATA_CONFIG = _DATASET + "/{part}.config.json"
+TOKENIZER = _DATASET + "/tokenizer/tokenizer.json"
+TOKEN_BYTES = _DATASET + "/tokenizer/token_bytes.npy"
+SHARDS = _DATASET + "/shards/{split}"
+TOKENS = _DATASET + "/{split}.npy"
+MANIFEST = _DATASET + "/{split}.json"
+
+_EXPERIMENT = "results/{experiment}"
+OPTIONS = _EXPERIMENT + "/options.json"
+EVALUATION_CONFIG = _EXPERIMENT + "/evaluation.json"
+RUNS = _EXPERIMENT + "/runs.csv"
+EXPERIMENT_SUMMARY = _EXPERIMENT + "/summary.csv"
+EXPERIMENT_SUMMARY_MD = _EXPERIMENT + "/summary.md"
+SPECTRA = _EXPERIMENT + "/spectra.csv"
+PUBLISHED = _EXPERIMENT + "/published.csv"
+FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
+
+_RUN = _EXPERIMENT + "/{spectrum}/seed{seed}"
+RUN_CONFIG = _RUN + "/config.json"
+MODEL = _RUN + "/model.safetensors"
+RUN = _RUN + "/run.json"
+TRAIN_LOG = _RUN + "/train.csv"
+EVAL = _RUN + "/eval.csv"
+EVAL_NLL = _RUN + "/eval.npz"
+
+SUMMARY = "results/summary.csv"
+SUMMARY_MD = "results/summary.md"
+
+PUBLISHED_FIGURE = _EXPERIMENT + "/figures/published.svg"
+FIGURES = ("ppl_by_length", "nll_by_position", "paired_deltas", "spectra", "training_loss")
+# Names that would put a user's folder where results/ has something else.
+RESERVED_NAMES = {
+    "experiments": ("data", "logs", "summary.csv", "summary.md"),
+    "spectra": (
+        "figures",
+        "options.json",
+        "evaluation.json",
+        "runs.csv",
+        "summary.csv",
+        "summary.md",
+        "spectra.csv",
+        "published.csv",
+    ),
+}
+
+
+def log(job: str) -> str:
+    """Where the job of that name, wildcards included, writes its messages: one file per job."""
+    return f"results/logs/{job}.log"
+
+
+def benchmark(job: str) -> str:
+    """Where Snakemake writes the time and memory that the job took."""
+    return f"results/logs/{job}.benchmark.tsv"
+
+
+def experiment_files(experiment: str) -> list[str]:
+    """What an experiment is read by: its tables and figures."""
+    tables = (RUNS, EXPERIMENT_SUMMARY, EXPERIMENT_SUMMARY_MD, SPECTRA)
+    return [path.format(experiment=experiment) for path in tables] + figure_files(experiment)
+
+
+def figure_files(experiment: str) -> list[str]:
+    """The figures of an experiment, in the order of FIGURES."""
+    return [FIGURE.format(experiment=experiment, figure=figure) for figure in FIGURES]
+
+
+def run_files(experiment: str, spectrum: str, seed: int) -> list[str]:
+    """What a finished run leaves for the tables; listed in the default target, so that a deleted run is made again."""
+    return [path.format(experiment=experiment, spectrum=spectrum, seed=seed) for path in (RUN, TRAIN_LOG, EVAL, EVAL_NLL)]
