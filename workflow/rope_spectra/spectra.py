@@ -1,0 +1,143 @@
+"""The spectra: how the rotary frequencies omega_0..omega_{K-1} of a head are distributed (K = head_dim / 2).
+
+RoPE turns pair k of a head by the angle omega_k * distance; only the vector omega is designed here (protocol.md section 2).
+Every family is one pure function in float64 of K and its parameters. Adding one: write the function, register it, describe
+its parameters in workflow/schemas/config.schema.yaml.
+
+    python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k    # what a spectrum does, without training
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rope_spectra import cli, diagnostics
+from rope_spectra.errors import UserError
+
+Spectrum = NDArray[np.float64]
+
+
+def geometric(pairs: int, theta: float) -> Spectrum:
+    """omega_k = theta^(-k/K), radians per token: standard RoPE (Su et al. 2021)."""
+    return theta ** -(np.arange(pairs) / pairs)
+
+
+def _end_points(pairs: int, theta: float, omf: float) -> tuple[float, float]:
+    """Logarithms of the fastest and the slowest frequency: 1 and omf times that of the geometric spectrum."""
+    omega = geometric(pairs, theta)
+    return float(np.log(omega[0])), float(np.log(omf * omega[-1]))
+
+
+def anchored_poly(pairs: int, theta: float, p: float, omf: float) -> Spectrum:
+    """log omega = log a + t^p (log b - log a), t = k/(K-1): keeps many fast pairs, both ends anchored."""
+    t = np.linspace(0.0, 1.0, pairs)
+    log_a, log_b = _end_points(pairs, theta, omf)
+    return np.exp(log_a + t**p * (log_b - log_a))
+
+
+def sigmoid(pairs: int, theta: float, steepness: float, midpoint: float, omf: float) -> Spectrum:
+    """log omega = log a + S(t) (log b - log a), S = 1/(1 + exp(-steepness (t - midpoint))); not anchored: omega_0 < 1."""
+    t = np.linspace(0.0, 1.0, pairs)
+    log_a, log_b = _end_points(pairs, theta, omf)
+    return np.exp(log_a + (log_b - log_a) / (1.0 + np.exp(-steepness * (t - midpoint))))
+
+
+def mix(pairs: int, alpha: float, a: dict[str, Any], b: dict[str, Any]) -> Spectrum:
+    """omega = (1 - alpha) A + alpha B, linear in omega, of two spectra: the study's hybrid."""
+    return (1.0 - alpha) * _omega(a, pairs) + alpha * _omega(b, pairs)
+
+
+def values(pairs: int, inv_freq: list[float]) -> Spectrum:
+    """A spectrum given number by number; its length must be K."""
+    if len(inv_freq) != pairs:
+        raise ValueError(f"{len(inv_freq)} frequencies for {pairs} rotary pairs")
+    return np.array(inv_freq, dtype=np.float64)
+
+
+FAMILIES: dict[str, Callable[..., Spectrum]] = {
+    "geometric": geometric,
+    "anchored_poly": anchored_poly,
+    "sigmoid": sigmoid,
+    "mix": mix,
+    "values": values,
+}
+
+
+def _omega(definition: dict[str, Any], pairs: int) -> Spectrum:
+    parameters = {key: value for key, value in definition.items() if key not in ("family", "name")}
+    return FAMILIES[definition["family"]](pairs, **parameters)
+
+
+def snap(omega: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The nearest fp32 spectrum that survives export as factors 1/omega (evaluation.md section 7).
+
+    fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings,
+    and doing it again changes nothing. A pair that does not rotate (0) stays 0.
+    """
+    rotating = omega > 0
+    factors = (1.0 / np.where(rotating, omega, 1.0)).astype(np.float32)
+    return np.where(rotating, np.float32(1.0) / factors, np.float32(0.0)).astype(np.float32)
+
+
+def inv_freq(definition: dict[str, Any], head_dim: int) -> NDArray[np.float32]:
+    """The spectrum of a definition from the config, fp32 [head_dim / 2], radians per token, as trained and exported."""
+    return snap(_omega(definition, head_dim // 2))
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--show", nargs="+", required=True, metavar="NAME", help="spectra of the config to diagnose")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="file that defines them (default: %(default)s)")
+    parser.add_argument("--head-dim", type=int, default=64, help="dimensions of a head (default: %(default)s)")
+    parser.add_argument("--train-length", type=int, default=2048, help="tokens of a training row (default: %(default)s)")
+    parser.add_argument("--longest", type=int, default=16384, help="longest evaluation length in tokens (default: %(default)s)")
+    args = cli.parse(parser)
+
+    if args.head_dim < 2 or args.head_dim % 2:
+        raise UserError(f"--head-dim: {args.head_dim} does not make whole pairs; give an even number")
+    for option, length in (("--train-length", args.train_length), ("--longest", args.longest)):
+        if length < 1:
+            raise UserError(f"{option}: {length} is no length; give at least 1 token")
+    library = _read_library(args.config)
+    diagnoses = {
+        name: diagnostics.diagnose(_look_up(library, name, args.head_dim), args.train_length, args.longest) for name in args.show
+    }
+    print(diagnostics.as_text(diagnoses, args.train_length, args.longest))
+
+
+def _read_library(config: Path) -> dict[str, Any]:
+    """The spectra of a config file by name, with their defaults."""
+    import yaml
+
+    from rope_spectra import config_schema
+
+    try:
+        content = yaml.safe_load(config.read_bytes())
+    except yaml.YAMLError as error:
+        raise UserError(f"{config}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("spectra"), dict):
+        raise UserError(f"{config}: has no `spectra`")
+    library = {str(name): definition for name, definition in content["spectra"].items()}
+    for mistake in config_schema.complete({"spectra": library}):
+        if mistake.startswith("spectra"):  # the rest of the file is not our concern
+            raise UserError(mistake)
+    return library
+
+
+def _look_up(library: dict[str, Any], name: str, head_dim: int) -> NDArray[np.float32]:
+    if name not in library:
+        near = get_close_matches(name, library, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(library)}"
+        raise UserError(f"--show: unknown spectrum '{name}'; {hint}")
+    try:
+        return inv_freq(library[name], head_dim)
+    except ValueError as error:
+        raise UserError(f"spectra.{name}: {error}") from None
+
+
+if __name__ == "__main__":
+    cli.run(main)
