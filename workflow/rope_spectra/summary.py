@@ -1,0 +1,29 @@
+"""The tables of several experiments as one (rule summary).
+
+python -m rope_spectra.summary --experiments results/*/summary.csv --csv results/summary.csv --md results/summary.md
+"""
+
+from pathlib import Path
+
+from rope_spectra import cli, files
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--experiments", type=Path, nargs="+", required=True, help="summary.csv of each experiment")
+    parser.add_argument("--csv", type=Path, required=True, help="where to write the joined table")
+    parser.add_argument("--md", type=Path, required=True, help="where to write the leaderboard for reading")
+    args = cli.parse(parser)
+
+    import pandas as pd
+
+    from rope_spectra import markdown
+    from rope_spectra.aggregate import as_csv, read_csv
+
+    summary = pd.concat([read_csv(path) for path in args.experiments], ignore_index=True)
+    files.write_text(args.csv, as_csv(summary))
+    files.write_text(args.md, markdown.overall_page(summary))
+
+
+if __name__ == "__main__":
+    cli.run(main)
