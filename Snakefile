@@ -1,0 +1,71 @@
+# The whole workflow in one screen: settings, rules, what is built.
+#   snakemake --cores 1 --resources gpu=1            everything that config.yaml names under `run`
+#   snakemake results/summary.csv                    the table alone
+#   snakemake results/demo/geo_500k/seed42/eval.csv  one run
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# Jobs run the code beside this file and the Python that runs Snakemake, whether or not the environment is activated.
+PACKAGE = os.path.join(workflow.basedir, "workflow")
+sys.path.insert(0, PACKAGE)
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [PACKAGE, os.environ.get("PYTHONPATH")])),
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
+)
+
+from rope_spectra import config as settings, config_text, layout, published
+from rope_spectra.errors import or_exit
+
+# Files that Snakemake has found already, as far as they can be seen from here (with --directory they may not).
+or_exit(config_text.check, [path for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]) if path.is_file()])
+
+
+configfile: "config.yaml"
+
+
+config = or_exit(settings.load, config)
+
+
+localrules:
+    all,
+    data_config,
+    run_config,
+    evaluation_config,
+    run_options,
+    aggregate,
+    summary,
+    figures,
+    published,
+
+
+wildcard_constraints:
+    experiment="|".join(map(re.escape, config["experiments"])),
+    spectrum="|".join(map(re.escape, config["spectra"])),
+    dataset="|".join(map(re.escape, config["datasets"])),
+    split="|".join(layout.SPLITS),
+    seed="[0-9]+",
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        layout.SUMMARY,
+        layout.SUMMARY_MD,
+        [experiment_files(name) for name in config["run"]],
+        [layout.run_files(name, *run) for name in config["run"] for run in settings.runs(config, name)],

@@ -1,0 +1,46 @@
+# What a job reads, as far as it depends on the configuration, and how the report page lists what it writes.
+
+
+def raw_files(split):
+    """An input function: the user's own files that a split is made of; none for the hub and the generated corpus."""
+    return lambda wildcards: settings.raw_files(config, wildcards.dataset, split or wildcards.split)
+
+
+def is_tokenized(dataset):
+    """Whether a dataset comes as token ids: it then has no tokenizer and no shards."""
+    return config["datasets"][dataset]["source"] == "tokens"
+
+
+def shards(wildcards):
+    """What memmap_cache joins: the shards of tokenize_*, or a raw token file as it is."""
+    return raw_files(None)(wildcards) if is_tokenized(wildcards.dataset) else layout.SHARDS
+
+
+def dataset_file(pattern, split):
+    """An input function: a file of that split in the dataset of the job's experiment."""
+    return lambda wildcards: pattern.format(dataset=config["experiments"][wildcards.experiment]["dataset"], split=split)
+
+
+def token_bytes(wildcards):
+    """Bytes of each token id, for bits per byte; unknown where there is no tokenizer."""
+    dataset = config["experiments"][wildcards.experiment]["dataset"]
+    return [] if is_tokenized(dataset) else layout.TOKEN_BYTES.format(dataset=dataset)
+
+
+def finished_runs(wildcards):
+    """What the runs of an experiment leave for its tables."""
+    return [path for run in settings.runs(config, wildcards.experiment) for path in layout.run_files(wildcards.experiment, *run)]
+
+
+def experiment_files(experiment):
+    """What an experiment is read by; beside the published numbers where the study has them and its protocol is evaluated."""
+    files = layout.experiment_files(experiment)
+    if published.has_counterpart(experiment) and "first_chunks" in settings.evaluation_settings(config, experiment)["protocols"]:
+        files += [path.format(experiment=experiment) for path in (layout.PUBLISHED, layout.PUBLISHED_FIGURE)]
+    return files
+
+
+def in_report(path, caption, kind, title, category="{experiment}"):
+    """A figure or a table as the page of --report lists it: by category, with a caption of workflow/report, titles sorted."""
+    subcategory = {"figure": "Figures", "table": "Tables"}[kind]
+    return report(path, caption=f"../report/{caption}.rst", category=category, subcategory=subcategory, labels={kind: title})

@@ -1,0 +1,76 @@
+# From text to a token cache: data_config -> tokenizer -> tokenize_train, tokenize_val -> memmap_cache.
+
+
+rule data_config:
+    output:
+        layout.DATA_CONFIG,
+    log:
+        layout.log("data_config/{dataset}/{part}"),
+    wildcard_constraints:
+        part="tokenizer|" + "|".join(layout.SPLITS),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        text=lambda w: settings.as_json(settings.data_settings(config, w.dataset, w.part)),
+    shell:
+        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+
+
+rule tokenizer:
+    input:
+        raw_files("train"),
+        settings=expand(layout.DATA_CONFIG, part="tokenizer", allow_missing=True),
+    output:
+        tokenizer=layout.TOKENIZER,
+        token_bytes=layout.TOKEN_BYTES,
+    log:
+        layout.log("tokenizer/{dataset}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "RAYON_NUM_THREADS={threads} python -m rope_spectra.tokenizer --settings {input.settings}"
+        " --output {output.tokenizer} --token-bytes {output.token_bytes} --log {log}"
+
+
+rule tokenize_train:
+    input:
+        raw_files("train"),
+        settings=expand(layout.DATA_CONFIG, part="train", allow_missing=True),
+        tokenizer=layout.TOKENIZER,
+    output:
+        temp(directory(expand(layout.SHARDS, split="train", allow_missing=True))),
+    log:
+        layout.log("tokenize_train/{dataset}"),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    shell:
+        "python -m rope_spectra.tokenize --settings {input.settings} --tokenizer {input.tokenizer}"
+        " --output {output} --threads {threads} --log {log}"
+
+
+use rule tokenize_train as tokenize_val with:
+    input:
+        raw_files("validation"),
+        settings=expand(layout.DATA_CONFIG, part="validation", allow_missing=True),
+        tokenizer=layout.TOKENIZER,
+    output:
+        temp(directory(expand(layout.SHARDS, split="validation", allow_missing=True))),
+    log:
+        layout.log("tokenize_val/{dataset}"),
+
+
+rule memmap_cache:
+    input:
+        settings=expand(layout.DATA_CONFIG, part="{split}", allow_missing=True),
+        shards=shards,
+    output:
+        tokens=layout.TOKENS,
+        manifest=layout.MANIFEST,
+    log:
+        layout.log("memmap_cache/{dataset}/{split}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.memmap_cache --settings {input.settings} --shards {input.shards:q}"
+        " --output {output.tokens} --manifest {output.manifest} --log {log}"

@@ -1,0 +1,42 @@
+# Perplexity of each trained run at every length.
+
+
+rule evaluation_config:
+    output:
+        layout.EVALUATION_CONFIG,
+    log:
+        layout.log("evaluation_config/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        text=lambda w: settings.as_json(settings.evaluation_settings(config, w.experiment)),
+    shell:
+        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+
+
+rule evaluate:
+    input:
+        config=layout.RUN_CONFIG,
+        run=layout.RUN,
+        model=layout.MODEL,
+        settings=layout.EVALUATION_CONFIG,
+        manifest=dataset_file(layout.MANIFEST, "validation"),
+        tokens=ancient(dataset_file(layout.TOKENS, "validation")),
+        token_bytes=ancient(token_bytes),
+    output:
+        csv=layout.EVAL,
+        nll=layout.EVAL_NLL,
+    log:
+        layout.log("evaluate/{experiment}/{spectrum}/seed{seed}"),
+    benchmark:
+        layout.benchmark("evaluate/{experiment}/{spectrum}/seed{seed}")
+    conda:
+        "../../envs/environment.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+    params:
+        token_bytes=lambda w, input: (f"--token-bytes {input.token_bytes}" if input.token_bytes else ""),
+    shell:
+        "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"
+        " --manifest {input.manifest} {params.token_bytes} --threads {threads} --log {log}"

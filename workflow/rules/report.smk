@@ -1,0 +1,78 @@
+# From the runs of an experiment to tables, figures and the page of `snakemake --report report.html`.
+
+
+FIGURE_TITLES = {
+    "ppl_by_length": "1 Perplexity by length",
+    "paired_deltas": "2 Difference from the baseline",
+    "nll_by_position": "3 Loss by position",
+    "training_loss": "4 Training loss",
+    "spectra": "5 Wavelengths of the spectra",
+}
+
+
+rule aggregate:
+    input:
+        finished_runs,
+    output:
+        runs=in_report(layout.RUNS, "runs", "table", "3 Every run"),
+        csv=in_report(layout.EXPERIMENT_SUMMARY, "experiment_summary", "table", "2 Summary with all columns"),
+        md=in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
+    log:
+        layout.log("aggregate/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
+    shell:
+        "python -m rope_spectra.aggregate --definition {params.definition:q} --runs {output.runs}"
+        " --csv {output.csv} --md {output.md} --log {log}"
+
+
+rule figures:
+    input:
+        layout.RUNS,
+        layout.EXPERIMENT_SUMMARY,
+    output:
+        figures=[
+            in_report(path, name, "figure", FIGURE_TITLES[name])
+            for name, path in zip(layout.FIGURES, layout.figure_files("{experiment}"), strict=True)
+        ],
+        spectra=in_report(layout.SPECTRA, "spectra_table", "table", "4 Diagnostics of the spectra"),
+    log:
+        layout.log("figures/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
+    shell:
+        "python -m rope_spectra.figures --definition {params.definition:q} --output $(dirname {output.figures} | head -n 1)"
+        " --spectra-csv {output.spectra} --log {log}"
+
+
+rule published:
+    input:
+        layout.RUNS,
+    output:
+        csv=in_report(layout.PUBLISHED, "published_table", "table", "5 Published and ours"),
+        figure=in_report(layout.PUBLISHED_FIGURE, "published", "figure", "6 Published and ours"),
+    log:
+        layout.log("published/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.published --experiment {wildcards.experiment} --runs {input}"
+        " --csv {output.csv} --figure {output.figure} --log {log}"
+
+
+rule summary:
+    input:
+        expand(layout.EXPERIMENT_SUMMARY, experiment=config["run"]),
+    output:
+        csv=in_report(layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"),
+        md=in_report(layout.SUMMARY_MD, "summary_page", "table", "1 Summary for reading", "All experiments"),
+    log:
+        layout.log("summary"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.summary --experiments {input} --csv {output.csv} --md {output.md} --log {log}"

@@ -1,0 +1,53 @@
+# One run is one spectrum and one seed. Its settings are frozen first, so that an edit of config.yaml while jobs are queued,
+# a comment or another order of keys retrains nothing.
+
+
+rule run_config:
+    output:
+        layout.RUN_CONFIG,
+    log:
+        layout.log("run_config/{experiment}/{spectrum}/seed{seed}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        text=lambda w: settings.as_json(settings.run_settings(config, w.experiment, w.spectrum, int(w.seed))),
+    shell:
+        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+
+
+rule run_options:
+    output:
+        layout.OPTIONS,
+    log:
+        layout.log("run_options/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        text=lambda w: settings.as_json(settings.run_options(config, w.experiment)),
+    shell:
+        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+
+
+# The manifest is small and compared by content, the cache by its manifest: touching the cache retrains nothing.
+rule train:
+    input:
+        config=layout.RUN_CONFIG,
+        options=ancient(layout.OPTIONS),
+        manifest=dataset_file(layout.MANIFEST, "train"),
+        tokens=ancient(dataset_file(layout.TOKENS, "train")),
+    output:
+        model=layout.MODEL,
+        run=layout.RUN,
+        log=layout.TRAIN_LOG,
+    log:
+        layout.log("train/{experiment}/{spectrum}/seed{seed}"),
+    benchmark:
+        layout.benchmark("train/{experiment}/{spectrum}/seed{seed}")
+    conda:
+        "../../envs/environment.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+    shell:
+        "python -m rope_spectra.train --config {input.config} --options {input.options} --tokens {input.tokens}"
+        " --manifest {input.manifest} --output $(dirname {output.model}) --threads {threads} --log {log}"
