@@ -1,0 +1,82 @@
+"""Compiled and bf16 training stay close to fp32 eager; determinism holds to the bit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from test_protocol import GEOMETRIC, SIZES, config, llama, tokens
+
+from rope_spectra.model import Llama
+from rope_spectra.trainer import Trainer
+
+TEXT = tokens(64 * 8 * 20)
+
+
+def losses(**changes) -> list[float]:
+    trainer = Trainer(llama(GEOMETRIC, 7), config(**changes), torch.device("cpu"))
+    return [row.loss for row in trainer.run(TEXT, seed=7, log_every=1)]
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    assert losses() == losses()
+
+
+def test_the_log_interval_changes_no_number() -> None:
+    every_step = losses()
+    trainer = Trainer(llama(GEOMETRIC, 7), config(), torch.device("cpu"))
+    rows = list(trainer.run(TEXT, seed=7, log_every=7))
+    assert [row.step for row in rows] == [0, 7, 14, 19]
+    assert [row.loss for row in rows] == [every_step[row.step] for row in rows]
+
+
+def test_bf16_is_used_and_stays_close() -> None:
+    fp32, bf16 = losses(), losses(precision="bf16")
+    assert fp32 != bf16
+    # bf16 keeps 8 bits: a relative step of 4e-3 per product, averaged over many.
+    np.testing.assert_allclose(bf16, fp32, rtol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
+def test_compiled_training_follows_eager() -> None:
+    np.testing.assert_allclose(losses(compile=True), losses(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("seq_len", "vocab_size", "rows"), [(128, 512, 32), (512, 16384, 8), (2048, 50304, 1)])
+def test_micro_batches_are_bounded_on_a_cpu_by_the_size_of_the_logits(seq_len: int, vocab_size: int, rows: int) -> None:
+    model = Llama(replace(SIZES, vocab_size=vocab_size), torch.ones(8))
+    assert Trainer(model, config(seq_len=seq_len, batch_size=32), torch.device("cpu")).micro_batch_size == rows
+
+
+@pytest.mark.slow
+def test_the_gpu_check_runs_and_finds_the_cpu_equal_to_itself(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/gpu_check.py", "--device", "cpu", "--sizes", "tiny", "--steps", "30"]
+    subprocess.run([*command, "--output", str(tmp_path / "check.json")], cwd=ROOT, check=True, capture_output=True)
+    result = json.loads((tmp_path / "check.json").read_text())
+    assert result["numbers"] == {"fp32_largest_relative_difference": 0.0, "bf16_repeats_to_the_bit": True}
+    assert result["tiny"]["train_tokens_per_s"] > 0
+
+
+def test_the_gpu_check_says_where_there_is_no_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    done = subprocess.run([sys.executable, "benchmarks/gpu_check.py"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "no CUDA device here; --device cpu --sizes tiny tries the script itself\n"
+
+
+def test_deterministic_means_that_torch_refuses_what_is_not() -> None:
+    code = (
+        "import sys, torch; from rope_spectra.trainer import make_deterministic; make_deterministic()\n"
+        "assert torch.are_deterministic_algorithms_enabled()\n"
+        "assert not torch.is_deterministic_algorithms_warn_only_enabled()\n"
+        "assert 'torch._inductor' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
