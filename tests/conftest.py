@@ -31,7 +31,8 @@ experiments:
 datasets:
   quick: {source: synthetic, train_tokens: 40_000, validation_tokens: 6_000, tokenizer: {train: 100_000, vocab_size: 400}}
 training:
-  quick: {tokens: 32_768, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false, log_every: 5}
+  quick: {tokens: 32_768, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false,
+          device: cpu, log_every: 5}
 evaluation:
   quick: {lengths: [64, 256], chunks: 4}
 """
@@ -52,16 +53,20 @@ def snakemake(project: Path, *arguments: str, ok: bool = True) -> subprocess.Com
     return done
 
 
-@pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_checkout(project: Path) -> Path:
     """A checkout in a folder of its own, with a tiny experiment beside the library."""
-    project = tmp_path_factory.mktemp("checkout")
     for name in ("workflow", "profiles", "envs"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, project / name)
     (project / "quick.yaml").write_text(QUICK)
     return project
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout to run in."""
+    return fresh_checkout(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="session")

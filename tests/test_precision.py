@@ -13,15 +13,16 @@ import torch
 from conftest import ROOT
 from test_protocol import GEOMETRIC, SIZES, config, llama, tokens
 
+from rope_spectra import attention
 from rope_spectra.model import Llama
-from rope_spectra.trainer import Trainer
+from rope_spectra.trainer import Trainer, is_worth_compiling
 
 TEXT = tokens(64 * 8 * 20)
 
 
 def losses(**changes) -> list[float]:
     trainer = Trainer(llama(GEOMETRIC, 7), config(**changes), torch.device("cpu"))
-    return [row.loss for row in trainer.run(TEXT, seed=7, log_every=1)]
+    return [row.loss for _, row in trainer.run(TEXT, seed=7, log_every=1)]
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -31,7 +32,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_the_log_interval_changes_no_number() -> None:
     every_step = losses()
     trainer = Trainer(llama(GEOMETRIC, 7), config(), torch.device("cpu"))
-    rows = list(trainer.run(TEXT, seed=7, log_every=7))
+    rows = [row for _, row in trainer.run(TEXT, seed=7, log_every=7) if row]
     assert [row.step for row in rows] == [0, 7, 14, 19]
     assert [row.loss for row in rows] == [every_step[row.step] for row in rows]
 
@@ -56,20 +57,51 @@ def test_micro_batches_are_bounded_on_a_cpu_by_the_size_of_the_logits(seq_len: i
 
 
 @pytest.mark.slow
-def test_the_gpu_check_runs_and_finds_the_cpu_equal_to_itself(tmp_path: Path) -> None:
-    command = [sys.executable, "benchmarks/gpu_check.py", "--device", "cpu", "--sizes", "tiny", "--steps", "30"]
-    subprocess.run([*command, "--output", str(tmp_path / "check.json")], cwd=ROOT, check=True, capture_output=True)
-    result = json.loads((tmp_path / "check.json").read_text())
-    assert result["numbers"] == {"fp32_largest_relative_difference": 0.0, "bf16_repeats_to_the_bit": True}
-    assert result["tiny"]["train_tokens_per_s"] > 0
+def test_the_gpu_benchmark_runs_and_finds_the_cpu_equal_to_itself(tmp_path: Path) -> None:
+    options = ["--device", "cpu", "--sizes", "demo", "--rounds", "1", "--job-steps", "30", "--output", tmp_path / "gpu.json"]
+    subprocess.run([sys.executable, "benchmarks/gpu.py", *options], cwd=ROOT, check=True, capture_output=True)
+    results = json.loads((tmp_path / "gpu.json").read_text())["results"]
+    assert results["numbers"] == {
+        "fp32_largest_relative_difference": 0.0,
+        "bf16_repeats_to_the_bit": True,
+        "bf16_resumes_to_the_bit": True,
+    }
+    assert set(results["training"]["demo"]["sides"]) >= {"plain", "ours", "ours, compiled"}
+    assert all(side["median"]["tokens_per_s"] > 0 for side in results["training"]["demo"]["sides"].values())
+    scores = [side["median"]["nll"] for side in results["evaluation"]["demo"].values()]
+    np.testing.assert_allclose(scores, np.log(512), rtol=0.02)
+    assert results["outside_training"]["demo"]["cold"]["wall_s"] > 0
 
 
-def test_the_gpu_check_says_where_there_is_no_gpu() -> None:
+def test_the_gpu_benchmark_says_where_there_is_no_gpu() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    done = subprocess.run([sys.executable, "benchmarks/gpu_check.py"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "no CUDA device here; --device cpu --sizes tiny tries the script itself\n"
+    assert done.stderr == "no CUDA device here; --device cpu --sizes demo --rounds 1 tries the script itself\n"
+
+
+@pytest.mark.parametrize(
+    ("capability", "deterministic", "names"),
+    [
+        ((9, 0), False, ["cudnn", "flash", "efficient", "math"]),
+        ((9, 0), True, ["cudnn", "flash", "math"]),
+        ((8, 0), True, ["flash", "cudnn", "math"]),
+    ],
+)
+def test_attention_kernels_by_card(capability: tuple[int, int], deterministic: bool, names: list[str]) -> None:
+    assert attention.candidates(capability, deterministic) == names
+    assert attention.choose(torch.device("cpu"), "bf16", 64, 2048, deterministic) == "cpu"
+
+
+def test_long_runs_are_compiled_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rope_spectra.trainer.shutil.which", lambda _: "/usr/bin/g++")
+    cpu = torch.device("cpu")
+    assert is_worth_compiling(1e6, torch.device("cuda"))
+    assert not is_worth_compiling(4e11, cpu)
+    assert is_worth_compiling(1e14, cpu)
+    monkeypatch.setattr("rope_spectra.trainer.shutil.which", lambda _: None)
+    assert not is_worth_compiling(1e14, cpu)
 
 
 def test_deterministic_means_that_torch_refuses_what_is_not() -> None:

@@ -3,6 +3,8 @@
 Shapes: B batch, T tokens, H heads, D head_dim, K = D/2 rotary pairs, E hidden_size, V vocab_size.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,11 +33,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def rotary_tables(inv_freq: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """cos and sin [T, D] in fp32 of position * inv_freq [K], each pair's angle in both halves (rotate-half layout)."""
+def rotary_tables(inv_freq: Tensor, length: int, attention_factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """cos and sin [T, D] in fp32 of position * inv_freq [K], each pair's angle in both halves (rotate-half layout).
+
+    `attention_factor` multiplies both, so that it is squared in the attention scores; only a remap has another than 1.
+    """
     positions = torch.arange(length, device=inv_freq.device, dtype=torch.float32)
     angles = torch.outer(positions, inv_freq).repeat(1, 2)
-    return angles.cos(), angles.sin()
+    return angles.cos() * attention_factor, angles.sin() * attention_factor
 
 
 def rotate(x_BHTD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
@@ -112,6 +117,7 @@ class Llama(nn.Module):
     """
 
     inv_freq: Tensor
+    attention_factor: float = 1.0
 
     def __init__(self, config: ModelConfig, inv_freq: Tensor) -> None:
         super().__init__()
@@ -120,17 +126,31 @@ class Llama(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.lm_head.weight = self.embed_tokens.weight
+        self.tie()
         self.register_buffer("inv_freq", inv_freq, persistent=False)
         self.apply(self._redraw)
+
+    def tie(self) -> None:
+        """Make the output head the embedding; needed again after weights were assigned."""
+        self.lm_head.weight = self.embed_tokens.weight
 
     def _redraw(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
 
+    @contextmanager
+    def rotated_by(self, inv_freq: Tensor, attention_factor: float) -> Iterator[None]:
+        """Inside, q and k turn by another spectrum [K] than the trained one; the weights stay."""
+        trained = self.inv_freq, self.attention_factor
+        self.inv_freq, self.attention_factor = inv_freq.to(self.inv_freq), attention_factor
+        try:
+            yield
+        finally:
+            self.inv_freq, self.attention_factor = trained
+
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """Hidden states [B, T, E] after the final norm."""
-        cos, sin = rotary_tables(self.inv_freq, ids_BT.shape[1])
+        cos, sin = rotary_tables(self.inv_freq, ids_BT.shape[1], self.attention_factor)
         x = self.embed_tokens(ids_BT)
         for layer in self.layers:
             x = layer(x, cos, sin)
@@ -144,6 +164,11 @@ class Llama(nn.Module):
         """Mean cross entropy in nats per target, in fp32; targets equal to IGNORED do not count."""
         logits = self(ids_BT).float()
         return F.cross_entropy(logits.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED)
+
+    def flop_per_token(self, length: int) -> int:
+        """Forward and backward on rows of `length` tokens: 6N + 12 L d T, attention without its mask (performance.md)."""
+        attention = 12 * self.config.num_hidden_layers * self.config.num_attention_heads * self.config.head_dim * length
+        return 6 * self.num_parameters() + attention
 
     def num_parameters(self) -> int:
         """Trained numbers; the tied weight counts once."""

@@ -3,121 +3,251 @@
     python -m rope_spectra.train --config results/demo/geo_500k/seed42/config.json \\
         --tokens results/data/toy-stories/train.npy --manifest results/data/toy-stories/train.json --output /tmp/run
 
-Writes model.safetensors, train.csv and run.json into --output, run.json last. Uses a GPU where there is one.
+Writes model.safetensors, train.csv and run.json into --output, run.json last. Uses a GPU where there is one, or several with
+--processes. Until it is done checkpoint.pt holds the state of the training: SIGTERM and Ctrl-C save it, and the same command
+goes on from there, to the same bits.
 """
 
+import sys
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, files, provenance
+from rope_spectra import cli, curves, devices, files, heartbeat, provenance, ranks, records, seal
 from rope_spectra.errors import UserError
+from rope_spectra.history import History
+from rope_spectra.interruption import Interruption
 from rope_spectra.progress import Progress
 from rope_spectra.tokens import open_tokens, read_manifest
 
 if TYPE_CHECKING:
-    from rope_spectra.trainer import LogRow, Trainer, TrainingConfig
+    import numpy as np
+
+    from rope_spectra.trainer import Trainer
+
+DEFAULT_OPTIONS = {
+    "log_every": 10,
+    "checkpoint_minutes": 10.0,
+    "checkpoint_steps": None,
+    "tensorboard": "auto",
+    "gpus_per_run": 1,
+}
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is made from and where it goes; `options` do not change the result."""
+
+    output: Path
+    settings: dict[str, Any]
+    manifest: dict[str, Any]
+    options: dict[str, Any]
+    curves: Path | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        return provenance.run_identity(self.settings, self.manifest)
+
+    def path(self, name: str) -> Path:
+        return self.output / name
+
+    def is_complete(self) -> bool:
+        return self.path("run.json").exists() and seal.read(self.path("run.json"), "identity")["identity"] == self.identity
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="frozen settings of the run")
-    parser.add_argument("--options", type=Path, help="what does not change the result (log_every)")
+    parser.add_argument("--options", type=Path, help="what does not change the result (log_every, checkpoint_minutes ...)")
     parser.add_argument("--tokens", type=Path, required=True, help="token cache of the training split")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--curves", type=Path, help="folder for TensorBoard event files (default: none)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads to use")
+    parser.add_argument("--processes", type=int, help="GPUs to use, a process each (default: gpus_per_run of the options)")
     args = cli.parse(parser)
 
-    began = time.perf_counter()
-    settings = files.read_json(args.config, "recipe", "experiment", "seed", "spectrum", "model", "training")
-    options = files.read_json(args.options, "log_every") if args.options else {"log_every": 10}
-    manifest = read_manifest(args.manifest)
-    trainer = _prepare(settings, manifest, args.threads)
-    tokens = open_tokens(args.tokens, manifest)
-    log = _train(trainer, tokens, settings, options["log_every"])
-    _publish(args.output, trainer, log, settings, manifest, time.perf_counter() - began)
+    settings = seal.read_settings(args.config, records.RUN_SETTINGS)
+    options = DEFAULT_OPTIONS | (seal.read_settings(args.options, ["log_every"], DEFAULT_OPTIONS) if args.options else {})
+    run = Run(args.output, settings, read_manifest(args.manifest), options, args.curves)
+    processes = options["gpus_per_run"] if args.processes is None else args.processes
+    _check(run, processes)
+    if processes > 1 and not ranks.is_one():
+        if settings["training"].get("device") != "cpu":
+            devices.lease(processes)
+        ranks.launch("rope_spectra.train", sys.argv[1:], processes)
+        return
+    with files.locked(run.output) if ranks.is_first() else nullcontext(False) as waited:
+        if waited and run.is_complete():
+            cli.log.info("the other process has finished this run")
+            return
+        _remove_leftovers(run)
+        train(run, args.tokens, (args.threads or 0) // processes)
 
 
-def _prepare(settings: dict[str, Any], manifest: dict[str, Any], threads: int | None) -> "Trainer":
-    if settings["training"]["deterministic"]:
+def _check(run: Run, processes: int) -> None:
+    model, training, manifest = run.settings["model"], run.settings["training"], run.manifest
+    if manifest["vocab_size"] > model["vocab_size"]:
+        raise UserError(
+            f"models: vocab_size {model['vocab_size']} is smaller than the tokenizer's {manifest['vocab_size']};"
+            f" raise it to at least {manifest['vocab_size']}"
+        )
+    batch_size, tokens = training["batch_size"], min(manifest["tokens"], training["tokens"] or manifest["tokens"])
+    if tokens // training["seq_len"] < batch_size:
+        raise UserError(
+            f"training: one batch needs {batch_size * training['seq_len']} tokens, the data has {tokens};"
+            " lower batch_size or raise train_tokens"
+        )
+    if processes < 1 or batch_size % processes:
+        raise UserError(f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor")
+
+
+def _remove_leftovers(run: Run) -> None:
+    """Half-written files of a process that was killed while it wrote them."""
+    for name in (CHECKPOINT, "model.safetensors", "train.csv", "run.json"):
+        for leftover in run.output.glob(f"{name}.tmp.*"):
+            leftover.unlink(missing_ok=True)
+
+
+def train(run: Run, tokens: Path, threads: int) -> None:
+    """Train from the beginning, or from where an earlier attempt has stopped, and publish."""
+    history = History()
+    trainer, attention = _prepare(run, threads)
+    start = _take_up(run, trainer, history)
+    _steps(run, trainer, open_tokens(tokens, run.manifest), start, history)
+    if trainer.world.rank == 0:
+        _publish(run, trainer, attention, history)
+    ranks.leave(trainer.world)
+
+
+def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
+    """The trainer at step 0, and the attention kernel it uses."""
+    training = run.settings["training"]
+    if training["deterministic"]:
         provenance.pin_arithmetic()
     import torch
 
+    from rope_spectra import attention
     from rope_spectra.checkpoint import build_model
-    from rope_spectra.trainer import Trainer, TrainingConfig, make_deterministic
+    from rope_spectra.trainer import Trainer, TrainingConfig, is_worth_compiling, make_deterministic
 
     if threads:
         torch.set_num_threads(threads)
-    config = TrainingConfig(**settings["training"])
-    _check_data(settings, config, manifest)
+    config = TrainingConfig(**training)
     if config.deterministic:
         make_deterministic()
-    torch.manual_seed(settings["seed"])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(build_model(settings), config, device)
-    parameters = trainer.model.num_parameters()
+    device = devices.take(config.device)
+    heartbeat.set_device(str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name()}")
+    torch.manual_seed(run.settings["seed"])
+    model = build_model(run.settings)
+    if config.compile == "auto":
+        flop = model.flop_per_token(config.seq_len) * config.rows(run.manifest["tokens"]) * config.seq_len
+        config = replace(config, compile=is_worth_compiling(flop, device))
+    kernel = attention.choose(device, config.precision, model.config.head_dim, config.seq_len, config.deterministic)
+    trainer = Trainer(model, config, device, ranks.join(device))
     cli.log.info(
-        "%s on %s: %.1fM parameters, micro-batch %d",
-        settings["spectrum"]["name"],
+        "%s seed %d on %d x %s, attention %s: %.1fM parameters, micro-batch %d",
+        run.settings["spectrum"]["name"],
+        run.settings["seed"],
+        trainer.world.size,
         device,
-        parameters / 1e6,
+        kernel,
+        model.num_parameters() / 1e6,
         trainer.micro_batch_size,
     )
-    return trainer
+    return trainer, kernel
 
 
-def _check_data(settings: dict[str, Any], config: "TrainingConfig", manifest: dict[str, Any]) -> None:
-    if manifest["vocab_size"] > settings["model"]["vocab_size"]:
-        raise UserError(
-            f"models: vocab_size {settings['model']['vocab_size']} is smaller than the tokenizer's {manifest['vocab_size']};"
-            f" raise it to at least {manifest['vocab_size']}"
-        )
-    if config.rows(manifest["tokens"]) < config.batch_size:
-        raise UserError(
-            f"training: one batch needs {config.batch_size * config.seq_len} tokens, the data has {manifest['tokens']};"
-            " lower batch_size or raise train_tokens"
-        )
+def _take_up(run: Run, trainer: "Trainer", history: History) -> int:
+    """The step to go on with: where an earlier attempt has stopped, or 0 if it has left nothing that can be used."""
+    from rope_spectra import checkpoint
+
+    path = run.path(CHECKPOINT)
+    try:
+        state = checkpoint.load_state(path, run.identity)
+    except FileNotFoundError:
+        return 0
+    except checkpoint.UnusableState as reason:
+        cli.log.info("%s cannot be used, %s; training starts from the beginning", path, reason)
+        return 0
+    trainer.restore(state)
+    history.take_up(state["history"], state["step"])
+    cli.log.info("resuming at step %d", state["step"])
+    return state["step"]
 
 
-def _train(trainer: "Trainer", tokens: Any, settings: dict[str, Any], log_every: int) -> "list[LogRow]":
-    config = trainer.config
-    steps = config.rows(len(tokens)) // config.batch_size
-    progress = Progress("step", steps, "steps")
-    log = []
-    for row in trainer.run(tokens, settings["seed"], log_every):
-        log.append(row)
-        progress.update(row.step + 1, f"loss {row.loss:.3f}, {row.tokens_per_s:,.0f} tokens/s")
-    progress.finish(steps, f"loss {log[-1].loss:.3f}")
-    return log
+def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, history: History) -> None:
+    """Train to the end; asked to stop, save the state and leave."""
+    steps, first = trainer.config.steps(len(tokens)), trainer.world.rank == 0
+    progress = Progress("step", steps, "steps", start=start)
+    is_due = CheckpointClock(run.options["checkpoint_minutes"], run.options["checkpoint_steps"])
+    history.start_training()
+    # The first rank saves and leaves; until it has ended its step it needs the others, so they do not listen.
+    with (
+        Interruption(heed=first) as interruption,
+        curves.writer(run.curves if first else None, run.options["tensorboard"], start) as curve,
+    ):
+        for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start):
+            if row:
+                history.rows.append(row)
+                curve.add(row)
+                progress.update(step + 1, f"loss {row.loss:.3f}, {row.tokens_per_s:,.0f} tokens/s")
+            if first and step < steps - 1 and (is_due(step) or interruption.signal):
+                _save(run, trainer, step + 1, history)
+            if interruption.signal and step < steps - 1:
+                cli.log.info("interrupted: step %d of %d is saved, the same command goes on from there", step + 1, steps)
+                raise SystemExit(128 + interruption.signal)
+    progress.finish(steps, f"loss {history.rows[-1].loss:.3f}")
 
 
-def _publish(
-    output: Path, trainer: "Trainer", log: "list[LogRow]", settings: dict[str, Any], manifest: dict[str, Any], seconds: float
-) -> None:
+class CheckpointClock:
+    """Says when a checkpoint is due: after so many minutes since the last one or at every so many steps; None is never."""
+
+    def __init__(self, minutes: float | None, steps: int | None) -> None:
+        self.minutes, self.steps, self.last = minutes, steps, time.monotonic()
+
+    def __call__(self, step: int) -> bool:
+        by_time = self.minutes is not None and time.monotonic() - self.last >= 60 * self.minutes
+        by_step = self.steps is not None and (step + 1) % self.steps == 0
+        if by_time or by_step:
+            self.last = time.monotonic()
+        return by_time or by_step
+
+
+def _save(run: Run, trainer: "Trainer", step: int, history: History) -> None:
+    from rope_spectra.checkpoint import save_state
+
+    save_state(run.path(CHECKPOINT), trainer.state() | {"identity": run.identity, "step": step, "history": history.state()})
+
+
+def _publish(run: Run, trainer: "Trainer", attention: str, history: History) -> None:
+    """Write the declared outputs; the checkpoint has served."""
     from rope_spectra.checkpoint import save_model
 
-    identity = provenance.run_identity(settings, manifest)
-    save_model(output / "model.safetensors", trainer.model, identity)
-    header = "step,loss,lr,tokens,tokens_per_s"
-    lines = [f"{row.step},{row.loss!r},{row.lr!r},{row.tokens},{row.tokens_per_s:.1f}" for row in log]
-    files.write_text(output / "train.csv", "\n".join([header, *lines]) + "\n")
-    files.write_json(
-        output / "run.json",
-        {
-            "identity": identity,
-            "settings": settings,
-            "data": {"sha256": manifest["sha256"], "tokens": manifest["tokens"]},
-            "inv_freq": [float(omega) for omega in trainer.model.inv_freq],
-            "parameters": trainer.model.num_parameters(),
-            "steps": log[-1].step + 1,
-            "tokens": log[-1].tokens,
-            "micro_batch_size": trainer.micro_batch_size,
-            "device": provenance.device_facts(trainer.device),
-            "versions": provenance.versions(),
-            "seconds": round(seconds, 2),
-        },
-    )
+    facts = {
+        "identity": run.identity,
+        "settings": run.settings,
+        "data": {"sha256": run.manifest["sha256"], "tokens": run.manifest["tokens"]},
+        "inv_freq": [float(omega) for omega in trainer.model.inv_freq],
+        "parameters": trainer.model.num_parameters(),
+        "steps": history.rows[-1].step + 1,
+        "tokens": history.rows[-1].tokens,
+        "micro_batch_size": trainer.micro_batch_size,
+        "processes": trainer.world.size,
+        "resumed_at_steps": history.resumed_at,
+        "device": provenance.device_facts(trainer.device) | {"attention": attention, "compiled": trainer.compiled},
+        "versions": provenance.versions(),
+        "seconds": {name: round(value, 2) for name, value in history.seconds().items()},
+    }
+    outputs = run.path(records.MODEL), run.path(records.TRAIN_LOG)
+    with seal.publishing(run.path(records.RUN), facts, *outputs) as (weights, log):
+        save_model(weights, trainer.model, run.identity)
+        log.write_text(history.csv())
+    run.path(CHECKPOINT).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,27 @@
-"""The training loop of protocol.md section 5: AdamW, warmup and cosine, a batch order that depends on the seed alone."""
+"""The training loop of protocol.md section 5: AdamW, warmup and cosine, every batch and rate a function of the step alone."""
 
+import contextlib
+import gc
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from rope_spectra.batches import batches, learning_rate, next_token_targets, to_ids
 from rope_spectra.errors import UserError
-from rope_spectra.model import IGNORED, Llama, autocast
+from rope_spectra.model import Llama, autocast
+from rope_spectra.ranks import World
 
+# Some minutes of fp32 on two cores; compiled steps took 0.76 to 0.84 of the eager ones' time (docs/performance.md).
+_CPU_FLOP_TO_COMPILE = 1e13
 # Logits of one micro-batch on a CPU, where running out of memory kills the process instead of raising an error.
 _CPU_LOGITS_BYTES = 2**28
 
@@ -34,11 +42,16 @@ class TrainingConfig:
     precision: str
     deterministic: bool
     compile: bool | str
+    device: str = "auto"
 
     def rows(self, available_tokens: int) -> int:
         """Whole rows of seq_len tokens that a run trains on."""
         tokens = available_tokens if self.tokens is None else min(self.tokens, available_tokens)
         return tokens // self.seq_len
+
+    def steps(self, available_tokens: int) -> int:
+        """Optimizer steps of a run: whole batches."""
+        return self.rows(available_tokens) // self.batch_size
 
 
 @dataclass(frozen=True)
@@ -52,42 +65,11 @@ class LogRow:
     tokens_per_s: float
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
-    """Linear warmup from 0 over int(warmup_fraction * steps) steps, then cosine to 0."""
-    warmup = int(warmup_fraction * steps)
-    if step < warmup:
-        return peak * step / warmup
-    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-
-
-def row_order(seed: int, rows: int) -> NDArray[np.int64]:
-    """The order in which a run sees its rows: a pure function of the seed, the same for every spectrum."""
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(seed)).numpy()
-
-
-def batches(tokens: NDArray[np.uint16], config: TrainingConfig, seed: int) -> Iterator[Tensor]:
-    """Batches [batch_size, seq_len] as int16 bits of uint16 tokens; step s gets rows order[s*B : (s+1)*B]."""
-    rows = config.rows(len(tokens))
-    table = tokens[: rows * config.seq_len].reshape(rows, config.seq_len)
-    order = row_order(seed, rows)
-    for step in range(rows // config.batch_size):
-        chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
-        yield torch.from_numpy(table[chosen].view(np.int16))
-
-
-def to_ids(batch: Tensor, device: torch.device) -> Tensor:
-    """Token ids int64 on the device; uint16 travels, so that a quarter of the bytes cross the bus."""
+def is_worth_compiling(flop: float, device: torch.device) -> bool:
+    """Whether a run of that size gains more than compiling costs: 20 s and more on a CPU, where it needs a C++ compiler."""
     if device.type == "cuda":
-        batch = batch.pin_memory()
-    return batch.to(device, non_blocking=True).long() & 0xFFFF
-
-
-def next_token_targets(ids: Tensor) -> Tensor:
-    """Targets [B, T]: the token after each one, the last position ignored.
-
-    Feeding all T positions gives the loss of the study's row[:-1] -> row[1:] with aligned shapes: attention is causal.
-    """
-    return torch.cat((ids[:, 1:], torch.full_like(ids[:, :1], IGNORED)), dim=1)
+        return True
+    return flop > _CPU_FLOP_TO_COMPILE and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def make_deterministic() -> None:
@@ -99,36 +81,53 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
+class Objective(nn.Module):
+    """The loss of a model on rows of ids [B, T], as one module: what is compiled and what DDP wraps."""
+
+    def __init__(self, model: Llama, precision: str) -> None:
+        super().__init__()
+        self.model, self.precision = model, precision
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        with autocast(ids_BT.device, self.precision):
+            return self.model.loss(ids_BT, next_token_targets(ids_BT))
+
+
 class Trainer:
     """A model on its way through its batches.
 
-    >>> for row in Trainer(model, config, device).run(tokens, seed, log_every=10): ...
+    >>> for step, row in Trainer(model, config, device).run(tokens, seed, log_every=10): ...
     """
 
-    def __init__(self, model: Llama, config: TrainingConfig, device: torch.device) -> None:
-        self.model, self.config, self.device = model.to(device), config, device
-        compiled = config.compile is True or (config.compile == "auto" and device.type == "cuda")
-        if compiled and config.deterministic:
+    def __init__(self, model: Llama, config: TrainingConfig, device: torch.device, world: World | None = None) -> None:
+        self.model, self.config, self.device, self.world = model.to(device), config, device, world or World()
+        self.compiled = config.compile is True or (config.compile == "auto" and device.type == "cuda")
+        if self.compiled and config.deterministic:
             torch.use_deterministic_algorithms(True)
-        self.loss = torch.compile(model.loss, dynamic=False) if compiled else model.loss
+        # One graph serves every spectrum and seed: the frequencies are a buffer.
+        objective = Objective(self.model, config.precision)
+        self.objective = torch.compile(objective, dynamic=False) if self.compiled else objective
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=0.0, betas=config.betas, eps=1e-8, weight_decay=config.weight_decay, fused=True
         )
         self.micro_batch_size = self._micro_batch_size()
+        if self.world.size > 1:
+            self.objective = nn.parallel.DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
 
     def _micro_batch_size(self) -> int:
+        rows = self.config.batch_size // self.world.size
         if self.config.micro_batch_size != "auto":
-            return int(self.config.micro_batch_size)
-        sizes = [size for size in range(self.config.batch_size, 0, -1) if self.config.batch_size % size == 0]
+            return min(int(self.config.micro_batch_size), rows)
+        sizes = [size for size in range(rows, 0, -1) if rows % size == 0]
         fits = self._fits_gpu if self.device.type == "cuda" else self._fits_cpu
-        return next((size for size in sizes if fits(size)), 1)
+        return self.world.smallest(next((size for size in sizes if fits(size)), 1), self.device)
 
     def _fits_cpu(self, size: int) -> bool:
         return size * self.config.seq_len * self.model.config.vocab_size * 4 <= _CPU_LOGITS_BYTES
 
     def _fits_gpu(self, size: int) -> bool:
         try:
-            self._backward(torch.zeros(size, self.config.seq_len, dtype=torch.long, device=self.device), 1.0)
+            self.objective(torch.zeros(size, self.config.seq_len, dtype=torch.long, device=self.device)).backward()
         except torch.OutOfMemoryError:
             return False
         finally:
@@ -136,38 +135,63 @@ class Trainer:
             torch.cuda.empty_cache()
         return True
 
-    def _backward(self, ids: Tensor, share: float) -> Tensor:
-        with autocast(self.device, self.config.precision):
-            loss = self.loss(ids, next_token_targets(ids)) * share
-        loss.backward()
+    def _backward(self, ids: Tensor, share: float, last: bool) -> Tensor:
+        """Add the gradient of a micro-batch; the ranks exchange theirs with the last one of a step."""
+        exchange = self.world.size == 1 or last
+        with contextlib.nullcontext() if exchange else self.objective.no_sync():
+            loss = self.objective(ids) * share
+            loss.backward()
         return loss.detach()
 
     def step(self, batch: Tensor, lr: float) -> Tensor:
-        """One optimizer step on a batch [B, T]; returns its mean loss, still on the device."""
+        """One optimizer step on this rank's rows of a batch; returns their mean loss, still on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         micro_batches = to_ids(batch, self.device).split(self.micro_batch_size)
-        loss = torch.stack([self._backward(ids, len(ids) / len(batch)) for ids in micro_batches]).sum()
+        shares = [len(ids) / len(batch) for ids in micro_batches]
+        lasts = [*[False] * (len(micro_batches) - 1), True]
+        loss = torch.stack([self._backward(*part) for part in zip(micro_batches, shares, lasts, strict=True)]).sum()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss
 
-    def run(self, tokens: NDArray[np.uint16], seed: int, log_every: int) -> Iterator[LogRow]:
-        """Train to the end, yielding every `log_every`-th step and the last one; a loss that is not finite is a UserError."""
-        config = self.config
-        steps = config.rows(len(tokens)) // config.batch_size
+    def run(self, tokens: NDArray[np.uint16], seed: int, log_every: int, start: int = 0) -> Iterator[tuple[int, LogRow | None]]:
+        """Train from step `start` to the end, yielding after each step its number and, where one is due, its line of train.csv.
+
+        Lines are due at every `log_every`-th step and at the last one; until then losses stay on the device, unread.
+        Raises UserError for a loss that is not finite.
+        """
+        config, steps, rows = self.config, self.config.steps(len(tokens)), self.config.rows(len(tokens))
+        table = tokens[: rows * config.seq_len].reshape(rows, config.seq_len)
+        share = self.world.share(config.batch_size)
         pending: list[Tensor] = []
         began = time.perf_counter()
-        for step, batch in enumerate(batches(tokens, config, seed)):
+        for step, batch in enumerate(batches(table, config.batch_size, seed, start, share), start):
             lr = learning_rate(step, steps, config.learning_rate, config.warmup_fraction)
             pending.append(self.step(batch, lr))
+            if step == start:
+                gc.freeze()  # what is alive now lives to the end; the collector need not walk it again
+            row = None
             if step % log_every == 0 or step == steps - 1:
-                losses = torch.stack(pending).tolist()
-                _refuse_divergence(losses, step)
-                tokens_per_step, now = config.batch_size * config.seq_len, time.perf_counter()
-                yield LogRow(step, losses[-1], lr, (step + 1) * tokens_per_step, len(losses) * tokens_per_step / (now - began))
-                pending, began = [], now
+                row = self._log_row(step, pending, lr, began)
+                pending, began = [], time.perf_counter()
+            yield step, row
+
+    def _log_row(self, step: int, pending: list[Tensor], lr: float, began: float) -> LogRow:
+        losses = self.world.mean(torch.stack(pending)).tolist()
+        _refuse_divergence(losses, step)
+        per_step = self.config.batch_size * self.config.seq_len
+        return LogRow(step, losses[-1], lr, (step + 1) * per_step, len(losses) * per_step / (time.perf_counter() - began))
+
+    def state(self) -> dict[str, Any]:
+        """What a training needs to go on, bit for bit: weights and optimizer. Batches and rates follow from the step."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the state that another Trainer of the same run has left."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def _refuse_divergence(losses: list[float], last_step: int) -> None:

@@ -1,0 +1,36 @@
+"""Clear the lock that a killed Snakemake has left, so that the same command simply goes on.
+
+Snakemake locks its outputs with files that outlive it if it is killed, and then refuses to start until `--unlock`. Each Snakemake
+of this workflow therefore also holds a lock of the kernel, which ends with its process: who finds nobody else holding one knows
+that the files are stale. Where the file system has no such locks, `snakemake --unlock` remains.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+_held: list[int] = []  # open for as long as this process lives
+
+
+def clear(state: Path) -> bool:
+    """Remove the lock files in Snakemake's folder `state` if no other Snakemake is alive; whether there were any."""
+    state.mkdir(exist_ok=True)
+    descriptor = os.open(state, os.O_RDONLY)
+    _held.append(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        _share(descriptor)
+        return False
+    stale = list((state / "locks").glob("*.lock"))
+    for file in stale:
+        file.unlink(missing_ok=True)
+    _share(descriptor)
+    return bool(stale)
+
+
+def _share(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError:
+        return
