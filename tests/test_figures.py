@@ -18,17 +18,22 @@ from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
+from sealed_results import seal_results
 
+from rope_spectra import definition as definitions
 from rope_spectra import figures, layout, perplexity, plot_style, plots, table
+from rope_spectra.contrasts import Contrasts
 from rope_spectra.errors import UserError
 
 TRAIN_LENGTH, LENGTHS, BLOCKS = 128, [128, 256, 512, 1024], 3
 NAMES = ["hybrid", "geo", "poly"]
+ALL_AGAINST_GEO = Contrasts.of("geo", [])
 
 
 def make_definition(names: list[str]) -> dict:
     return {
         "experiment": "demo",
+        "seeds": [42, 123, 7],
         "spectra": [{"name": name, "family": "geometric", "theta": 10_000.0 + 1000 * k} for k, name in enumerate(names)],
         "baseline": "geo",
         "equivalence_margin": 0.01,
@@ -49,7 +54,7 @@ def make_runs(names: list[str], seeds: list[int], protocols: tuple[str, ...] = (
     ]
     growth = np.log2([row["length"] / TRAIN_LENGTH for row in rows])
     nll = 1.4 + growth * [0.2 + 0.1 * names.index(row["spectrum"]) for row in rows] + random.normal(0, 0.03, len(rows))
-    return pd.DataFrame(rows).assign(nll=nll, ppl=np.exp(nll), tokens=3072, chunks=10)
+    return pd.DataFrame(rows).assign(nll=nll, ppl=np.exp(nll), tokens=3072, chunks=10, phase="all")
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +72,7 @@ def write_experiment(folder: Path, runs: pd.DataFrame) -> None:
         edges = perplexity.bin_edges(1024, TRAIN_LENGTH)
         tokens = np.diff(edges)
         nll = np.arange(1, len(tokens) + 1) * tokens * np.ones((BLOCKS, 1))
+        (log.parent / "eval.csv").write_text("remap,protocol,length,ppl,nll,tokens,chunks\n")
         np.savez(log.parent / "eval.npz", **{"none/1024/nll": nll, "none/1024/tokens": tokens, "none/1024/edges": edges})
     runs.to_csv(folder / layout.RUNS.format(experiment="demo"), index=False)
     summarize(runs).to_csv(folder / layout.EXPERIMENT_SUMMARY.format(experiment="demo"), index=False)
@@ -76,6 +82,7 @@ def write_experiment(folder: Path, runs: pd.DataFrame) -> None:
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_experiment(tmp_path, make_runs(NAMES, [42, 123, 7]))
     monkeypatch.chdir(tmp_path)
+    seal_results(make_definition(NAMES))
     return tmp_path
 
 
@@ -139,7 +146,7 @@ def test_one_seed_has_no_band_and_says_so() -> None:
     curves = plots.ppl_by_length(of(runs), "full", TRAIN_LENGTH, styles)
     assert not curves.axes[0].collections
     assert "n = 1" in texts(curves)
-    forest = plots.paired_deltas(figures.paired_deltas(of(runs), "geo"), of(summarize(runs)), "geo", 0.01, styles)
+    forest = plots.paired_deltas(figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, styles)
     assert "dots only" in texts(forest)
     assert all(len(axes.lines) == 1 for axes in forest.axes)  # the zero line alone, no interval
 
@@ -152,7 +159,8 @@ def test_only_steps_that_all_seeds_logged_are_averaged() -> None:
 
 @pytest.mark.usefixtures("demo")
 def test_loss_by_position_is_the_mean_of_each_bin() -> None:
-    positions = figures.read_positions("demo", pd.DataFrame({"spectrum": ["geo"], "seed": [7]}), 1024)
+    runs = pd.DataFrame({"spectrum": ["geo"], "seed": [7], "remap": ["none"]})
+    positions = figures.read_positions(make_definition(NAMES), runs, 1024)
     assert positions["nll"].tolist() == pytest.approx(range(1, 12))
     assert positions["context"].tolist() == [1, 2, 3.5, 6.5, 12.5, 24.5, 48.5, 96.5, 192.5, 384.5, 768.5]
 
@@ -160,7 +168,7 @@ def test_loss_by_position_is_the_mean_of_each_bin() -> None:
 def test_deltas_are_paired_by_seed_and_length() -> None:
     runs = of(make_runs(["geo", "poly"], [1, 2, 3]))
     runs = runs[~((runs["spectrum"] == "geo") & (runs["seed"] == 3))]
-    deltas = figures.paired_deltas(runs, "geo")
+    deltas = figures.paired_deltas(runs, ALL_AGAINST_GEO)
     assert set(deltas["seed"]) == {1, 2}
     nll = runs.set_index(["spectrum", "seed", "length"])["nll"]
     for row in deltas.itertuples():
@@ -170,7 +178,9 @@ def test_deltas_are_paired_by_seed_and_length() -> None:
 def test_the_forest_shows_the_intervals_of_the_summary() -> None:
     runs = make_runs(NAMES, [42, 123, 7])
     summary = of(summarize(runs))
-    figure = plots.paired_deltas(figures.paired_deltas(of(runs), "geo"), summary, "geo", 0.01, plot_style.looks(NAMES, "geo"))
+    figure = plots.paired_deltas(
+        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), summary, "geo", 0.01, plot_style.looks(NAMES, "geo")
+    )
     hybrid, poly = figure.axes
     assert (hybrid.get_title("left"), poly.get_title("left")) == ("hybrid", "poly")
     rows = summary[summary["spectrum"] == "hybrid"].sort_values("length")
@@ -182,11 +192,32 @@ def test_the_forest_shows_the_intervals_of_the_summary() -> None:
     assert hybrid.patches[0].get_width() == pytest.approx(2 * np.log(1.01))
 
 
+def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baselines() -> None:
+    native = of(make_runs(["geo", "hybrid"], [1, 2, 3]))
+    yarn = native.assign(remap="yarn", ppl=native["ppl"] * np.where(native["length"] > TRAIN_LENGTH, 0.9, 1.0))
+    runs = pd.concat([native, yarn])
+    deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid+none vs geo+yarn"]))
+    against = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
+    assert against == {"hybrid": "geo+yarn", "hybrid+yarn": "geo+yarn"}
+    ppl = runs.set_index(["spectrum", "remap", "seed", "length"])["ppl"]
+    for row in deltas[deltas["spectrum"] == "hybrid"].itertuples():
+        assert row.delta == pytest.approx(
+            np.log(ppl["hybrid", "none", row.seed, row.length] / ppl["geo", "yarn", row.seed, row.length])
+        )
+    deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid"]))
+    styles = plot_style.looks(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
+    forest = plots.paired_deltas(deltas, figures.by_arm(of(summarize(runs))), "geo", 0.01, styles)
+    assert [axes.get_title("left") for axes in forest.axes] == ["hybrid\nv geo", "hybrid+yarn\nv geo+yarn"]
+    assert "against its baseline" in texts(forest)
+    curves = texts(plots.ppl_by_length(figures.by_arm(runs), "full", TRAIN_LENGTH, styles))
+    assert all(name in curves for name in styles)
+
+
 def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
     names = ["geo", *(f"s{k}" for k in range(6))]
     runs = make_runs(names, [42])
     figure = plots.paired_deltas(
-        figures.paired_deltas(of(runs), "geo"), of(summarize(runs)), "geo", 0.01, plot_style.looks(names, "geo")
+        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, plot_style.looks(names, "geo")
     )
     assert [axes.get_title("left") for axes in figure.axes] == [f"length {length}" for length in LENGTHS]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names[1:]  # made ever worse
@@ -248,6 +279,6 @@ def test_log_axes_have_enough_plain_ticks(low: float, high: float) -> None:
 
 def test_mistakes_in_the_definition_are_named() -> None:
     with pytest.raises(UserError, match="--definition: not valid JSON"):
-        figures.parse_definition("{")
+        definitions.parse("{")
     with pytest.raises(UserError, match="--definition: lacks spectra, baseline"):
-        figures.parse_definition('{"experiment": "demo"}')
+        definitions.parse('{"experiment": "demo"}', *figures.REQUIRED)

@@ -76,19 +76,19 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     cache = tmp_path / "train.npy"
     manifest = memmap_cache.build(split, file, cache)
     content = cache.read_bytes()
-    for damaged, message in [
-        (content[:-1] + b"\x07", "sha256 differs"),
-        (content + b"\x00\x00", "sha256 differs"),
-        (content[:-2], "not a whole .npy file"),
-        (b"", "not a whole .npy file"),
-        (content.replace(b"<u2", b"<i2"), r"holds <i2 \[50\], its manifest says <u2 \[50\]"),
-    ]:
+    for damaged in (
+        content[:-1] + b"\x07",
+        content + b"\x00\x00",
+        content[:-2],
+        b"",
+        content.replace(b"<u2", b"<i2"),
+    ):
         cache.write_bytes(damaged)
-        with pytest.raises(UserError, match=f"train.npy: .*{message}.*; delete it and run again"):
+        with pytest.raises(UserError, match=r"train.npy: not the 50 tokens of its manifest .*; delete it and run again"):
             tokens.open_tokens(cache, manifest)
     cache.unlink()
     with pytest.raises(UserError, match=r"train.npy: no such file"):
         tokens.open_tokens(cache, manifest)
     write_json(tmp_path / "train.json", {"tokens": 3})
-    with pytest.raises(UserError, match=r"train.json: lacks 'settings'"):
+    with pytest.raises(UserError, match=r"train.json: lacks 'seal'"):
         tokens.read_manifest(tmp_path / "train.json")

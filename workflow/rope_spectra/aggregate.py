@@ -3,15 +3,17 @@
     python -m rope_spectra.aggregate --definition "$(cat definition.json)" \\
         --runs results/demo/runs.csv --csv results/demo/summary.csv --md results/demo/summary.md [--partial]
 
-runs.csv is tidy: one row per spectrum, seed, remap, protocol and length. summary.csv has the columns of evaluation.md
-section 2, summary.md is for reading. With --partial, runs that are not finished are left out instead of being an error.
+runs.csv is tidy: one row per spectrum, seed, remap, protocol and length. Where the experiment declares a selection, each seed is
+scored by `full` on the blocks of its phase alone. summary.csv has the columns of evaluation.md section 2, summary.md is for
+reading, and tables.json, beside summary.csv, says what they were made from. With --partial, runs that are not finished are left
+out instead of being an error.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, files, layout, provenance
+from rope_spectra import cli, layout, lineage, noise_floor, phases, seal
+from rope_spectra.definition import Definition, parse
 from rope_spectra.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,19 +21,19 @@ if TYPE_CHECKING:
 
     from rope_spectra.table import Blocks
 
-Definition = dict[str, Any]
+REQUIRED = ("seeds", "baseline", "contrasts", "equivalence_margin", "train_length", "dataset", "model", "training", "description")
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--definition", type=json.loads, required=True, help="what the experiment compares, as JSON")
+    parser.add_argument("--definition", required=True, metavar="JSON", help="what the experiment compares")
     parser.add_argument("--runs", type=Path, required=True, help="where to write the tidy table of runs")
     parser.add_argument("--csv", type=Path, required=True, help="where to write the summary")
     parser.add_argument("--md", type=Path, required=True, help="where to write the summary for reading")
     parser.add_argument("--partial", action="store_true", help="leave out runs that are not finished")
     args = cli.parse(parser)
 
-    definition = args.definition
+    definition = parse(args.definition, *REQUIRED)
     wanted = [(spectrum["name"], seed) for spectrum in definition["spectra"] for seed in definition["seeds"]]
     found = [run for run in wanted if not args.partial or _finished(definition["experiment"], *run)]
     if not found:
@@ -41,14 +43,30 @@ def main() -> None:
 
 
 def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path) -> None:
-    """Read the runs, check that they belong together, and publish the three tables."""
+    """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
     from rope_spectra import markdown
 
-    runs, blocks = read_runs(definition, found)
-    summary = summarize(definition, runs, blocks)
-    files.write_text(runs_csv, as_csv(runs))
-    files.write_text(csv, as_csv(summary))
-    files.write_text(md, markdown.experiment_page(definition, summary))
+    made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
+    runs, summary = read(definition, found)
+    repeats_are_there = all(_finished(definition["experiment"], *run) for run in noise_floor.runs(definition))
+    floor = noise_floor.measure(definition) if repeats_are_there else None
+    texts = as_csv(runs), as_csv(summary), markdown.experiment_page(definition, summary, floor)
+    with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv, md) as temporaries:
+        for path, text in zip(temporaries, texts, strict=True):
+            path.write_text(text, encoding="utf-8")
+
+
+def read(definition: Definition, found: list[tuple[str, int]]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The tidy table of the runs and the summary; where there is a selection, that of the confirmation comes first."""
+    import pandas as pd
+
+    tables = []
+    for phase in (phases.ALL, phases.CONFIRMATION, phases.SELECTION):
+        if part := [run for run in found if phases.phase_of(definition, run[1]) == phase]:
+            runs, blocks = read_runs(definition, part)
+            tables.append((runs.assign(phase=phase), summarize(definition, runs, blocks, phase)))
+    runs, summaries = zip(*tables, strict=True)
+    return pd.concat(runs, ignore_index=True), pd.concat(summaries, ignore_index=True)
 
 
 def as_csv(table: "pd.DataFrame") -> str:
@@ -64,20 +82,28 @@ def read_csv(path: Path | str) -> "pd.DataFrame":
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
-def summarize(definition: Definition, runs: "pd.DataFrame", blocks: "Blocks") -> "pd.DataFrame":
-    """The summary table; dataset, model and training close each row, so that tables of several experiments can be compared."""
+def summarize(definition: Definition, runs: "pd.DataFrame", blocks: "Blocks | None", phase: str) -> "pd.DataFrame":
+    """The summary of a phase; dataset, model and training close each row, so that tables of several experiments can be compared.
+
+    Only protocol `full` reads other text for confirmation than for selection; its rows alone carry verdicts where the two differ.
+    """
     from rope_spectra import table
 
     summary = table.summarize(runs, definition["baseline"], definition["contrasts"], definition["equivalence_margin"], blocks)
+    summary["phase"] = phase
+    if phase != phases.ALL:
+        exploratory = (summary["protocol"] != "full") | (phase == phases.SELECTION)
+        summary.loc[exploratory, "p_holm"] = float("nan")
+        summary.loc[exploratory & (summary["verdict"] != "baseline"), "verdict"] = "exploratory"
     return summary.assign(**{key: definition[key] for key in ("dataset", "model", "training")})
 
 
-def _finished(experiment: str, spectrum: str, seed: int) -> bool:
+def _finished(experiment: str, spectrum: str, seed: int | str) -> bool:
     return all(Path(path).exists() for path in layout.run_files(experiment, spectrum, seed))
 
 
 def read_runs(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.DataFrame, Blocks]":
-    """The tidy table of the runs and what protocol `full` measured block by block."""
+    """The tidy table of the runs of one phase and what protocol `full` measured block by block, on the blocks of that phase."""
     import pandas as pd
 
     from rope_spectra.table import Blocks
@@ -85,8 +111,8 @@ def read_runs(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.
     tables, nll, tokens, text_bytes, parts = [], {}, {}, {}, {}
     for spectrum, seed in runs:
         names = {"experiment": definition["experiment"], "spectrum": spectrum, "seed": seed}
-        arrays = _block_arrays(names)
-        tables.append(pd.read_csv(layout.EVAL.format(**names)).assign(**names))
+        arrays = of_phase(_block_arrays(names), definition, seed)
+        tables.append(_rescored(pd.read_csv(layout.fill(layout.EVAL, **names)), arrays).assign(**names))
         for key in (key for key in arrays if key.endswith("/nll")):
             remap, length = key.removesuffix("/nll").split("/")
             nll[spectrum, seed, remap, int(length)] = arrays[key].sum(axis=1)
@@ -101,6 +127,31 @@ def read_runs(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.
     return runs_table[columns], Blocks(nll, tokens, text_bytes, parts)
 
 
+def of_phase(arrays: dict[str, Any], definition: Definition, seed: int) -> dict[str, Any]:
+    """The arrays of a run's eval.npz on the blocks that its seed serves."""
+    per_block = [key for key in arrays if key.endswith("/nll") or key == "bytes"]
+    if not per_block:
+        return arrays
+    phase, n_blocks = phases.phase_of(definition, seed), len(arrays[per_block[0]])
+    try:
+        blocks = phases.blocks_of(definition, phase, n_blocks)
+    except ValueError as error:
+        raise UserError(f"experiments.{definition['experiment']}.selection: {error}; raise validation_tokens") from None
+    return arrays | {key: arrays[key][blocks] for key in per_block}
+
+
+def _rescored(rows: "pd.DataFrame", arrays: dict[str, Any]) -> "pd.DataFrame":
+    """The rows of eval.csv, those of protocol `full` over the blocks that are left in the arrays."""
+    import numpy as np
+
+    for row in rows[rows["protocol"] == "full"].itertuples():
+        nll, tokens = (arrays[f"{row.remap}/{row.length}/{name}"] for name in ("nll", "tokens"))
+        count = int(tokens.sum()) * len(nll)
+        values = [np.exp(nll.sum() / count), nll.sum() / count, count, row.chunks * count // row.tokens]
+        rows.loc[row.Index, ["ppl", "nll", "tokens", "chunks"]] = values
+    return rows.astype({"tokens": int, "chunks": int})
+
+
 def _inside_and_beyond(arrays: dict[str, Any], name: str, train_length: int) -> tuple[float, float]:
     """PPL over the positions below the training length and over those from it on; NaN where there are none."""
     import numpy as np
@@ -113,18 +164,11 @@ def _inside_and_beyond(arrays: dict[str, Any], name: str, train_length: int) -> 
 
 
 def _block_arrays(names: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of a run's eval.npz, refused if they are not of the run that config.json and run.json describe."""
+    """The arrays of a run's eval.npz."""
     import numpy as np
 
-    run_path, nll_path = Path(layout.RUN.format(**names)), Path(layout.EVAL_NLL.format(**names))
-    run, settings = files.read_json(run_path), files.read_json(Path(layout.RUN_CONFIG.format(**names)))
-    if difference := provenance.first_difference(run["settings"], settings):
-        raise UserError(f"{run_path}: was trained with another {difference}; delete it and run again")
-    with np.load(nll_path, allow_pickle=False) as file:
-        arrays = dict(file)
-    if str(arrays["identity"]) != run["identity"]:
-        raise UserError(f"{nll_path}: was evaluated on another training run than {run_path}; delete it and run again")
-    return arrays
+    with np.load(layout.fill(layout.EVAL_NLL, **names), allow_pickle=False) as file:
+        return dict(file)
 
 
 if __name__ == "__main__":

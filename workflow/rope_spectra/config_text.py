@@ -18,7 +18,8 @@ def check(paths: list[Path]) -> None:
 
 def _mistakes(path: Path) -> Iterator[str]:
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        text = path.read_text(encoding="utf-8")
+        root, tagged = yaml.compose(text, Loader=_LOADER), list(_tagged(text))
     except UnicodeDecodeError as error:
         yield f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"
     except yaml.MarkedYAMLError as error:
@@ -27,7 +28,17 @@ def _mistakes(path: Path) -> Iterator[str]:
     except yaml.YAMLError as error:
         yield f"{path}: not valid YAML ({' '.join(str(error).split())}); save it as plain text"
     else:
-        yield from (f"{path}:{line}" for line in _repeated(root, "", set()))
+        yield from (f"{path}:{line}" for line in [*tagged, *_repeated(root, "", set())])
+
+
+def _tagged(text: str) -> Iterator[str]:
+    """What plain YAML has no value for: tags that name objects, and the key that makes Snakemake run a file as a template."""
+    for event in yaml.parse(text, Loader=_LOADER):
+        line = event.start_mark.line + 1
+        if (tag := getattr(event, "tag", None)) and tag not in yaml.SafeLoader.yaml_constructors:
+            yield f"{line}: the tag {tag!r} is no plain YAML; write the value itself"
+        if getattr(event, "value", None) == "__use_yte__":
+            yield f"{line}: __use_yte__ would let this file run code; remove it"
 
 
 def _repeated(node: yaml.Node | None, prefix: str, visited: set[int]) -> Iterator[str]:

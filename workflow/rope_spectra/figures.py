@@ -6,20 +6,19 @@
 Reads runs.csv, summary.csv and every run's train.csv and eval.npz; writes one SVG per figure.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, diagnostics, files, layout, spectra
-from rope_spectra.errors import UserError
+from rope_spectra import cli, diagnostics, files, layout, lineage, phases, spectra
+from rope_spectra.contrasts import NATIVE, Contrasts, label
+from rope_spectra.contrasts import parse as parse_name
+from rope_spectra.definition import Definition, parse
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Definition = dict[str, Any]
-
-REQUIRED = ("experiment", "spectra", "baseline", "equivalence_margin", "lengths", "train_length", "head_dim")
+REQUIRED = ("baseline", "equivalence_margin", "lengths", "train_length", "head_dim")
 
 
 def main() -> None:
@@ -29,21 +28,11 @@ def main() -> None:
     parser.add_argument("--spectra-csv", type=Path, help="where to write the diagnostics of the spectra")
     args = cli.parse(parser)
 
-    definition = parse_definition(args.definition)
+    definition = parse(args.definition, *REQUIRED)
+    lineage.check(definition)
     if args.spectra_csv:
         files.write_text(args.spectra_csv, spectra_table(definition).to_csv(index=False, lineterminator="\n"))
     write_figures(definition, args.output)
-
-
-def parse_definition(text: str) -> Definition:
-    """The experiment's definition from its JSON; UserError names what is wrong with it."""
-    try:
-        definition = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"--definition: not valid JSON ({error})") from None
-    if missing := [key for key in REQUIRED if key not in definition]:
-        raise UserError(f"--definition: lacks {', '.join(missing)}")
-    return definition
 
 
 def spectra_table(definition: Definition) -> "pd.DataFrame":
@@ -70,8 +59,8 @@ def write_figures(definition: Definition, output: Path) -> None:
     from rope_spectra.aggregate import read_csv
 
     experiment = definition["experiment"]
-    tables = [path.format(experiment=experiment) for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)]
-    runs, summary = (read_csv(path).query("remap == 'none'") for path in tables)
+    tables = [layout.fill(path, experiment=experiment) for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)]
+    runs, summary = (read_csv(path).query(f"phase != '{phases.SELECTION}'") for path in tables)
     with plot_style.style():
         for name, figure in draw(definition, runs, summary).items():
             plot_style.save(figure, output / f"{name}.svg")
@@ -79,60 +68,81 @@ def write_figures(definition: Definition, output: Path) -> None:
 
 
 def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") -> "dict[str, Figure]":
-    """The figures by name, from the rows of runs.csv and summary.csv with remap none; reads the files of each run."""
+    """The figures by name, from the rows of runs.csv and summary.csv; reads the files of each run.
+
+    Where models were evaluated with remaps, each is drawn as one more spectrum, such as geo_500k+yarn.
+    """
     from rope_spectra import plot_style, plots
 
-    experiment, baseline, margin = (definition[key] for key in ("experiment", "baseline", "equivalence_margin"))
-    lengths = definition["train_length"], max(definition["lengths"])
-    styles = plot_style.looks([spectrum["name"] for spectrum in definition["spectra"]], baseline)
+    margin, lengths = definition["equivalence_margin"], (definition["train_length"], max(definition["lengths"]))
+    contrasts = Contrasts.of(definition["baseline"], definition.get("contrasts", []))
     protocol = "full" if "full" in set(runs["protocol"]) else "first_chunks"
-    shown, means = runs[runs["protocol"] == protocol], summary[summary["protocol"] == protocol]
-    folders = runs[["spectrum", "seed"]].drop_duplicates()
-    positions = read_positions(experiment, folders, lengths[1]) if protocol == "full" else None
+    shown, means = (by_arm(table[table["protocol"] == protocol]) for table in (runs, summary))
+    names = dict.fromkeys([*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]])
+    spectrum, remap = parse_name(contrasts.baseline)
+    styles = plot_style.looks(list(names), label((spectrum, remap or NATIVE)))
+    positions = read_positions(definition, runs[runs["protocol"] == protocol], lengths[1]) if protocol == "full" else None
+    deltas = paired_deltas(runs[runs["protocol"] == protocol], contrasts)
     return {
         "ppl_by_length": plots.ppl_by_length(shown, protocol, lengths[0], styles),
         "nll_by_position": plots.nll_by_position(positions, *lengths, styles),
-        "paired_deltas": plots.paired_deltas(paired_deltas(shown, baseline), means, baseline, margin, styles),
+        "paired_deltas": plots.paired_deltas(deltas, means, contrasts.baseline, margin, styles),
         "spectra": plots.spectra(omegas(definition), *lengths, styles),
-        "training_loss": plots.training_loss(read_losses(experiment, folders), styles),
+        "training_loss": plots.training_loss(read_losses(definition["experiment"], runs), styles),
     }
 
 
-def paired_deltas(runs: "pd.DataFrame", baseline: str) -> "pd.DataFrame":
-    """delta = log PPL minus the baseline's at the same seed and length: columns spectrum, seed, length, delta."""
+def by_arm(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with the remap in the name of the spectrum: geo_500k+yarn."""
+    return table.assign(spectrum=[label(arm) for arm in zip(table["spectrum"], table["remap"], strict=True)])
+
+
+def paired_deltas(runs: "pd.DataFrame", contrasts: Contrasts) -> "pd.DataFrame":
+    """delta = log PPL minus that of the row's baseline at the same seed and length.
+
+    runs: of one protocol. Columns spectrum (the remap in its name), baseline (likewise), seed, length, delta.
+    """
     import numpy as np
 
-    reference = runs.loc[runs["spectrum"] == baseline, ["seed", "length", "ppl"]]
-    paired = runs[runs["spectrum"] != baseline].merge(reference, on=["seed", "length"], suffixes=("", "_baseline"))
-    return paired.assign(delta=np.log(paired["ppl"] / paired["ppl_baseline"]))[["spectrum", "seed", "length", "delta"]]
+    baselines = [label(contrasts.reference(arm)) for arm in zip(runs["spectrum"], runs["remap"], strict=True)]
+    ours = by_arm(runs).assign(baseline=baselines)
+    theirs = ours[["spectrum", "seed", "length", "ppl"]].rename(columns={"spectrum": "baseline"})
+    compared = ours[ours["spectrum"] != ours["baseline"]]
+    paired = compared.merge(theirs, on=["baseline", "seed", "length"], suffixes=("", "_baseline"))
+    columns = ["spectrum", "baseline", "seed", "length", "delta"]
+    return paired.assign(delta=np.log(paired["ppl"] / paired["ppl_baseline"]))[columns]
 
 
-def read_losses(experiment: str, folders: "pd.DataFrame") -> "pd.DataFrame":
-    """train.csv of each run (rows of `folders`: spectrum, seed): columns spectrum, seed, step, loss."""
+def read_losses(experiment: str, runs: "pd.DataFrame") -> "pd.DataFrame":
+    """train.csv of each run (columns spectrum and seed of `runs`): columns spectrum, seed, step, loss."""
     import pandas as pd
 
     tables = []
-    for spectrum, seed in folders.itertuples(index=False):
-        path = layout.TRAIN_LOG.format(experiment=experiment, spectrum=spectrum, seed=seed)
+    for spectrum, seed in runs[["spectrum", "seed"]].drop_duplicates().itertuples(index=False):
+        path = layout.fill(layout.TRAIN_LOG, experiment=experiment, spectrum=spectrum, seed=seed)
         tables.append(pd.read_csv(path, usecols=["step", "loss"]).assign(spectrum=spectrum, seed=seed))
     return pd.concat(tables, ignore_index=True)
 
 
-def read_positions(experiment: str, folders: "pd.DataFrame", length: int) -> "pd.DataFrame":
-    """Loss by position bin of each run at one length, from eval.npz: columns spectrum, seed, context, nll.
+def read_positions(definition: Definition, runs: "pd.DataFrame", length: int) -> "pd.DataFrame":
+    """Loss by position bin at one length, from the eval.npz of each run (columns spectrum, seed and remap of `runs`).
 
-    context: mean number of tokens that the positions of a bin see (position p sees p + 1); nll: nats per token of all blocks.
+    Columns spectrum (the remap in its name), seed, context, nll. context: mean number of tokens that the positions of a bin see
+    (position p sees p + 1); nll: nats per token, over the blocks of the seed's phase.
     """
     import numpy as np
     import pandas as pd
 
+    from rope_spectra.aggregate import of_phase
+
     tables = []
-    for spectrum, seed in folders.itertuples(index=False):
-        path = layout.EVAL_NLL.format(experiment=experiment, spectrum=spectrum, seed=seed)
-        with np.load(path, allow_pickle=False) as arrays:
-            nll, tokens, edges = (arrays[f"none/{length}/{part}"] for part in ("nll", "tokens", "edges"))
+    for spectrum, seed, remap in runs[["spectrum", "seed", "remap"]].drop_duplicates().itertuples(index=False):
+        path = layout.fill(layout.EVAL_NLL, experiment=definition["experiment"], spectrum=spectrum, seed=seed)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[f"{remap}/{length}/{name}"] for name in ("nll", "tokens", "edges")}
+        nll, tokens, edges = of_phase(arrays, definition, seed).values()
         bins = {"context": (edges[:-1] + edges[1:] + 1) / 2, "nll": nll.sum(axis=0) / (tokens * len(nll))}
-        tables.append(pd.DataFrame({**bins, "spectrum": spectrum, "seed": seed}))
+        tables.append(pd.DataFrame({**bins, "spectrum": label((spectrum, remap)), "seed": seed}))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from rope_spectra import cli
+from rope_spectra import cli, seal
 from rope_spectra.corpus import check_keys, read_split_settings
 from rope_spectra.errors import UserError
-from rope_spectra.files import atomic, read_json, write_json
+from rope_spectra.files import atomic, together
 from rope_spectra.progress import Progress
+from rope_spectra.tokens import header
 
 _BLOCK_TOKENS = 1 << 20
 
@@ -30,8 +31,8 @@ def read_tokens(path: Path, tokens: int) -> Iterator[np.ndarray]:
 
 def read_index(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Read the index of a folder of shards; UserError unless they were made with these settings and have their full size."""
-    index = read_json(folder / "index.json")
-    keys = {"settings": (dict,), "tokenizer_sha256": (str,), "vocab_size": (int,), "shards": (list,)}
+    index = seal.read(folder / "index.json")
+    keys = {"settings": (dict,), "tokenizer_sha256": (str,), "vocab_size": (int,), "shards": (list,), "backend": (dict,)}
     check_keys(index, str(folder / "index.json"), keys)
     if index["settings"] != settings:
         raise UserError(f"{folder}: these shards were made with other settings; delete the folder and run again")
@@ -74,10 +75,10 @@ def read_raw(path: Path, tokens: int, vocab_size: int) -> Iterator[np.ndarray]:
 def write_cache(path: Path, blocks: Iterator[np.ndarray], tokens: int) -> str:
     """Publish blocks of tokens as one .npy file of shape (tokens,); return the sha256 of the tokens' bytes."""
     digest = hashlib.sha256()
-    progress = Progress(path.name, tokens, "tokens")
+    progress = Progress("token cache", tokens, "tokens")
     done = 0
     with atomic(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<u2", "fortran_order": False, "shape": (tokens,)})
+        file.write(header(tokens))
         for block in blocks:
             file.write(block)
             digest.update(block)
@@ -104,6 +105,12 @@ def build(settings: dict[str, Any], shards: Path, output: Path) -> dict[str, Any
     return {"settings": settings, **made, "tokens": tokens, "dtype": "<u2", "sha256": digest}
 
 
+def publish(settings: dict[str, Any], shards: Path, output: Path, manifest: Path) -> None:
+    """Write the cache of a split and its sealed manifest, both or neither."""
+    with together(output, manifest) as (cache, record):
+        seal.write(record, build(settings, shards, cache))
+
+
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="frozen settings of the split (JSON)")
@@ -112,7 +119,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest to write (.json)")
     arguments = cli.parse(parser)
     settings = read_split_settings(arguments.settings)
-    write_json(arguments.manifest, build(settings, arguments.shards, arguments.output))
+    publish(settings, arguments.shards, arguments.output, arguments.manifest)
 
 
 if __name__ == "__main__":

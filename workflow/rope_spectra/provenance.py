@@ -54,7 +54,12 @@ def device_facts(device: Any) -> dict[str, Any]:
     import torch
 
     if device.type == "cpu":
-        return {"type": "cpu", "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+        return {
+            "type": "cpu",
+            "name": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "mkl_cbwr": os.environ.get("MKL_CBWR"),
+        }
     return {
         "type": device.type,
         "name": torch.cuda.get_device_name(device),

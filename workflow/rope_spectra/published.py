@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra import cli, files
+from rope_spectra import cli, files, lineage
 from rope_spectra.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ COUNTERPARTS = {
     "unified_search_split_a": ("50m_unified_search_A",),
     "unified_search_split_b": ("50m_unified_search_B",),
     "unified_search_3cfg_3seed": ("50m_3cfg_3seed",),
-    "unified_search_2cfg_10seed": ("50m_2cfg_10seed",),
+    "ten_seeds": ("50m_2cfg_10seed",),
     "350m_final": ("350m_final",),
 }
 
@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
     args = cli.parse(parser)
 
+    if lineage.record_of(args.runs).exists():
+        lineage.check_table(args.runs, args.experiment)
     write(args.experiment, args.runs, args.csv, args.figure)
 
 

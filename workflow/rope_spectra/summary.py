@@ -5,7 +5,7 @@ python -m rope_spectra.summary --experiments results/*/summary.csv --csv results
 
 from pathlib import Path
 
-from rope_spectra import cli, files
+from rope_spectra import cli, files, lineage
 
 
 def main() -> None:
@@ -20,9 +20,12 @@ def main() -> None:
     from rope_spectra import markdown
     from rope_spectra.aggregate import as_csv, read_csv
 
+    for path in args.experiments:
+        lineage.check_table(path)
     summary = pd.concat([read_csv(path) for path in args.experiments], ignore_index=True)
-    files.write_text(args.csv, as_csv(summary))
-    files.write_text(args.md, markdown.overall_page(summary))
+    with files.together(args.csv, args.md) as (csv, md):
+        csv.write_text(as_csv(summary), encoding="utf-8")
+        md.write_text(markdown.overall_page(summary), encoding="utf-8")
 
 
 if __name__ == "__main__":
