@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from rope_spectra import memmap_cache, tokenize, tokenizer, tokens
-from rope_spectra.files import write_json
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NEOX = DATA / "neox" / "tokenizer.json"
@@ -33,7 +32,7 @@ def cache_of(folder: Path, split: dict[str, Any], tokenizer_file: Path, shard_to
     """Run both steps of a split in this process; return its tokens and its manifest."""
     folder.mkdir(parents=True)
     tokenize.tokenize(split, tokenizer_file, folder / "shards", shard_tokens)
-    write_json(folder / "train.json", memmap_cache.build(split, folder / "shards", folder / "train.npy"))
+    memmap_cache.publish(split, folder / "shards", folder / "train.npy", folder / "train.json")
     manifest = tokens.read_manifest(folder / "train.json")
     return tokens.open_tokens(folder / "train.npy", manifest), manifest
 

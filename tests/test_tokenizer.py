@@ -10,7 +10,7 @@ from data_steps import DATA, NEOX, STORIES, learn_tokenizer, run, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rope_spectra import tokenize, tokenizer
+from rope_spectra import encoding, tokenizer
 from rope_spectra.errors import UserError
 from rope_spectra.files import write_json
 
@@ -47,7 +47,7 @@ def test_the_learned_tokenizer_is_the_same_each_time(small_tokenizer: Path, tmp_
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_token_bytes_add_up_to_the_text(small_tokenizer: Path, text: str) -> None:
     loaded = tokenizer.load_tokenizer(small_tokenizer)
-    ids = tokenize.encode(loaded, [text])[0]
+    ids = encoding.reference(loaded)([text]).ids
     assert tokenizer.count_token_bytes(loaded)[ids].sum() == len(text.encode())
     assert loaded.decode(ids.tolist()) == text
 
@@ -57,8 +57,9 @@ def test_token_bytes_of_real_text_and_a_real_tokenizer() -> None:
     loaded = tokenizer.load_tokenizer(NEOX)
     sizes = tokenizer.count_token_bytes(loaded)
     texts = [*AWKWARD, (DATA / "tinystories" / "validation.txt").read_text()[:300_000]]
-    for text, ids in zip(texts, tokenize.encode(loaded, texts), strict=True):
-        assert sizes[ids].sum() == len(loaded.normalizer.normalize_str(text).encode())
+    encoded = encoding.reference(loaded)(texts)
+    for index, text in enumerate(texts):
+        assert sizes[encoded.document(index)].sum() == len(loaded.normalizer.normalize_str(text).encode())
     assert len(sizes) == 50_277
 
 
@@ -67,8 +68,9 @@ def test_the_encoder_follows_the_protocol() -> None:
     transformers = pytest.importorskip("transformers")
     reference = transformers.AutoTokenizer.from_pretrained(NEOX.parent)
     texts = [*AWKWARD, (DATA / "tinystories" / "train.txt").read_text()[:20_000]]
-    for text, ids in zip(texts, tokenize.encode(tokenizer.load_tokenizer(NEOX), texts), strict=True):
-        assert ids.tolist() == reference.encode(text, add_special_tokens=False)
+    encoded = encoding.reference(tokenizer.load_tokenizer(NEOX))(texts)
+    for index, text in enumerate(texts):
+        assert encoded.document(index).tolist() == reference.encode(text, add_special_tokens=False)
 
 
 def unfit(content: dict[str, Any], **change: Any) -> bytes:
@@ -102,9 +104,9 @@ def test_a_tokenizer_that_truncates_and_pads_does_neither_here(small_tokenizer: 
             "pad_token": "!",
         },
     )
-    ids = tokenize.encode(tokenizer.parse_tokenizer(content, "x"), ["Once upon a time there was a pony.", "a"])
-    assert len(ids[0]) > 4
-    assert len(ids[1]) == 1
+    encoded = encoding.reference(tokenizer.parse_tokenizer(content, "x"))(["Once upon a time there was a pony.", "a"])
+    assert len(encoded.document(0)) > 4
+    assert len(encoded.document(1)) == 1
 
 
 def test_an_unreachable_hub_is_one_line(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from rope_spectra import synthetic
+from rope_spectra import seal, synthetic
 from rope_spectra.errors import UserError
-from rope_spectra.files import read_json
 from rope_spectra.layout import SPLITS
 
 _BLOCK = 1 << 20
@@ -59,7 +58,7 @@ def check_source(source: Any, where: str) -> None:
 
 def read_split_settings(path: Path) -> dict[str, Any]:
     """Read and check the frozen settings of a split: {"split", "tokens": budget or null, "source": {...}}."""
-    settings = read_json(path)
+    settings = seal.read_if_sealed(path)
     check_keys(settings, str(path), {"split": (str,), "tokens": (int, NoneType), "source": (dict,)})
     check_source(settings["source"], f"{path}: source")
     if settings["tokens"] is not None and settings["tokens"] < 1:
@@ -90,11 +89,20 @@ def _stories(source: dict[str, Any]) -> Iterator[str]:
 
 
 def _hub_documents(source: dict[str, Any]) -> Iterator[str]:
-    for number, row in enumerate(_hub_rows(source)):
-        yield _text_of(row, source["text_column"], f"{source['path']}, row {number} of '{source['split']}'")
+    column, rows = source["text_column"], 0
+    for columns in _hub_columns(source):
+        texts = columns.get(column, [])
+        if column not in columns or set(map(type, texts)) - {str}:  # per batch, to keep up with a fast tokenizer; now the row
+            for number, values in enumerate(zip(*columns.values(), strict=True), rows):
+                _text_of(
+                    dict(zip(columns, values, strict=True)), column, f"{source['path']}, row {number} of '{source['split']}'"
+                )
+        yield from texts
+        rows += len(texts)
 
 
-def _hub_rows(source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _hub_columns(source: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
+    """The rows of a split in batches, as lists of equal length by column; only the text column where it can be read alone."""
     import datasets
     from datasets.packaged_modules.parquet.parquet import Parquet
 
@@ -102,9 +110,9 @@ def _hub_rows(source: dict[str, Any]) -> Iterator[dict[str, Any]]:
     try:
         builder = datasets.load_dataset_builder(path, revision=source["revision"])
         if isinstance(builder, Parquet):
-            yield from _parquet_rows(builder.config.data_files, source["split"], source["text_column"])
+            yield from _parquet_columns(builder.config.data_files, source["split"], source["text_column"])
         else:
-            yield from builder.as_streaming_dataset(source["split"])
+            yield from ({key: [value] for key, value in row.items()} for row in builder.as_streaming_dataset(source["split"]))
     except Exception as error:  # the layers below (HTTP, hub, file formats) each have errors of their own
         raise UserError(
             f"{path}: cannot read split '{source['split']}' at revision {source['revision'] or 'main'} "
@@ -112,7 +120,7 @@ def _hub_rows(source: dict[str, Any]) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def _parquet_rows(files: dict[str, list[str]], split: str, column: str) -> Iterator[dict[str, Any]]:
+def _parquet_columns(files: dict[str, list[str]], split: str, column: str) -> Iterator[dict[str, list[Any]]]:
     # One row group at a time: the stream of `datasets`, like one iter_batches over all, holds a whole file (apache/arrow#39808).
     from datasets.utils.file_utils import xopen
     from pyarrow.parquet import ParquetFile
@@ -125,7 +133,7 @@ def _parquet_rows(files: dict[str, list[str]], split: str, column: str) -> Itera
             columns = [column] if column in parquet.schema_arrow.names else None
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(batch_size=1000, row_groups=[group], columns=columns):
-                    yield from batch.to_pylist()
+                    yield batch.to_pydict()
 
 
 def _text_documents(source: dict[str, Any]) -> Iterator[str]:
@@ -150,7 +158,7 @@ def text_files(patterns: list[str]) -> list[Path]:
         names = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)  # noqa: PTH207 (absolute patterns)
         files = [Path(name) for name in sorted(names) if Path(name).is_file()]
         if not files:
-            raise UserError(f"{pattern}: no such file; give a text file or a pattern that matches some")
+            raise UserError(f"{repr(pattern)[1:-1]}: no such file; give a text file or a pattern that matches some")
         found |= dict.fromkeys(files)
     return list(found)
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rope_spectra import cli
+from rope_spectra import cli, seal
 from rope_spectra.corpus import check_keys, check_source, documents
 from rope_spectra.errors import UserError
-from rope_spectra.files import atomic, read_json
+from rope_spectra.layout import TOKENIZER_RECORD
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,12 +25,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("rope_spectra")
 
 MAX_VOCAB_SIZE = 1 << 16  # token ids are stored as uint16
+_RECORD = Path(TOKENIZER_RECORD).name
+
+
+def check_record(path: Path) -> None:
+    """Refuse a tokenizer.json or token_bytes.npy that is not what its record vouches for; without a record it is the user's."""
+    record = path.with_name(_RECORD)
+    if record.exists():
+        seal.check(record, seal.read(record, "settings", "files"), path)
 
 
 def load_tokenizer(path: Path) -> "Tokenizer":
-    """Load a tokenizer.json for encoding whole documents; UserError if it is missing or unfit."""
+    """Load a tokenizer.json for encoding whole documents; UserError if it is missing, damaged or unfit."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with rope_spectra.tokenizer")
+    check_record(path)
     return parse_tokenizer(path.read_bytes(), str(path))
 
 
@@ -118,7 +127,7 @@ def fetch(path: str, revision: str | None) -> bytes:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Read and check the frozen settings of a tokenizer."""
-    settings = read_json(path)
+    settings = seal.read_if_sealed(path)
     if not isinstance(settings, dict) or "train" not in settings:
         check_keys(settings, str(path), {"path": (str,), "revision": (str, NoneType)})
         return settings
@@ -149,9 +158,9 @@ def main() -> None:
     settings = read_settings(arguments.settings)
     content = make(settings)
     tokenizer = parse_tokenizer(content, settings.get("path", str(arguments.output)))
-    with atomic(arguments.output) as temporary:
-        temporary.write_bytes(content)
-    with atomic(arguments.token_bytes) as temporary, temporary.open("wb") as file:
+    paths, record = (arguments.output, arguments.token_bytes), arguments.output.with_name(_RECORD)
+    with seal.publishing(record, {"settings": settings}, *paths) as (json_file, bytes_file), bytes_file.open("wb") as file:
+        json_file.write_bytes(content)
         np.save(file, count_token_bytes(tokenizer))
     log.info("%s: %d tokens", arguments.output, vocab_size(tokenizer))
 
