@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from rope_spectra import config, config_messages, config_schema, config_text
 from rope_spectra.errors import UserError
-from rope_spectra.spectra import FAMILIES
+from rope_spectra.spectra_families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -72,6 +72,10 @@ spectra:
   sig: {family: sigmoid, theta: 1.0e+5}
   hybrid: {family: mix, alpha: 0.2, a: {family: geometric, theta: 10000}, b: {family: anchored_poly, theta: 10000}}
   own: {family: values, inv_freq: [1, 0.5, 0.25, 0]}
+  evq: {family: evq_cosh, theta: 500000}
+  cut: {family: truncate, of: {family: geometric, theta: 500000}}
+  whole: {family: resonance, of: {family: geometric, theta: 500000}}
+  slow: {family: ntk, theta: 10000, factor: 8}
 """)
 A_SPECTRUM = {"family": "geometric", "theta": 10000}
 REMOVED = object()
@@ -127,7 +131,8 @@ def test_search_is_the_22_spectra_of_the_study_and_its_halves_share_the_two_cont
 
 
 def test_seeds_baselines_and_contrasts_of_the_study() -> None:
-    experiments = config.load(SHIPPED)["experiments"]
+    loaded = config.load(SHIPPED)["experiments"]
+    experiments = {name: parts for name, parts in loaded.items() if not parts["selection"]}  # the others: test_experiments.py
     assert {name: parts["seeds"] for name, parts in experiments.items()} == {
         "demo": [42, 123, 7],
         "unified_search": [42],
@@ -169,7 +174,7 @@ def test_models_and_recipe_of_the_study() -> None:
 
 def test_names_of_spectra_say_their_parameters() -> None:
     for name, spectrum in config.load(SHIPPED)["spectra"].items():
-        theta = (spectrum if "theta" in spectrum else spectrum["a"])["theta"]
+        theta = next(part["theta"] for part in (spectrum, spectrum.get("a"), spectrum.get("of")) if part and "theta" in part)
         if name.startswith("mix_"):
             assert spectrum["b"] == {"family": "sigmoid", "theta": 1e4, "steepness": 8.0, "midpoint": 0.5, "omf": 0.3}
             expected = f"mix_sig8t10k_geo{theta / 1000:.0f}k_a{spectrum['alpha']}"
@@ -181,7 +186,8 @@ def test_names_of_spectra_say_their_parameters() -> None:
         elif name.startswith("anchpoly_"):
             expected = "anchpoly_p{p}_omf{omf}".format(**spectrum) + f"_t{theta / 1000:.0f}k"
         else:
-            expected = f"geo_{theta / 1000:.0f}k"
+            word = {"geometric": "geo", "truncate": "truncated", "evq_cosh": "evq"}.get(spectrum["family"], spectrum["family"])
+            expected = word + (f"{spectrum['factor']:.0f}" if "factor" in spectrum else "") + f"_{theta / 1000:.0f}k"
         assert name == expected
 
 
@@ -257,7 +263,12 @@ def test_load_leaves_its_argument_alone_and_fills_in_defaults() -> None:
         "precision": "bf16",
         "deterministic": True,
         "compile": "auto",
+        "device": "auto",
+        "gpus_per_run": 1,
         "log_every": 10,
+        "checkpoint_minutes": 10.0,
+        "checkpoint_steps": None,
+        "tensorboard": "auto",
     }
     assert loaded["evaluation"]["tiny"] == {
         "lengths": [32, 64],
@@ -443,6 +454,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
         3,
         "training.tiny.micro_batch_size: 3 does not divide batch_size 8; give a divisor or auto",
     ),
+    ("training/tiny/gpus_per_run", 3, "training.tiny.gpus_per_run: 3 does not divide batch_size 8; give a divisor"),
     ("training/tiny/micro_batch_size", "atuo", "training.tiny.micro_batch_size: unknown value 'atuo'; choose from: auto"),
     ("training/tiny/micro_batch_size", 0, "training.tiny.micro_batch_size: 0 is too small; the least is 1"),
     ("training/tiny/precision", "fp16", "training.tiny.precision: unknown value 'fp16'; choose from: bf16, fp32"),
@@ -464,12 +476,57 @@ MISTAKES: list[tuple[str, Any, str]] = [
         "evaluation.tiny.protocols[0]: unknown value 'first_chunk'; choose from: first_chunks, full",
     ),
     ("evaluation/tiny/lengths", [], "evaluation.tiny.lengths: empty; give at least 1"),
-    ("evaluation/tiny/remaps", ["yarn"], "evaluation.tiny.remaps[0]: unknown value 'yarn'; choose from: none"),
+    (
+        "evaluation/tiny/remaps",
+        ["yran"],
+        "evaluation.tiny.remaps[0]: unknown value 'yran'; choose from: none, pi, ntk, dynamic_ntk, yarn",
+    ),
+    (
+        "experiments/demo/contrasts",
+        ["poly vs own"],
+        "experiments.demo.contrasts: 'own' is not among its spectra; choose from: geo, poly, hybrid",
+    ),
+    (
+        "experiments/demo/contrasts",
+        ["poly+yarn"],
+        "experiments.demo.contrasts: remap 'yarn' of 'poly+yarn' is not evaluated; choose from: none",
+    ),
+    (
+        "experiments/demo/contrasts",
+        ["poly vs poly+none"],
+        "experiments.demo.contrasts: 'poly' cannot be compared with itself; leave it out",
+    ),
+    (
+        "experiments/demo/contrasts",
+        ["poly", "poly vs hybrid"],
+        "experiments.demo.contrasts: a spectrum is compared with two others; give it once, it has one row in the table",
+    ),
+    (
+        "experiments/demo/selection",
+        {"seeds": [1]},
+        "experiments.demo.selection.seeds: 1 is not among its seeds; add it there or leave it out here",
+    ),
+    (
+        "experiments/demo/selection",
+        {"seeds": [42, 7]},
+        "experiments.demo.selection.seeds: no seed is left for confirmation; add others to experiments.demo.seeds",
+    ),
+    (
+        "experiments/demo/selection",
+        {"seeds": [42], "blocks": 1},
+        "experiments.demo.selection.blocks: 1.0 is too large; it must be below 1",
+    ),
+    (
+        "experiments/demo/selection",
+        {},
+        "experiments.demo.selection: missing key 'seeds': Those of the experiment's seeds that serve selection",
+    ),
     ("evaluation/tiny/equivalence_margin", 1, "evaluation.tiny.equivalence_margin: 1.0 is too large; it must be below 1"),
     (
         "spectra/geo/family",
         "geometrik",
-        "spectra.geo.family: unknown value 'geometrik'; choose from: geometric, anchored_poly, sigmoid, mix, values",
+        "spectra.geo.family: unknown value 'geometrik'; choose from: "
+        "geometric, anchored_poly, sigmoid, mix, values, midpoint, evq_cosh, truncate, ntk, resonance",
     ),
     ("spectra/geo/family", Renamed("famly"), "spectra.geo: unknown key 'famly'; did you mean 'family'?"),
     ("spectra/geo/theta", 1, "spectra.geo.theta: 1.0 is too small; it must be above 1"),
@@ -486,6 +543,20 @@ MISTAKES: list[tuple[str, Any, str]] = [
         {"family": "values", "inv_freq": [1]},
         "spectra.hybrid.a.inv_freq: 1 frequencies; models.tiny needs 4 (half its head_dim)",
     ),
+    ("spectra/evq/tau", 0, "spectra.evq.tau: 0.0 is too small; the least is 1e-06"),
+    ("spectra/evq/tau", 101, "spectra.evq.tau: 101.0 is too large; the most is 100"),
+    ("spectra/cut/length", 0, "spectra.cut.length: 0 is too small; the least is 1"),
+    ("spectra/cut/length", 64.5, "spectra.cut.length: 64.5 is a number, not a whole number or null"),
+    ("spectra/cut/of", "geo", "spectra.cut.of: 'geo' is text, not a mapping of keys to values"),
+    ("spectra/cut/of/theta", 1, "spectra.cut.of.theta: 1.0 is too small; it must be above 1"),
+    ("spectra/whole/of", REMOVED, "spectra.whole: missing key 'of': A spectrum (family and parameters)"),
+    (
+        "spectra/hybrid/a",
+        {"family": "truncate", "of": {"family": "values", "inv_freq": [1]}},
+        "spectra.hybrid.a.of.inv_freq: 1 frequencies; models.tiny needs 4 (half its head_dim)",
+    ),
+    ("spectra/slow/factor", 0.5, "spectra.slow.factor: 0.5 is too small; the least is 1"),
+    ("spectra/slow/factor", REMOVED, "spectra.slow: missing key 'factor': By how much the slowest pair is slowed"),
     ("spectra/own/inv_freq", [1, -0.5, 0, 0], "spectra.own.inv_freq[1]: -0.5 is too small; the least is 0"),
     ("spectra/own/inv_freq", [1, "1e-6", 0, 0], "spectra.own.inv_freq[1]: '1e-6' is text, not a number; in YAML write 1.0e-6"),
     ("spectra/geo", [1], "spectra.geo: a list is given, not a mapping of keys to values"),
@@ -701,6 +772,22 @@ def test_what_matters_to_a_run_is_in_its_settings(path: str, value: Any) -> None
     assert run_json(edited(path, value)) != run_json(GOOD)
 
 
+def test_frozen_spectra_hold_the_numbers_that_they_leave_to_the_experiment() -> None:
+    """seq_len is 32 and head_dim 8; the library itself keeps what is left open."""
+    loaded = config.load(edited("spectra/hybrid/b", {"family": "truncate", "of": {"family": "evq_cosh", "theta": 10}}))
+    tau = 8 / 32**0.5
+    frozen = {name: config.run_settings(loaded, "demo", name, 7)["spectrum"] for name in ("evq", "cut", "hybrid")}
+    assert frozen["evq"] == {"name": "evq", "family": "evq_cosh", "theta": 500000.0, "tau": tau}
+    assert frozen["cut"] == {"name": "cut", "family": "truncate", "of": {"family": "geometric", "theta": 5e5}, "length": 32}
+    assert frozen["hybrid"]["b"] == {"family": "truncate", "of": {"family": "evq_cosh", "theta": 10.0, "tau": tau}, "length": 32}
+    assert config.experiment_settings(loaded, "demo")["spectra"][2] == frozen["hybrid"]
+    assert loaded["spectra"]["evq"]["tau"] is None
+    longer = config.load(edited("training/tiny/seq_len", 64))
+    assert config.run_settings(longer, "demo", "evq", 7)["spectrum"]["tau"] == 1.0
+    given = config.load(edited("spectra/evq/tau", 2.0))
+    assert config.run_settings(given, "demo", "evq", 7)["spectrum"]["tau"] == 2.0
+
+
 def test_run_settings_hold_these_keys() -> None:
     frozen = config.run_settings(config.load(GOOD), "demo", "poly", 7)
     assert set(frozen) == {"recipe", "experiment", "seed", "spectrum", "model", "training"}
@@ -708,7 +795,9 @@ def test_run_settings_hold_these_keys() -> None:
     assert frozen["spectrum"] == {"name": "poly", "family": "anchored_poly", "theta": 500000.0, "p": 3.9, "omf": 0.3}
     assert "log_every" not in frozen["training"]
     assert frozen["training"]["learning_rate"] == 0.003
-    assert config.run_options(config.load(GOOD), "demo") == {"log_every": 10}
+    options = {"log_every": 10, "checkpoint_minutes": 10.0, "checkpoint_steps": None, "tensorboard": "auto", "gpus_per_run": 1}
+    assert config.run_options(config.load(GOOD), "demo") == options
+    assert not options.keys() & frozen["training"].keys()
 
 
 def test_evaluation_and_experiment_settings() -> None:

@@ -85,3 +85,14 @@ def test_experiments_are_ranked_together_only_where_they_can_be_compared() -> No
     together = markdown.overall_page(pd.concat([first, second.assign(experiment="other")]))
     assert together.count("| 1 ") == 1
     assert together.index("other") < together.index("demo")
+
+
+def test_the_leaderboard_mixes_no_phases_and_leaves_selection_out() -> None:
+    phases = {
+        phase: summary({"geo": [ppl]}).assign(phase=phase)
+        for phase, ppl in (("all", 5.0), ("confirmation", 6.0), ("selection", 7.0))
+    }
+    page = markdown.overall_page(pd.concat(phases.values()))
+    assert page.count("\n| 1 ") == 2
+    assert page.index("5.000") < page.index("confirmation (part of the text and seeds)") < page.index("6.000")
+    assert "7.000" not in page

@@ -11,10 +11,13 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from rope_spectra import config_checks, config_schema, corpus
+from rope_spectra import config_checks, config_schema, config_spectra, corpus, noise_floor
 from rope_spectra.errors import UserError
 
 Settings = dict[str, Any]
+
+# Keys of a training preset that change how a run goes and not what it learns (with several GPUs: to rounding).
+_OPTIONS = ("log_every", "checkpoint_minutes", "checkpoint_steps", "tensorboard", "gpus_per_run")
 
 RECIPE = 1  # raise it to train everything again on purpose, after a change of code that changes results
 
@@ -88,6 +91,11 @@ def runs(config: Settings, experiment: str) -> list[tuple[str, int]]:
     return [(spectrum, seed) for seed in parts["seeds"] for spectrum in parts["spectra"]]
 
 
+def repeats(config: Settings, experiment: str) -> list[tuple[str, str]]:
+    """(spectrum, seed-repeat) of the runs that measure the noise floor of an experiment."""
+    return noise_floor.repeats(config["experiments"][experiment])
+
+
 def raw_files(config: Settings, dataset: str, split: str) -> list[str]:
     """The user's own files that a split is made of; none for a dataset of the hub or a generated one.
 
@@ -99,18 +107,21 @@ def raw_files(config: Settings, dataset: str, split: str) -> list[str]:
     return [str(file) for file in corpus.text_files(definition[split])] if definition["source"] == "text" else []
 
 
-def data_settings(config: Settings, dataset: str, part: Literal["tokenizer", "train", "validation"]) -> Settings:
-    """What defines the tokenizer of a dataset or the tokens of a split.
+def data_settings(config: Settings, dataset: str, part: Literal["tokenizer", "options", "train", "validation"]) -> Settings:
+    """What defines the tokenizer of a dataset or the tokens of a split, or what may change without making these again.
 
+    options: {tokenizer_check}.
     tokenizer: {path, revision}, or {train, vocab_size, source} for one that learns from the train split.
     A split: {split, tokens, source}, with tokens the budget (None is all) and source what corpus.documents reads.
     Raises UserError for the tokenizer of a dataset that is tokens already.
     """
     definition = config["datasets"][dataset]
-    if part != "tokenizer":
+    if part in ("train", "validation"):
         return {"split": part, "tokens": definition[f"{part}_tokens"], "source": _source(definition, part)}
     if "tokenizer" not in definition:
         raise UserError(f"datasets.{dataset}: its source is tokens, so it has no tokenizer; ask for its train or validation part")
+    if part == "options":
+        return {"tokenizer_check": definition["tokenizer_check"]}
     tokenizer = definition["tokenizer"]
     return tokenizer | {"source": _source(definition, "train")} if "train" in tokenizer else dict(tokenizer)
 
@@ -136,15 +147,39 @@ def run_settings(config: Settings, experiment: str, spectrum: str, seed: int) ->
         "recipe": RECIPE,
         "experiment": experiment,
         "seed": seed,
-        "spectrum": {"name": spectrum} | config["spectra"][spectrum],
+        "spectrum": _spectrum(config, experiment, spectrum),
         "model": dict(config["models"][parts["model"]]),
-        "training": {key: value for key, value in training.items() if key != "log_every"},
+        "training": {key: value for key, value in training.items() if key not in _OPTIONS},
     }
 
 
+def _spectrum(config: Settings, experiment: str, name: str) -> Settings:
+    """{name, family, ...} of a spectrum, with the numbers that it leaves to the experiment."""
+    parts = config["experiments"][experiment]
+    head_dim, train_length = config["models"][parts["model"]]["head_dim"], config["training"][parts["training"]]["seq_len"]
+    return {"name": name} | config_spectra.completed(config["spectra"][name], head_dim, train_length)
+
+
 def run_options(config: Settings, experiment: str) -> Settings:
-    """What may change without training again: {log_every}, steps between two logged ones."""
-    return {"log_every": config["training"][config["experiments"][experiment]["training"]]["log_every"]}
+    """What may change without training again: {log_every, checkpoint_minutes, gpus_per_run, ...}."""
+    training = _training(config, experiment)
+    return {key: training[key] for key in _OPTIONS}
+
+
+def gpus(config: Settings, experiment: str) -> int:
+    """GPUs of one run of an experiment; 0 where its preset trains on the CPU."""
+    training = _training(config, experiment)
+    return training["gpus_per_run"] if training["device"] == "auto" else 0
+
+
+def threads(config: Settings, experiment: str) -> int:
+    """CPU threads of one run: on the CPU small models gain more from runs side by side than from more threads each."""
+    training = _training(config, experiment)
+    return training["gpus_per_run"] * (4 if training["device"] == "auto" else 1)
+
+
+def _training(config: Settings, experiment: str) -> Settings:
+    return config["training"][config["experiments"][experiment]["training"]]
 
 
 def evaluation_settings(config: Settings, experiment: str) -> Settings:
@@ -159,9 +194,10 @@ def experiment_settings(config: Settings, experiment: str) -> Settings:
     evaluation = config["evaluation"][parts["evaluation"]]
     return {
         "experiment": experiment,
-        **{key: parts[key] for key in ("description", "dataset", "model", "training", "seeds", "baseline", "contrasts")},
+        **{key: parts[key] for key in ("description", "dataset", "model", "training", "seeds")},
+        **{key: parts[key] for key in ("baseline", "contrasts", "selection", "noise_floor")},
         **{key: evaluation[key] for key in ("lengths", "protocols", "remaps", "equivalence_margin")},
         "head_dim": config["models"][parts["model"]]["head_dim"],
         "train_length": config["training"][parts["training"]]["seq_len"],
-        "spectra": [{"name": name} | config["spectra"][name] for name in parts["spectra"]],
+        "spectra": [_spectrum(config, experiment, name) for name in parts["spectra"]],
     }

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rope_spectra import config_spectra
 from rope_spectra.config_messages import remedy, unknown
+from rope_spectra.contrasts import Contrasts, parse
 from rope_spectra.corpus import text_files
 from rope_spectra.errors import UserError
 from rope_spectra.layout import RESERVED_NAMES, SPLITS
@@ -43,7 +45,8 @@ def consistency(config: Section) -> Iterator[str]:
     for name, training in config["training"].items():
         yield from _batch(f"training.{name}", training)
     for name, experiment in config["experiments"].items():
-        yield from _comparison(f"experiments.{name}", experiment)
+        yield from _comparison(f"experiments.{name}", experiment, config["evaluation"][experiment["evaluation"]]["remaps"])
+        yield from _selection(f"experiments.{name}", experiment, config["evaluation"][experiment["evaluation"]]["protocols"])
         yield from _budgets(config, experiment)
         yield from _vocabulary(config, experiment)
         pairs = config["models"][experiment["model"]]["head_dim"] // 2
@@ -74,27 +77,52 @@ def _batch(path: str, training: Section) -> Iterator[str]:
     micro, batch = training["micro_batch_size"], training["batch_size"]
     if micro != "auto" and batch % micro:
         yield f"{path}.micro_batch_size: {micro} does not divide batch_size {batch}; give a divisor or auto"
+    if batch % training["gpus_per_run"]:
+        yield f"{path}.gpus_per_run: {training['gpus_per_run']} does not divide batch_size {batch}; give a divisor"
     tokens, step = training["tokens"], training["seq_len"] * batch
     if tokens is not None and tokens < step:
         yield f"{path}.tokens: {tokens} is less than one step of seq_len x batch_size = {step} tokens"
 
 
-def _comparison(path: str, experiment: Section) -> Iterator[str]:
-    spectra, baseline = experiment["spectra"], experiment["baseline"]
-    for key, names in (("baseline", [baseline]), ("contrasts", experiment["contrasts"])):
+def _comparison(path: str, experiment: Section, remaps: list[str]) -> Iterator[str]:
+    baseline = experiment["baseline"]
+    declared = Contrasts.of(baseline, experiment["contrasts"]).against
+    if len(declared) < len(experiment["contrasts"]):
+        yield f"{path}.contrasts: a spectrum is compared with two others; give it once, it has one row in the table"
+    for key, names in (("baseline", [baseline]), ("contrasts", [*declared, *set(declared.values()) - {baseline}])):
         for name in names:
-            if name not in spectra:
-                yield f"{path}.{key}: {name!r} is not among its spectra; {remedy(name, spectra)}"
-    if baseline in experiment["contrasts"]:
-        yield f"{path}.contrasts: {baseline!r} is the baseline and cannot be compared with itself; leave it out"
+            spectrum, remap = parse(name)
+            if spectrum not in experiment["spectra"]:
+                yield f"{path}.{key}: {spectrum!r} is not among its spectra; {remedy(spectrum, experiment['spectra'])}"
+            if remap is not None and remap not in remaps:
+                yield f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated; {remedy(remap, remaps)}"
+    for name, other in declared.items():
+        if not Contrasts(baseline, {name: other}).family(remaps):
+            what = "is the baseline and " if other == baseline else ""
+            yield f"{path}.contrasts: {name!r} {what}cannot be compared with itself; leave it out"
+
+
+def _selection(path: str, experiment: Section, protocols: list[str]) -> Iterator[str]:
+    if (selection := experiment["selection"]) is None:
+        return
+    for seed in set(selection["seeds"]) - set(experiment["seeds"]):
+        yield f"{path}.selection.seeds: {seed} is not among its seeds; add it there or leave it out here"
+    if not set(experiment["seeds"]) - set(selection["seeds"]):
+        yield f"{path}.selection.seeds: no seed is left for confirmation; add others to {path}.seeds"
+    if "full" not in protocols:
+        yield f"{path}.selection: needs blocks of validation text; add full to evaluation.{experiment['evaluation']}.protocols"
 
 
 def _needed(config: Section, experiment: Section) -> dict[str, tuple[int, str]]:
     """Per split the fewest tokens an experiment can use, and what needs them."""
     training, evaluation = config["training"][experiment["training"]], config["evaluation"][experiment["evaluation"]]
+    blocks, count = (2, "two blocks of ") if experiment["selection"] else (1, "")
     return {
         "train": (training["seq_len"] * training["batch_size"], f"one step of training.{experiment['training']}"),
-        "validation": (evaluation["lengths"][-1] + 1, f"the longest length of evaluation.{experiment['evaluation']}"),
+        "validation": (
+            blocks * evaluation["lengths"][-1] + 1,
+            f"{count}the longest length of evaluation.{experiment['evaluation']}",
+        ),
     }
 
 
@@ -116,9 +144,8 @@ def _vocabulary(config: Section, experiment: Section) -> Iterator[str]:
 def _pair_counts(path: str, spectrum: Section, pairs: int, model: str) -> Iterator[str]:
     if spectrum["family"] == "values" and len(spectrum["inv_freq"]) != pairs:
         yield f"{path}.inv_freq: {len(spectrum['inv_freq'])} frequencies; {model} needs {pairs} (half its head_dim)"
-    if spectrum["family"] == "mix":
-        for part in ("a", "b"):
-            yield from _pair_counts(f"{path}.{part}", spectrum[part], pairs, model)
+    for key, part in config_spectra.inner(spectrum):
+        yield from _pair_counts(f"{path}.{key}", part, pairs, model)
 
 
 def _is_local(path: str) -> bool:
@@ -127,7 +154,9 @@ def _is_local(path: str) -> bool:
 
 def _text_files(path: str, patterns: list[str]) -> Iterator[str]:
     try:
-        if not any(file.stat().st_size for file in text_files(patterns)):
+        files = text_files(patterns)
+        yield from (line for file in files for line in _braces(path, file))
+        if not any(file.stat().st_size for file in files):
             yield f"{path}: all its files are empty; give files with text"
     except UserError as error:
         yield f"{path}: {error}"
@@ -137,6 +166,7 @@ def _token_file(path: str, file: Path, needed: int, reason: str) -> Iterator[str
     if not file.is_file():
         yield f"{path}: no file {str(file)!r}"
         return
+    yield from _braces(path, file)
     size = file.stat().st_size
     if size == 0:
         yield f"{path}: {file} is empty; give a file of little-endian uint16 tokens"
@@ -144,6 +174,11 @@ def _token_file(path: str, file: Path, needed: int, reason: str) -> Iterator[str
         yield f"{path}: {file} has an odd number of bytes ({size}), but a token has two (little-endian uint16)"
     elif size // 2 < needed:
         yield f"{path}: {file} has {size // 2} tokens; {reason} needs {needed}"
+
+
+def _braces(path: str, file: Path) -> Iterator[str]:
+    if set("{}") & set(str(file)):
+        yield f"{path}: {str(file)!r} has a brace in its name, which Snakemake takes for a wildcard; rename the file"
 
 
 def _tokenizer_file(path: str, directory: str, model: str, rows: int) -> Iterator[str]:

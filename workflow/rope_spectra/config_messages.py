@@ -8,6 +8,8 @@ from typing import Any
 
 from jsonschema import ValidationError
 
+from rope_spectra import names
+
 _EXPECTED = {
     "array": "a list",
     "boolean": "true or false",
@@ -58,7 +60,7 @@ def _key_texts(error: ValidationError) -> Iterator[str]:
 
 def _value_text(error: ValidationError) -> str:
     if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        return f"{_shown(error.instance)} cannot be a name; use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
+        return f"{_shown(error.instance)} cannot be a name; {names.RULE}"
     return _TEXTS[error.validator](error.instance, error.validator_value)
 
 

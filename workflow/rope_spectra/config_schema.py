@@ -29,10 +29,14 @@ def complete(config: dict[str, Any]) -> Iterator[str]:
     yield from config_messages.in_words(_validator().iter_errors(config))
 
 
+def schema() -> dict[str, Any]:
+    """The schema as it is written."""
+    return yaml.load(PATH.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 @cache
 def _validator() -> Draft202012Validator:
-    schema = yaml.load(PATH.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return extend(Draft202012Validator, {"properties": _complete_properties}, type_checker=_TYPES)(schema)
+    return extend(Draft202012Validator, {"properties": _complete_properties}, type_checker=_TYPES)(schema())
 
 
 def _complete_properties(validator: Any, properties: dict[str, Any], instance: Any, schema: Any) -> Iterator[ValidationError]:

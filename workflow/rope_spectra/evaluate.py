@@ -4,17 +4,20 @@
         --tokens results/data/toy-stories/validation.npy --manifest results/data/toy-stories/validation.json
 
 Writes eval.csv (one row per remap, protocol and length) and eval.npz (NLL by block and position bin, from which every
-statistic of protocol `full` comes without another pass) into --output, by default the run's own folder.
+statistic of protocol `full` comes without another pass) into --output, by default the run's own folder. A remap changes the
+trained spectrum beyond the training length; up to it, its rows are those of the trained model.
 """
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rope_spectra import cli, files, provenance
+from rope_spectra import cli, devices, provenance, records, seal
 from rope_spectra.errors import UserError
 from rope_spectra.progress import Progress
+from rope_spectra.tokenizer import check_record
 from rope_spectra.tokens import open_tokens, read_manifest
 
 if TYPE_CHECKING:
@@ -41,6 +44,15 @@ class Score:
         return f"{self.remap},{self.protocol},{self.length},{math.exp(self.nll)!r},{self.nll!r},{self.tokens},{self.chunks}"
 
 
+class Measured(NamedTuple):
+    """What one pass at one length gives: mean NLL, what it is over, and of `full` the NLL by block and position bin."""
+
+    nll: float
+    tokens: int
+    chunks: int
+    arrays: dict[str, Any]
+
+
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder with config.json, run.json and model.safetensors")
@@ -52,9 +64,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     args = cli.parse(parser)
 
-    settings = files.read_json(args.settings, "lengths", "protocols", "chunks", "remaps")
-    run = _read_run(args.run)
-    tokens = open_tokens(args.tokens, read_manifest(args.manifest))
+    settings = seal.read_settings(args.settings, records.EVALUATION_SETTINGS)
+    run, manifest = records.read_run(args.run), read_manifest(args.manifest)
+    tokens = open_tokens(args.tokens, manifest)
     if len(tokens) <= max(settings["lengths"]):
         raise UserError(
             f"evaluation: length {max(settings['lengths'])} needs one token more than that, the validation split has"
@@ -64,33 +76,29 @@ def main() -> None:
     scores, tables = _evaluate(model, tokens, settings, run["settings"]["training"])
     if args.token_bytes:
         tables["bytes"] = _block_bytes(tokens, args.token_bytes, max(settings["lengths"]))
-    _publish(args.output or args.run, scores, {**tables, "identity": run["identity"]})
-
-
-def _read_run(folder: Path) -> dict[str, Any]:
-    """run.json, refused if it is not the run that config.json describes."""
-    settings, run = files.read_json(folder / "config.json"), files.read_json(folder / "run.json", "settings", "identity")
-    if difference := provenance.first_difference(run["settings"], settings):
-        raise UserError(f"{folder}/run.json: was trained with another {difference}; delete it and run again")
-    return run
+    _publish(args.output or args.run, scores, tables, records.evaluation_facts(run, settings, manifest))
 
 
 def _load(folder: Path, run: dict[str, Any], threads: int | None) -> "Llama":
-    deterministic = run["settings"]["training"]["deterministic"]
-    if deterministic:
+    training, model = run["settings"]["training"], run["settings"]["model"]
+    if training["deterministic"]:
         provenance.pin_arithmetic()
     import torch
 
+    from rope_spectra import attention
     from rope_spectra.checkpoint import build_model, load_model
     from rope_spectra.trainer import make_deterministic
 
     if threads:
         torch.set_num_threads(threads)
-    if deterministic:
+    if training["deterministic"]:
         make_deterministic()
-    model = build_model(run["settings"])
-    load_model(folder / "model.safetensors", model, run["identity"])
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    device = devices.take(training.get("device", "auto"))
+    attention.choose(device, training["precision"], model["head_dim"], training["seq_len"], training["deterministic"])
+    trained = build_model(run["settings"], empty=True)
+    records.check_run(folder, run, records.MODEL)
+    load_model(folder / records.MODEL, trained, run["identity"])
+    return trained.to(device).eval()
 
 
 def _evaluate(
@@ -98,51 +106,50 @@ def _evaluate(
 ) -> "tuple[list[Score], dict[str, Any]]":
     """The rows of eval.csv and the arrays of eval.npz, in the precision of the training."""
     from rope_spectra.model import autocast
+    from rope_spectra.remaps import changes
 
-    jobs = [(protocol, length) for protocol in settings["protocols"] for length in settings["lengths"]]
+    jobs = [(remap, *job) for remap in settings["remaps"] for job in product(settings["protocols"], settings["lengths"])]
     progress = Progress("evaluation", len(jobs), "lengths")
-    scores, tables = [], {}
+    scores, tables, measured = [], {}, {}
     with autocast(model.inv_freq.device, training["precision"]):
-        for done, (protocol, length) in enumerate(jobs, start=1):
-            if protocol == "first_chunks":
-                score = _score_first_chunks(model, tokens, length, settings["chunks"])
-            else:
-                score, arrays = _score_full(model, tokens, length, max(settings["lengths"]), training["seq_len"])
-                tables |= arrays
-            scores.append(_finite(score))
+        for done, (remap, protocol, length) in enumerate(jobs, start=1):
+            setup = remap if changes(remap, length, training["seq_len"]) else "none", protocol, length
+            if setup not in measured:
+                measured[setup] = _measure(model, tokens, *setup, settings, training["seq_len"])
+            nll, count, chunks, arrays = measured[setup]
+            scores.append(Score(remap, protocol, length, nll, count, chunks))
+            tables |= {f"{remap}/{length}/{name}": array for name, array in arrays.items()}
             progress.update(done)
     progress.finish(len(jobs))
     return scores, tables
 
 
-def _score_first_chunks(model: "Llama", tokens: "np.ndarray", length: int, chunks: int) -> Score:
+def _measure(
+    model: "Llama", tokens: "np.ndarray", remap: str, protocol: str, length: int, settings: dict[str, Any], train_length: int
+) -> Measured:
+    """One pass over the text at one length, the spectrum changed as the remap says."""
+    import torch
+
     from rope_spectra import perplexity
+    from rope_spectra.remaps import remapped
 
-    score = perplexity.first_chunks(model, tokens, length, chunks)
-    return Score("none", "first_chunks", length, score.nll, score.tokens, score.chunks)
-
-
-def _score_full(
-    model: "Llama", tokens: "np.ndarray", length: int, longest: int, train_length: int
-) -> tuple[Score, dict[str, Any]]:
-    """The row of a length, and its NLL by block and position bin under names such as none/1024/nll."""
-    from rope_spectra import perplexity
-
-    table = perplexity.full(model, tokens, length, longest, train_length)
-    edges = perplexity.bin_edges(length, train_length)
-    count = int(table.tokens.sum()) * len(table.nll)
-    score = Score("none", "full", length, float(table.nll.sum()) / count, count, table.pieces)
-    arrays = {"nll": table.nll, "tokens": table.tokens, "edges": edges}
-    return score, {f"none/{length}/{name}": array for name, array in arrays.items()}
-
-
-def _finite(score: Score) -> Score:
-    if not math.isfinite(score.nll):
+    inv_freq, attention_factor = remapped(model.inv_freq.cpu().numpy(), remap, length, train_length)
+    with model.rotated_by(torch.from_numpy(inv_freq), attention_factor):
+        if protocol == "first_chunks":
+            score = perplexity.first_chunks(model, tokens, length, settings["chunks"])
+            measured = Measured(score.nll, score.tokens, score.chunks, {})
+        else:
+            table = perplexity.full(model, tokens, length, max(settings["lengths"]), train_length)
+            count = int(table.tokens.sum()) * len(table.nll)
+            edges = perplexity.bin_edges(length, train_length)
+            arrays = {"nll": table.nll, "tokens": table.tokens, "edges": edges}
+            measured = Measured(float(table.nll.sum()) / count, count, table.pieces, arrays)
+    if not math.isfinite(measured.nll):
         raise UserError(
-            f"evaluation: the loss at length {score.length} is {score.nll}; the trained weights are unusable,"
+            f"evaluation: the loss at length {length} is {measured.nll}; the trained weights are unusable,"
             " delete the run and train again"
         )
-    return score
+    return measured
 
 
 def _block_bytes(tokens: "np.ndarray", token_bytes: Path, longest: int) -> "np.ndarray":
@@ -151,16 +158,18 @@ def _block_bytes(tokens: "np.ndarray", token_bytes: Path, longest: int) -> "np.n
 
     from rope_spectra.perplexity import block_starts
 
+    check_record(token_bytes)
     sizes = np.load(token_bytes, allow_pickle=False).astype(np.int64)
     return np.array([sizes[tokens[start : start + longest]].sum() for start in block_starts(len(tokens), longest)])
 
 
-def _publish(output: Path, scores: list[Score], arrays: dict[str, Any]) -> None:
+def _publish(output: Path, scores: list[Score], arrays: dict[str, Any], facts: dict[str, Any]) -> None:
     import numpy as np
 
-    with files.atomic(output / "eval.npz") as temporary, temporary.open("wb") as file:
+    paths = output / records.EVAL, output / records.EVAL_NLL
+    with seal.publishing(output / records.EVAL_RECORD, facts, *paths) as (csv, nll), nll.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    files.write_text(output / "eval.csv", "\n".join([HEADER, *(score.csv() for score in scores)]) + "\n")
+        csv.write_text("\n".join([HEADER, *(score.csv() for score in scores)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -106,13 +106,17 @@ def spectra(omegas: Mapping[str, NDArray[np.floating]], train_length: int, longe
 def paired_deltas(deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, margin: float, styles: Styles) -> Figure:
     """Forest plot of delta log PPL against the baseline on the same seeds.
 
-    deltas: columns length, delta, a row per spectrum and seed. summary: columns spectrum, length, delta_log_ppl and its
+    deltas: columns baseline, length, delta, a row per spectrum and seed. summary: columns spectrum, length, delta_log_ppl and its
     delta_log_ppl_ci95_low / _high. One panel per spectrum, its rows the lengths; where there are more spectra than lengths,
-    one panel per length, its rows the spectra from best to worst at the longest. No deltas give a figure that says so.
+    one panel per length, its rows the spectra from best to worst at the longest. Where baselines differ, each is named beside
+    its spectrum. No deltas give a figure that says so.
     """
-    title = f"Log perplexity against {baseline} on the same seeds"
-    if deltas.empty:
+    against = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
+    common = "its baseline" if len(set(against.values())) > 1 else next(iter(against.values()), baseline)
+    title = f"Log perplexity against {common} on the same seeds"
+    if not against:
         return placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
+    texts = {name: name if other == common else f"{name} v {other}" for name, other in against.items()}
     names, lengths = [name for name in styles if name in set(deltas["spectrum"])], sorted(deltas["length"].unique())
     if by_spectrum := len(names) <= len(lengths):
         panel_key, panels, row_key, rows = "spectrum", names, "length", lengths
@@ -124,10 +128,11 @@ def paired_deltas(deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, ma
     dots, means = (table.assign(row=table[row_key].map(rows.index)) for table in tables)
     for axes, panel in zip(grid, panels, strict=False):
         forest(axes, dots[dots[panel_key] == panel], means[means[panel_key] == panel], margin, styles)
-        axes.set_title(panel if by_spectrum else f"length {panel}", fontsize=8.5, fontweight="normal", pad=4)
-    grid[0].set_yticks(range(len(rows)), rows)
+        text = texts[panel].replace(" v ", "\nv ") if by_spectrum else f"length {panel}"
+        axes.set_title(text, fontsize=8.5, fontweight="normal", pad=4)
+    grid[0].set_yticks(range(len(rows)), rows if by_spectrum else [texts[name] for name in rows])
     grid[0].set_ylabel("Length (tokens)" if by_spectrum else "")
-    x = f"Δ log perplexity against {baseline} (below 0: better; −0.1 is about 10 % lower perplexity)"
+    x = f"Δ log perplexity against {common} (below 0: better; −0.1 is about 10 % lower perplexity)"
     _label_panels(figure, grid[(len(panels) - 1) // 4 * 4], title, x, pairs_text(deltas, margin))
     return figure
 
@@ -244,6 +249,9 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
 
 def _label_panels(figure: Figure, bottom_left: Axes, title: str, x: str, text: str) -> None:
     """Title above the grid; what x is, and the caption, below it."""
-    figure.suptitle(title, x=0.0, y=1.0 + 0.3 / figure.get_figheight(), ha="left", va="bottom", fontsize=10.5, fontweight="bold")
+    above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
+    figure.suptitle(
+        title, x=0.0, y=1.0 + above / figure.get_figheight(), ha="left", va="bottom", fontsize=10.5, fontweight="bold"
+    )
     bottom_left.annotate(x, (0, 0), (0, -22), xycoords="axes fraction", textcoords="offset points", va="top")
     caption(bottom_left, text)

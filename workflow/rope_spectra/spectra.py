@@ -1,13 +1,11 @@
-"""The spectra: how the rotary frequencies omega_0..omega_{K-1} of a head are distributed (K = head_dim / 2).
+"""The spectra: the rotary frequencies omega_0..omega_{K-1} of a head as they are trained and exported (K = head_dim / 2).
 
-RoPE turns pair k of a head by the angle omega_k * distance; only the vector omega is designed here (protocol.md section 2).
-Every family is one pure function in float64 of K and its parameters. Adding one: write the function, register it, describe
-its parameters in workflow/schemas/config.schema.yaml.
+RoPE turns pair k of a head by the angle omega_k * distance; only the vector omega is designed here. How a family defines it is
+in spectra_families, and so is how to add one.
 
     python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k    # what a spectrum does, without training
 """
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,77 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra import cli, diagnostics
+from rope_spectra import cli, config_spectra, diagnostics
 from rope_spectra.errors import UserError
-
-Spectrum = NDArray[np.float64]
-
-
-def geometric(pairs: int, theta: float) -> Spectrum:
-    """omega_k = theta^(-k/K), radians per token: standard RoPE (Su et al. 2021)."""
-    return theta ** -(np.arange(pairs) / pairs)
+from rope_spectra.spectra_families import omega
 
 
-def _end_points(pairs: int, theta: float, omf: float) -> tuple[float, float]:
-    """Logarithms of the fastest and the slowest frequency: 1 and omf times that of the geometric spectrum."""
-    omega = geometric(pairs, theta)
-    return float(np.log(omega[0])), float(np.log(omf * omega[-1]))
-
-
-def anchored_poly(pairs: int, theta: float, p: float, omf: float) -> Spectrum:
-    """log omega = log a + t^p (log b - log a), t = k/(K-1): keeps many fast pairs, both ends anchored."""
-    t = np.linspace(0.0, 1.0, pairs)
-    log_a, log_b = _end_points(pairs, theta, omf)
-    return np.exp(log_a + t**p * (log_b - log_a))
-
-
-def sigmoid(pairs: int, theta: float, steepness: float, midpoint: float, omf: float) -> Spectrum:
-    """log omega = log a + S(t) (log b - log a), S = 1/(1 + exp(-steepness (t - midpoint))); not anchored: omega_0 < 1."""
-    t = np.linspace(0.0, 1.0, pairs)
-    log_a, log_b = _end_points(pairs, theta, omf)
-    return np.exp(log_a + (log_b - log_a) / (1.0 + np.exp(-steepness * (t - midpoint))))
-
-
-def mix(pairs: int, alpha: float, a: dict[str, Any], b: dict[str, Any]) -> Spectrum:
-    """omega = (1 - alpha) A + alpha B, linear in omega, of two spectra: the study's hybrid."""
-    return (1.0 - alpha) * _omega(a, pairs) + alpha * _omega(b, pairs)
-
-
-def values(pairs: int, inv_freq: list[float]) -> Spectrum:
-    """A spectrum given number by number; its length must be K."""
-    if len(inv_freq) != pairs:
-        raise ValueError(f"{len(inv_freq)} frequencies for {pairs} rotary pairs")
-    return np.array(inv_freq, dtype=np.float64)
-
-
-FAMILIES: dict[str, Callable[..., Spectrum]] = {
-    "geometric": geometric,
-    "anchored_poly": anchored_poly,
-    "sigmoid": sigmoid,
-    "mix": mix,
-    "values": values,
-}
-
-
-def _omega(definition: dict[str, Any], pairs: int) -> Spectrum:
-    parameters = {key: value for key, value in definition.items() if key not in ("family", "name")}
-    return FAMILIES[definition["family"]](pairs, **parameters)
-
-
-def snap(omega: NDArray[np.floating]) -> NDArray[np.float32]:
+def snap(frequencies: NDArray[np.floating]) -> NDArray[np.float32]:
     """The nearest fp32 spectrum that survives export as factors 1/omega (evaluation.md section 7).
 
     fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings,
     and doing it again changes nothing. A pair that does not rotate (0) stays 0.
     """
-    rotating = omega > 0
-    factors = (1.0 / np.where(rotating, omega, 1.0)).astype(np.float32)
+    rotating = frequencies > 0
+    factors = (1.0 / np.where(rotating, frequencies, 1.0)).astype(np.float32)
     return np.where(rotating, np.float32(1.0) / factors, np.float32(0.0)).astype(np.float32)
 
 
 def inv_freq(definition: dict[str, Any], head_dim: int) -> NDArray[np.float32]:
-    """The spectrum of a definition from the config, fp32 [head_dim / 2], radians per token, as trained and exported."""
-    return snap(_omega(definition, head_dim // 2))
+    """The spectrum of a complete definition, fp32 [head_dim / 2], radians per token, as trained and exported."""
+    return snap(omega(definition, head_dim // 2))
 
 
 def main() -> None:
@@ -103,9 +49,8 @@ def main() -> None:
         if length < 1:
             raise UserError(f"{option}: {length} is no length; give at least 1 token")
     library = _read_library(args.config)
-    diagnoses = {
-        name: diagnostics.diagnose(_look_up(library, name, args.head_dim), args.train_length, args.longest) for name in args.show
-    }
+    sizes = args.head_dim, args.train_length
+    diagnoses = {name: diagnostics.diagnose(_look_up(library, name, *sizes), sizes[1], args.longest) for name in args.show}
     print(diagnostics.as_text(diagnoses, args.train_length, args.longest))
 
 
@@ -128,13 +73,13 @@ def _read_library(config: Path) -> dict[str, Any]:
     return library
 
 
-def _look_up(library: dict[str, Any], name: str, head_dim: int) -> NDArray[np.float32]:
+def _look_up(library: dict[str, Any], name: str, head_dim: int, train_length: int) -> NDArray[np.float32]:
     if name not in library:
         near = get_close_matches(name, library, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(library)}"
         raise UserError(f"--show: unknown spectrum '{name}'; {hint}")
     try:
-        return inv_freq(library[name], head_dim)
+        return inv_freq(config_spectra.completed(library[name], head_dim, train_length), head_dim)
     except ValueError as error:
         raise UserError(f"spectra.{name}: {error}") from None
 

@@ -1,9 +1,10 @@
-"""The summary table of one experiment: a row per spectrum x remap x protocol x length, paired by seed with the baseline.
+"""The summary table of one experiment: a row per spectrum x remap x protocol x length, paired by seed with its baseline.
 
-Pure: it takes the tidy table of runs and gives a table; columns and definitions are those of evaluation.md section 2.
+A spectrum under a remap is an arm (contrasts.py). Pure: it takes the tidy table of runs and gives a table; columns and
+definitions are those of evaluation.md section 2.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rope_spectra import statistics
+from rope_spectra.contrasts import Arm, Contrasts, label
 
 Row = dict[str, Any]
 
@@ -54,6 +56,7 @@ COLUMNS = {
     "seeds_for_80pct_power": _FLOAT,
     "n_pairs": "Int64",
     "unpaired_seeds": _TEXT,
+    "phase": _TEXT,
 }
 
 
@@ -87,41 +90,51 @@ class Blocks:
 
 
 def summarize(
-    runs: pd.DataFrame, baseline: str, contrasts: Sequence[str], margin: float, blocks: Blocks | None = None
+    runs: pd.DataFrame, baseline: str, contrasts: Iterable[str], margin: float, blocks: Blocks | None = None
 ) -> pd.DataFrame:
     """The summary table of one experiment.
 
     runs: one row per spectrum x seed x remap x protocol x length, with the columns experiment, spectrum, seed, remap,
-    protocol, length, ppl, tokens. The baseline is compared at the same remap, protocol and length, on the seeds that both
-    have; seeds of one side only are named in `unpaired_seeds`. contrasts: the declared family of Holm's correction; another
-    spectrum gets no p_holm, and so never `better` or `worse`. margin: the equivalence margin, a fraction of PPL.
+    protocol, length, ppl, tokens. baseline and contrasts are the experiment's (contrasts.py): each row is compared with one
+    other at the same protocol and length, on the seeds that both have; seeds of one side only are named in `unpaired_seeds`.
+    The contrasts are the family of Holm's correction, at each protocol and length over all remaps; another row gets no p_holm,
+    and so never `better` or `worse`. margin: the equivalence margin, a fraction of PPL.
 
-    Rows are sorted by protocol, remap and length; within, the baseline comes first, then the contrasts as declared, then the
+    Rows are sorted by protocol, remap and length; within, baselines come first, then the contrasts as declared, then the
     rest by name. The order of `runs` does not matter.
     """
+    declared, remaps = Contrasts.of(baseline, contrasts), sorted(runs["remap"].unique())
     rows: list[Row] = []
-    for (protocol, _, _), cell in runs.groupby(["protocol", "remap", "length"]):
-        rows += _rows(cell, baseline, contrasts, margin, blocks if protocol == "full" else None)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    for (protocol, _), cell in runs.groupby(["protocol", "length"]):
+        rows += _rows(cell, declared, declared.family(remaps), margin, blocks if protocol == "full" else None)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return table.sort_values(["protocol", "remap", "length"], kind="stable", ignore_index=True)
 
 
-def _rows(cell: pd.DataFrame, baseline: str, contrasts: Sequence[str], margin: float, blocks: Blocks | None) -> list[Row]:
-    """The rows of one (protocol, remap, length)."""
-    runs = dict(list(cell.sort_values("seed").groupby("spectrum")))
-    reference = runs.get(baseline, cell.iloc[:0])
-    compared = {name: _comparison(runs[name], reference, baseline, blocks) for name in runs if name != baseline}
-    p = [compared[name]["p_sign_flip"] if name in compared else np.nan for name in contrasts]
-    p_holm = dict(zip(contrasts, statistics.holm(p), strict=True))
-    for name, row in compared.items():
-        row["p_holm"] = p_holm.get(name, np.nan)
+def _rows(cell: pd.DataFrame, declared: Contrasts, family: list[Arm], margin: float, blocks: Blocks | None) -> list[Row]:
+    """The rows of one (protocol, length)."""
+    runs = dict(list(cell.sort_values("seed").groupby(["spectrum", "remap"])))
+    against = {arm: declared.reference(arm) for arm in runs}
+    compared = {
+        arm: _comparison(runs[arm], runs.get(other, cell.iloc[:0]), label(arm), label(other), blocks)
+        for arm, other in against.items()
+        if arm != other
+    }
+    p = [compared[arm]["p_sign_flip"] if arm in compared else np.nan for arm in family]
+    p_holm = dict(zip(family, statistics.holm(p), strict=True))
+    for arm, row in compared.items():
+        row["p_holm"] = p_holm.get(arm, np.nan)
         low, high = row["delta_log_ppl_ci95_low"], row["delta_log_ppl_ci95_high"]
         row["verdict"] = statistics.verdict(low, high, row["p_holm"], margin)
-    order = [name for name in dict.fromkeys([baseline, *contrasts, *sorted(runs)]) if name in runs]
-    return [_spread(runs[name], blocks) | {"baseline": baseline} | compared.get(name, {"verdict": "baseline"}) for name in order]
+    order = [arm for arm in dict.fromkeys([*(arm for arm in runs if arm not in compared), *family, *sorted(runs)]) if arm in runs]
+    return [
+        _spread(runs[arm], blocks) | {"baseline": label(against[arm])} | compared.get(arm, {"verdict": "baseline"})
+        for arm in order
+    ]
 
 
 def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> Row:
-    """The columns of one spectrum that need no baseline."""
+    """The columns of one arm that need no baseline."""
     summary = asdict(statistics.seed_summary(runs["ppl"]))
     inside, beyond = blocks.parts_of(runs).mean(axis=0) if blocks else (np.nan, np.nan)
     first = runs.iloc[0]
@@ -142,10 +155,10 @@ def _bits_per_byte(runs: pd.DataFrame, blocks: Blocks) -> float:
     return float(nats / (np.log(2) * blocks.bytes.get(runs["length"].iloc[0], np.nan)))
 
 
-def _comparison(runs: pd.DataFrame, reference: pd.DataFrame, baseline: str, blocks: Blocks | None) -> Row:
-    """The columns of one spectrum against the baseline, on the seeds that both have."""
+def _comparison(runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: str, blocks: Blocks | None) -> Row:
+    """The columns of one arm against its baseline, on the seeds that both have."""
     ours, theirs = runs[runs["seed"].isin(reference["seed"])], reference[reference["seed"].isin(runs["seed"])]
-    row = {"n_pairs": len(ours), "unpaired_seeds": _unpaired(runs, reference, baseline)}
+    row = {"n_pairs": len(ours), "unpaired_seeds": _unpaired(runs, reference, name, baseline)}
     if not len(ours):
         return row | dict.fromkeys(("p_sign_flip", "delta_log_ppl_ci95_low", "delta_log_ppl_ci95_high"), np.nan)
     deltas = np.log(ours["ppl"].to_numpy()) - np.log(theirs["ppl"].to_numpy())
@@ -172,11 +185,11 @@ def _bootstrap(ours: pd.DataFrame, theirs: pd.DataFrame, blocks: Blocks) -> tupl
     return statistics.two_level_bootstrap((blocks.nll_of(ours) - blocks.nll_of(theirs)) / tokens)
 
 
-def _unpaired(runs: pd.DataFrame, reference: pd.DataFrame, baseline: str) -> str | None:
+def _unpaired(runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: str) -> str | None:
     """The seeds that one side alone has, and which side: 'geo_500k only: 17 97'."""
     ours, theirs = set(runs["seed"]), set(reference["seed"])
-    sides = {runs["spectrum"].iloc[0]: ours - theirs, baseline: theirs - ours}
-    return "; ".join(f"{name} only: {_list(seeds)}" for name, seeds in sides.items() if seeds) or None
+    sides = {name: ours - theirs, baseline: theirs - ours}
+    return "; ".join(f"{side} only: {_list(seeds)}" for side, seeds in sides.items() if seeds) or None
 
 
 def _list(seeds: Iterable[int]) -> str:
