@@ -4,17 +4,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint envs/constraints.txt
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo status test test-slow test-slurm lint clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all --resources gpu=1
 	@cat results/summary.md
 
+status: .venv/installed
+	@$(BIN)/python -m rope_spectra.status
+
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/test_slurm.py
+
+# On a real Slurm of one node; as root it installs what it needs from apt, otherwise it skips.
+test-slurm: .venv/installed-dev envs/requirements-slurm.txt
+	$(PIP) --requirement envs/requirements-slurm.txt
+	[ "$$(id -u)" != 0 ] || tests/slurm/start.sh install
+	$(BIN)/python -m pytest -m slow tests/test_slurm.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

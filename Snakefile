@@ -19,11 +19,14 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
 )
 
-from rope_spectra import config as settings, config_text, layout, published
+from rope_spectra import cluster, config as settings, config_text, layout, noise_floor, published, seal, stale_locks
 from rope_spectra.errors import or_exit
 
 # Files that Snakemake has found already, as far as they can be seen from here (with --directory they may not).
 or_exit(config_text.check, [path for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]) if path.is_file()])
+
+if workflow.is_main_process and not workflow.dryrun:
+    stale_locks.clear(Path(".snakemake"))
 
 
 configfile: "config.yaml"
@@ -42,6 +45,7 @@ localrules:
     summary,
     figures,
     published,
+    noise_floor,
 
 
 wildcard_constraints:
@@ -49,10 +53,14 @@ wildcard_constraints:
     spectrum="|".join(map(re.escape, config["spectra"])),
     dataset="|".join(map(re.escape, config["datasets"])),
     split="|".join(layout.SPLITS),
-    seed="[0-9]+",
+    seed="(0|[1-9][0-9]{0,18})(-repeat[1-9][0-9]*)?",
 
 
 report: "workflow/report/workflow.rst"
+
+
+onstart:
+    or_exit(cluster.check_commands, workflow.executor_plugin.name)
 
 
 include: "workflow/rules/common.smk"
@@ -60,6 +68,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 
 
 rule all:
@@ -68,4 +77,4 @@ rule all:
         layout.SUMMARY,
         layout.SUMMARY_MD,
         [experiment_files(name) for name in config["run"]],
-        [layout.run_files(name, *run) for name in config["run"] for run in settings.runs(config, name)],
+        [layout.run_files(name, *run) for name in config["run"] for run in all_runs(name)],

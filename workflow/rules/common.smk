@@ -27,16 +27,30 @@ def token_bytes(wildcards):
     return [] if is_tokenized(dataset) else layout.TOKEN_BYTES.format(dataset=dataset)
 
 
+def all_runs(experiment):
+    """(spectrum, seed) of every run of an experiment, those that repeat another one included."""
+    return settings.runs(config, experiment) + settings.repeats(config, experiment)
+
+
 def finished_runs(wildcards):
     """What the runs of an experiment leave for its tables."""
-    return [path for run in settings.runs(config, wildcards.experiment) for path in layout.run_files(wildcards.experiment, *run)]
+    return [path for run in all_runs(wildcards.experiment) for path in layout.run_files(wildcards.experiment, *run)]
+
+
+def repeated_runs(wildcards):
+    """What the runs that show the noise floor leave: the baseline with every seed, and its repeats."""
+    runs = noise_floor.runs(config["experiments"][wildcards.experiment])
+    return [path for run in runs for path in layout.run_files(wildcards.experiment, *run)]
 
 
 def experiment_files(experiment):
     """What an experiment is read by; beside the published numbers where the study has them and its protocol is evaluated."""
     files = layout.experiment_files(experiment)
-    if published.has_counterpart(experiment) and "first_chunks" in settings.evaluation_settings(config, experiment)["protocols"]:
+    evaluation = settings.evaluation_settings(config, experiment)
+    if published.has_counterpart(experiment) and "first_chunks" in evaluation["protocols"] and "none" in evaluation["remaps"]:
         files += [path.format(experiment=experiment) for path in (layout.PUBLISHED, layout.PUBLISHED_FIGURE)]
+    if settings.repeats(config, experiment):
+        files.append(layout.NOISE_FLOOR.format(experiment=experiment))
     return files
 
 

@@ -7,11 +7,11 @@ rule data_config:
     log:
         layout.log("data_config/{dataset}/{part}"),
     wildcard_constraints:
-        part="tokenizer|" + "|".join(layout.SPLITS),
+        part="tokenizer|options|" + "|".join(layout.SPLITS),
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: settings.as_json(settings.data_settings(config, w.dataset, w.part)),
+        text=lambda w: seal.dumps(settings.data_settings(config, w.dataset, w.part)),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
@@ -23,10 +23,13 @@ rule tokenizer:
     output:
         tokenizer=layout.TOKENIZER,
         token_bytes=layout.TOKEN_BYTES,
+        record=layout.TOKENIZER_RECORD,
     log:
         layout.log("tokenizer/{dataset}"),
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
     shell:
         "RAYON_NUM_THREADS={threads} python -m rope_spectra.tokenizer --settings {input.settings}"
         " --output {output.tokenizer} --token-bytes {output.token_bytes} --log {log}"
@@ -36,6 +39,7 @@ rule tokenize_train:
     input:
         raw_files("train"),
         settings=expand(layout.DATA_CONFIG, part="train", allow_missing=True),
+        options=ancient(expand(layout.DATA_CONFIG, part="options", allow_missing=True)),
         tokenizer=layout.TOKENIZER,
     output:
         temp(directory(expand(layout.SHARDS, split="train", allow_missing=True))),
@@ -44,8 +48,11 @@ rule tokenize_train:
     conda:
         "../../envs/environment.yaml"
     threads: 16
+    resources:
+        runtime=lambda w, attempt: cluster.tokenize_minutes(config, w.dataset, "train", attempt),
+        mem_mb=lambda w, attempt: 8000 * attempt,
     shell:
-        "python -m rope_spectra.tokenize --settings {input.settings} --tokenizer {input.tokenizer}"
+        "python -m rope_spectra.tokenize --settings {input.settings} --options {input.options} --tokenizer {input.tokenizer}"
         " --output {output} --threads {threads} --log {log}"
 
 
@@ -53,11 +60,15 @@ use rule tokenize_train as tokenize_val with:
     input:
         raw_files("validation"),
         settings=expand(layout.DATA_CONFIG, part="validation", allow_missing=True),
+        options=ancient(expand(layout.DATA_CONFIG, part="options", allow_missing=True)),
         tokenizer=layout.TOKENIZER,
     output:
         temp(directory(expand(layout.SHARDS, split="validation", allow_missing=True))),
     log:
         layout.log("tokenize_val/{dataset}"),
+    resources:
+        runtime=lambda w, attempt: cluster.tokenize_minutes(config, w.dataset, "validation", attempt),
+        mem_mb=lambda w, attempt: 8000 * attempt,
 
 
 rule memmap_cache:
@@ -71,6 +82,8 @@ rule memmap_cache:
         layout.log("memmap_cache/{dataset}/{split}"),
     conda:
         "../../envs/environment.yaml"
+    resources:
+        runtime=lambda w, attempt: cluster.cache_minutes(config, w.dataset, w.split, attempt),
     shell:
-        "python -m rope_spectra.memmap_cache --settings {input.settings} --shards {input.shards:q}"
+        "python -m rope_spectra.memmap_cache --settings {input.settings} --shards={input.shards:q}"
         " --output {output.tokens} --manifest {output.manifest} --log {log}"

@@ -9,7 +9,7 @@ rule evaluation_config:
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: settings.as_json(settings.evaluation_settings(config, w.experiment)),
+        text=lambda w: seal.dumps(settings.evaluation_settings(config, w.experiment)),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
@@ -26,15 +26,18 @@ rule evaluate:
     output:
         csv=layout.EVAL,
         nll=layout.EVAL_NLL,
+        record=layout.EVAL_RECORD,
     log:
         layout.log("evaluate/{experiment}/{spectrum}/seed{seed}"),
     benchmark:
         layout.benchmark("evaluate/{experiment}/{spectrum}/seed{seed}")
     conda:
         "../../envs/environment.yaml"
-    threads: 4
+    threads: lambda w: settings.threads(config, w.experiment)
     resources:
-        gpu=1,
+        gpu=lambda w: min(1, settings.gpus(config, w.experiment)),
+        runtime=lambda w, attempt: cluster.evaluate_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: cluster.evaluate_mb(config, w.experiment, attempt),
     params:
         token_bytes=lambda w, input: (f"--token-bytes {input.token_bytes}" if input.token_bytes else ""),
     shell:

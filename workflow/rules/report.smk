@@ -17,6 +17,7 @@ rule aggregate:
         runs=in_report(layout.RUNS, "runs", "table", "3 Every run"),
         csv=in_report(layout.EXPERIMENT_SUMMARY, "experiment_summary", "table", "2 Summary with all columns"),
         md=in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
+        record=layout.TABLES,
     log:
         layout.log("aggregate/{experiment}"),
     conda:
@@ -32,6 +33,7 @@ rule figures:
     input:
         layout.RUNS,
         layout.EXPERIMENT_SUMMARY,
+        layout.TABLES,
     output:
         figures=[
             in_report(path, name, "figure", FIGURE_TITLES[name])
@@ -51,7 +53,8 @@ rule figures:
 
 rule published:
     input:
-        layout.RUNS,
+        layout.TABLES,
+        runs=layout.RUNS,
     output:
         csv=in_report(layout.PUBLISHED, "published_table", "table", "5 Published and ours"),
         figure=in_report(layout.PUBLISHED_FIGURE, "published", "figure", "6 Published and ours"),
@@ -60,13 +63,30 @@ rule published:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m rope_spectra.published --experiment {wildcards.experiment} --runs {input}"
+        "python -m rope_spectra.published --experiment {wildcards.experiment} --runs {input.runs}"
         " --csv {output.csv} --figure {output.figure} --log {log}"
+
+
+# How far runs with the same seed differ; aggregate reads the same runs for its page.
+rule noise_floor:
+    input:
+        repeated_runs,
+    output:
+        in_report(layout.NOISE_FLOOR, "noise_floor", "table", "6 Repeats of one run"),
+    log:
+        layout.log("noise_floor/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
+    shell:
+        "python -m rope_spectra.noise_floor --definition {params.definition:q} --csv {output} --log {log}"
 
 
 rule summary:
     input:
-        expand(layout.EXPERIMENT_SUMMARY, experiment=config["run"]),
+        expand(layout.TABLES, experiment=config["run"]),
+        csv=expand(layout.EXPERIMENT_SUMMARY, experiment=config["run"]),
     output:
         csv=in_report(layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"),
         md=in_report(layout.SUMMARY_MD, "summary_page", "table", "1 Summary for reading", "All experiments"),
@@ -75,4 +95,4 @@ rule summary:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m rope_spectra.summary --experiments {input} --csv {output.csv} --md {output.md} --log {log}"
+        "python -m rope_spectra.summary --experiments {input.csv} --csv {output.csv} --md {output.md} --log {log}"

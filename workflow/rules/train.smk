@@ -10,7 +10,7 @@ rule run_config:
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: settings.as_json(settings.run_settings(config, w.experiment, w.spectrum, int(w.seed))),
+        text=lambda w: seal.dumps(settings.run_settings(config, w.experiment, w.spectrum, layout.seed_of(w.seed))),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
@@ -23,7 +23,7 @@ rule run_options:
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: settings.as_json(settings.run_options(config, w.experiment)),
+        text=lambda w: seal.dumps(settings.run_options(config, w.experiment)),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
@@ -45,9 +45,14 @@ rule train:
         layout.benchmark("train/{experiment}/{spectrum}/seed{seed}")
     conda:
         "../../envs/environment.yaml"
-    threads: 4
+    threads: lambda w: settings.threads(config, w.experiment)
     resources:
-        gpu=1,
+        gpu=lambda w: settings.gpus(config, w.experiment),
+        runtime=lambda w, attempt: cluster.train_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: cluster.train_mb(config, w.experiment, attempt),
+    params:
+        curves=layout.CURVES,
     shell:
         "python -m rope_spectra.train --config {input.config} --options {input.options} --tokens {input.tokens}"
-        " --manifest {input.manifest} --output $(dirname {output.model}) --threads {threads} --log {log}"
+        " --manifest {input.manifest} --output $(dirname {output.model}) --curves {params.curves} --threads {threads}"
+        " --log {log}"

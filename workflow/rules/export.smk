@@ -1,0 +1,31 @@
+# A run in the form of Hugging Face transformers. Not part of the default target: ask for the folder by its path.
+
+
+def tokenizer_file(wildcards):
+    """The tokenizer of the experiment's dataset; none where the data are tokens already."""
+    dataset = config["experiments"][wildcards.experiment]["dataset"]
+    return [] if is_tokenized(dataset) else layout.TOKENIZER.format(dataset=dataset)
+
+
+# The summary is for the model card and no input: an export shall not have to wait for the other seeds.
+rule export:
+    input:
+        config=layout.RUN_CONFIG,
+        run=layout.RUN,
+        model=layout.MODEL,
+        evaluation=layout.EVAL_RECORD,
+        settings=layout.EVALUATION_CONFIG,
+        manifest=dataset_file(layout.MANIFEST, "train"),
+        tokenizer=tokenizer_file,
+    output:
+        directory(layout.HF),
+    log:
+        layout.log("export/{experiment}/{spectrum}/seed{seed}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        tokenizer=lambda w, input: (f"--tokenizer {input.tokenizer}" if input.tokenizer else ""),
+        summary=layout.EXPERIMENT_SUMMARY,
+    shell:
+        "python -m rope_spectra.export --run $(dirname {input.run}) --settings {input.settings} --manifest {input.manifest}"
+        " {params.tokenizer} --summary {params.summary} --output {output} --log {log}"
