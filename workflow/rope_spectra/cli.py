@@ -1,4 +1,4 @@
-"""What the command line of every step has in common: a log file beside the terminal, one-line errors.
+"""What the command line of every step has in common: a log file beside the terminal, signs of life, one-line errors.
 
 A step module ends with `if __name__ == "__main__": cli.run(main)`; its `main` builds its arguments with
 `cli.parser(__doc__)` and reads them with `cli.parse(parser)`.
@@ -6,10 +6,12 @@ A step module ends with `if __name__ == "__main__": cli.run(main)`; its `main` b
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rope_spectra import heartbeat
 from rope_spectra.errors import UserError
 
 log = logging.getLogger("rope_spectra")
@@ -23,18 +25,27 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line and start logging to the terminal and, if asked, to a file."""
+    """Parse the command line and start logging to the terminal and, if asked, to a file with signs of life beside it."""
     result = parser.parse_args(arguments)
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if result.log:
         result.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
+        heartbeat.begin(result.log)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
     return result
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a step; a user's mistake or a failing disk ends it with one line and status 1, not a traceback."""
+    try:
+        with heartbeat.until_the_end():
+            _guarded(main)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _guarded(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
@@ -47,4 +58,5 @@ def run(main: Callable[[], None]) -> None:
 
 def _fail(message: str) -> None:
     log.error("error: %s", message)
+    heartbeat.end("failed", message)
     sys.exit(1)

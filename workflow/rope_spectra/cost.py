@@ -1,0 +1,141 @@
+"""What an experiment will take before it runs: tokens, FLOP, disk, memory and hours, from the configuration alone.
+
+    python -m rope_spectra.cost                                        # what `run` in config.yaml names
+    python -m rope_spectra.cost --config run=350m_final --gpu a100
+    python -m rope_spectra.cost --config run=350m_final --throughput 120000 --json
+
+Hours are for one GPU that does one run after the other. How each number is known is said beside it.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rope_spectra import cli, config_files, estimates
+from rope_spectra.errors import UserError
+from rope_spectra.estimates import Estimate, Throughput, Tokens
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_HOW = {
+    "cache": "as in its cache",
+    "generated": "generated",
+    "count": "counted in the published data",
+    "file": "by the size of its file",
+    "budget": "its budget, fewer if the text ends first",
+    "guess": "a guess, a quarter of its bytes",
+}
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    config_files.add_arguments(parser)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="where caches and runs may be already")
+    parser.add_argument("--gpu", choices=estimates.GPUS, nargs="+", default=estimates.GPUS, help="GPUs to give hours for")
+    parser.add_argument("--throughput", type=float, metavar="TOK_PER_S", help="training tokens/s of a device of yours")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    args = cli.parse(parser)
+    if args.throughput is not None and not args.throughput > 0:
+        raise UserError(f"--throughput: {args.throughput} should be above 0")
+    settings = config_files.load(args)
+    found = [_estimate(settings, name, args.results) for name in settings["run"]]
+    times = [(item, _throughputs(item, args)) for item in found]
+    if args.json:
+        print(json.dumps([_as_json(*item) for item in times], indent=2))
+    else:
+        _show(times)
+
+
+def _estimate(settings: dict[str, Any], experiment: str, results: Path) -> Estimate:
+    dataset = settings["experiments"][experiment]["dataset"]
+
+    def tokens(split: str) -> Tokens:
+        found = estimates.split_tokens(settings, dataset, split, results)
+        if found is None:
+            raise UserError(
+                f"datasets.{dataset}.{split}_tokens: give a number; only tokenizing the text would tell how long it is"
+            )
+        return found
+
+    return estimates.estimate(settings, experiment, tokens("train"), tokens("validation"))
+
+
+def _throughputs(item: Estimate, args: argparse.Namespace) -> list[Throughput]:
+    """What hours are given for: the throughput that was given, that of earlier runs, and the GPUs where they are known."""
+    given = Throughput("given", args.throughput, "given by --throughput") if args.throughput else None
+    earlier = estimates.measured(args.results, item.experiment)
+    gpus = (estimates.on_gpu(gpu, item.parameters, item.flop_per_token) for gpu in args.gpu)
+    return [throughput for throughput in (given, earlier, *gpus) if throughput]
+
+
+def _as_json(item: Estimate, throughputs: list[Throughput]) -> dict[str, Any]:
+    times = [asdict(throughput) | {"hours": estimates.hours(item, throughput)} for throughput in throughputs]
+    return asdict(item) | {"throughputs": times}
+
+
+def _show(times: list[tuple[Estimate, list[Throughput]]]) -> None:
+    from rich.console import Console
+    from rich.filesize import decimal
+
+    console = Console(highlight=False)
+    for item, throughputs in times:
+        console.print(f"[bold]{item.experiment}[/bold]  {item.model} on {item.dataset}, {_runs(item)}")
+        console.print(_facts(item))
+        console.print(_hours(item, throughputs))
+        console.print()
+    datasets = {item.dataset: item.cache_bytes for item, _ in times}
+    kept = sum(datasets.values()) + sum(item.model_bytes + item.table_bytes for item, _ in times)
+    console.print(f"in all: {decimal(kept)} kept on disk")
+
+
+def _runs(item: Estimate) -> str:
+    return f"{item.runs} run{'s' if item.runs > 1 else ''} of {item.parameters / 1e6:.1f}M parameters"
+
+
+def _facts(item: Estimate) -> "RenderableType":
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for split, data in (("train", item.train_data), ("validation", item.validation_data)):
+        table.add_row(f"{split} text", f"{data.count:,} tokens, {_HOW[data.source]}")
+    table.add_row("each run", f"{item.tokens_per_run:,} tokens: {item.steps:,} steps, {item.rows:,} rows")
+    table.add_row("training", f"{item.training_flop:.3g} FLOP, {item.flop_per_token / 1e6:,.0f} MFLOP per token")
+    table.add_row("evaluation", f"{item.evaluation_flop:.3g} FLOP, {item.evaluation_tokens:,} tokens")
+    caches, models, tables = map(decimal, (item.cache_bytes, item.model_bytes, item.table_bytes))
+    table.add_row("disk, kept", f"caches {caches}, models {models}, tables {tables}")
+    checkpoint = decimal(item.checkpoint_bytes_per_run)
+    table.add_row("disk, for a while", f"shards {decimal(item.shard_bytes)}, checkpoint {checkpoint} a run (twice while saved)")
+    least, whole = decimal(item.memory_bytes_least), decimal(item.memory_bytes_whole_batch)
+    table.add_row("GPU memory", f"about {least} for one row at a time, {whole} for a whole batch")
+    return table
+
+
+def _hours(item: Estimate, throughputs: list[Throughput]) -> "RenderableType":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if not throughputs:
+        return Text("hours: not known for a model of this size; give --throughput, the tokens/s in the log of a short run")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in ("", "tokens/s", "a run", "all runs", "with data", "throughput"):
+        table.add_column(column, justify="right" if column not in ("", "throughput") else "left")
+    for throughput in throughputs:
+        hours = estimates.hours(item, throughput)
+        data = hours.pop("tokenization")
+        runs = sum(hours.values())
+        times = map(_hour, (runs / item.runs, runs, runs + data))
+        table.add_row(throughput.name, f"{throughput.tokens_per_s:,.0f}", *times, throughput.source)
+    return table
+
+
+def _hour(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+if __name__ == "__main__":
+    cli.run(main)
