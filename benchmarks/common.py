@@ -1,0 +1,140 @@
+"""What the benchmarks share: sides measured in turn, medians and ratios, a JSON file, a Markdown table.
+
+A side is a function that does the work once and returns what it measured, as {"tokens_per_s": 1.2e6, "peak_bytes": 3e9}.
+The first side given to `compare` is the plain one; ratios are to it, taken round by round, so that what slows the whole machine
+down for a while slows both sides of a ratio. Needs nothing but the standard library and rope_spectra.provenance.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rope_spectra import provenance
+
+RESULTS = Path(__file__).parent / "results"
+
+Figures = Mapping[str, float]
+Side = Callable[[], Figures]
+
+
+def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:
+    """Run all sides in turn, `rounds` times, each round beginning with another side; the first side is the plain one.
+
+    Returns by side {"median", "least", "most", "ratio": figures}, ratio being the median over rounds of figure / plain figure
+    (absent where the plain side has no such figure, or 0), and the figures of every round.
+    """
+    names = list(sides)
+    measured: dict[str, list[Figures]] = {name: [] for name in names}
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            measured[name].append(sides[name]())
+            print(f"round {turn + 1} of {rounds}: {name}: {in_words(measured[name][-1])}", file=sys.stderr, flush=True)
+    return {name: _summary(measured[name], measured[names[0]]) for name in names}
+
+
+def _summary(rounds: Sequence[Figures], plain: Sequence[Figures]) -> dict[str, Any]:
+    def over_rounds(function: Callable[[list[float]], float]) -> dict[str, float]:
+        return {key: function([figures[key] for figures in rounds]) for key in rounds[0]}
+
+    ratio = {
+        key: statistics.median(figures[key] / base[key] for figures, base in zip(rounds, plain, strict=True))
+        for key in rounds[0]
+        if all(base.get(key) for base in plain)
+    }
+    least, most = over_rounds(min), over_rounds(max)
+    return {"median": over_rounds(statistics.median), "least": least, "most": most, "ratio": ratio, "rounds": list(rounds)}
+
+
+def measure_command(command: Sequence[str | Path], **options: Any) -> dict[str, float]:
+    """Run a command to its end: {"wall_s", "cpu_s"}, the latter with all processes it waited for.
+
+    Options are those of subprocess.run. Raises RuntimeError with the end of its output if the command fails.
+    """
+    before = _children_cpu_s()
+    began = time.perf_counter()
+    done = subprocess.run([*map(str, command)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    wall_s = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {done.returncode}:\n{done.stdout[-3000:]}")
+    return {"wall_s": wall_s, "cpu_s": _children_cpu_s() - before}
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def machine() -> dict[str, Any]:
+    """What a figure depends on besides the code: processor, cores granted, load, software; GPUs if torch has been imported."""
+    facts = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "load_average": os.getloadavg()[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "versions": provenance.versions(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        facts["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except FileNotFoundError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def publish(name: str, settings: Mapping[str, Any], results: Mapping[str, Any], output: Path | None = None) -> Path:
+    """Write what was measured, with the machine it was measured on, to `output` (results/<name>.json here)."""
+    path = output or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"benchmark": name, "settings": settings, "machine": machine(), "results": results}
+    path.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    return path
+
+
+def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str], ratios: Mapping[str, str] | None = None) -> str:
+    """What `compare` returned as a Markdown table: medians of `columns` and ratios of `ratios`, each {figure: heading}."""
+    ratios = ratios or {}
+    cells = [["side", *columns.values(), *ratios.values()]]
+    for name, side in results.items():
+        medians = [number(side["median"].get(key)) for key in columns]
+        cells.append([name, *medians, *(f"{side['ratio'][key]:.2f}x" if key in side["ratio"] else "" for key in ratios)])
+    return markdown(cells)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table, numbers to the right; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    aligned = [
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))] for row in rows
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [aligned[0], rule, *aligned[1:]])
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, with commas where there are thousands; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def in_words(figures: Figures) -> str:
+    """One line of figures for the terminal."""
+    return ", ".join(f"{key} {number(value)}" for key, value in figures.items())

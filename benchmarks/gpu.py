@@ -1,0 +1,96 @@
+"""Everything that needs a GPU, in one command of less than ten minutes; needs only torch, numpy, pandas and safetensors.
+
+    PYTHONPATH=workflow python benchmarks/gpu.py
+
+Checks, each of which can fail: fp32 losses on the card equal those on the CPU; the same seed gives the same bits twice; a
+training taken up again gives the bits of one that was not stopped. Then the speed of training and evaluation against the plain
+loop for both sizes of the study, the seconds outside training with a cold and a warm compile cache, and what determinism costs.
+Writes benchmarks/results/gpu.json; docs/performance.md shows it.
+"""
+
+import argparse
+import sys
+from itertools import islice
+from pathlib import Path
+
+import common
+import evaluation
+import numpy as np
+import torch
+import training
+
+from rope_spectra import attention
+from rope_spectra.model import Llama
+from rope_spectra.trainer import Trainer, TrainingConfig, make_deterministic
+
+DEMO = training.SIZES["demo"]
+STEPS = 20
+
+
+def trainer(device: torch.device, precision: str) -> Trainer:
+    """The demo's model with the weights of seed 42, ready for STEPS steps."""
+    shape = (None, DEMO.seq_len, DEMO.batch_size, "auto", 6e-4, 0.02, 0.1, (0.9, 0.95), 1.0, precision)
+    torch.manual_seed(42)
+    return Trainer(Llama(DEMO.model, training.frequencies(DEMO)), TrainingConfig(*shape, True, "auto"), device)
+
+
+def losses(device: torch.device, precision: str) -> list[float]:
+    return [row.loss for _, row in trainer(device, precision).run(DEMO.ids(STEPS), 42, 1)]
+
+
+def interrupted_losses(device: torch.device, precision: str) -> list[float]:
+    """The same in two parts: the second Trainer takes up the state of the first in the middle."""
+    first, second = trainer(device, precision), trainer(device, precision)
+    before = [row.loss for _, row in islice(first.run(DEMO.ids(STEPS), 42, 1), STEPS // 2)]
+    second.restore(first.state())
+    return before + [row.loss for _, row in second.run(DEMO.ids(STEPS), 42, 1, start=STEPS // 2)]
+
+
+def check_numbers(device: torch.device) -> dict[str, float | bool]:
+    cpu, here = losses(torch.device("cpu"), "fp32"), losses(device, "fp32")
+    once = losses(device, "bf16")
+    return {
+        "fp32_largest_relative_difference": float(np.max(np.abs(np.array(here) / cpu - 1))),
+        "bf16_repeats_to_the_bit": once == losses(device, "bf16"),
+        "bf16_resumes_to_the_bit": once == interrupted_losses(device, "bf16"),
+    }
+
+
+def check_evaluation(size: str, rounds: int) -> dict[str, object]:
+    """Both sides at the longest length, in turn."""
+    longest = 8 * training.SIZES[size].seq_len
+    sides = {side: (lambda side=side: evaluation.score(side, size, longest, 1)) for side in ("plain", "ours")}
+    return common.compare(sides, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/gpu.json)")
+    parser.add_argument("--sizes", nargs="*", choices=training.SIZES, default=["50m", "350m"], help="models to time")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds in which each side runs once (default: %(default)s)")
+    parser.add_argument("--job-steps", type=int, default=100, help="steps of the whole jobs (default: %(default)s)")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the script itself")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("no CUDA device here; --device cpu --sizes demo --rounds 1 tries the script itself")
+    make_deterministic()
+    device = torch.device(args.device)
+    results = {
+        "numbers": check_numbers(device),
+        "attention": {
+            "deterministic": attention.choose(device, "bf16", 64, 2048, True),
+            "not deterministic": attention.choose(device, "bf16", 64, 2048, False),
+        },
+        "training": {name: training.measure(name, device, args.rounds) for name in args.sizes},
+        "evaluation": {name: check_evaluation(name, args.rounds) for name in args.sizes},
+        "outside_training": {name: training.outside_training(name, args.job_steps) for name in args.sizes[:1]},
+    }
+    print(common.publish("gpu", vars(args), results, args.output))
+    # Twenty steps of fp32 on two kinds of hardware differ by rounding alone.
+    numbers = results["numbers"]
+    if numbers.pop("fp32_largest_relative_difference") > 1e-4 or not all(numbers.values()):
+        sys.exit("a check failed: see `numbers` in the file")
+
+
+if __name__ == "__main__":
+    main()

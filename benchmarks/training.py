@@ -1,0 +1,279 @@
+"""Training speed: ours against the plain loop (benchmarks/plain.py) and transformers' Trainer, in turn, in one run.
+
+    PYTHONPATH=workflow python benchmarks/training.py --sizes demo 4x128        # on a CPU
+    PYTHONPATH=workflow python benchmarks/training.py --sizes 50m 350m          # on a GPU
+
+Per size: tokens/s, MFU, the fraction of the matrix product speed measured here, peak memory of the device, ratios to the plain
+loop. Then seconds outside training of `python -m rope_spectra.train`, with an empty compile cache and with a warm one.
+Needs torch, numpy, pandas and safetensors; the transformers side needs transformers and accelerate and is left out without them.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import common
+import numpy as np
+import plain
+import torch
+
+from rope_spectra import attention, spectra
+from rope_spectra.model import Llama, ModelConfig
+from rope_spectra.trainer import Trainer, TrainingConfig, make_deterministic
+
+Figures = dict[str, float]
+
+GEO = {"family": "geometric", "theta": 500_000.0}
+RATIOS = {"tokens_per_s": "x plain", "tokens_per_cpu_s": "x plain by CPU time"}
+# Peak of dense bf16 products by the maker's data sheet, for MFU: matched by what the card's name contains.
+DATA_SHEET = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model, its rows and batch; `accumulate` is how the study cuts the batch; warm-up steps are not timed."""
+
+    model: ModelConfig
+    seq_len: int
+    batch_size: int
+    accumulate: int
+    warmup: int
+    steps: int
+
+    @property
+    def tokens(self) -> int:
+        return self.seq_len * self.batch_size * self.steps
+
+    def ids(self, steps: int) -> np.ndarray:
+        count = self.seq_len * self.batch_size * steps
+        return np.random.default_rng(0).integers(0, self.model.vocab_size, count).astype(np.uint16)
+
+
+SIZES = {
+    "demo": Size(ModelConfig(64, 2, 2, 32, 192, 512), 128, 8, 1, 3, 30),
+    "4x128": Size(ModelConfig(128, 4, 4, 32, 384, 4096), 256, 16, 1, 2, 4),
+    "50m": Size(ModelConfig(512, 6, 8, 64, 2048, 50304), 2048, 32, 1, 4, 30),
+    "350m": Size(ModelConfig(1024, 24, 16, 64, 4096, 50304), 2048, 32, 4, 3, 8),
+}
+
+
+def frequencies(size: Size) -> torch.Tensor:
+    return torch.from_numpy(spectra.inv_freq(GEO, size.model.head_dim))
+
+
+def timed(device: torch.device, tokens: int, run) -> Figures:  # noqa: ANN001 (any call without arguments)
+    """Speed of a call that trains on so many tokens, by the clock and (for machines that are shared) by CPU time; peak memory."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    began, cpu_began = time.perf_counter(), time.process_time()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+    figures = {"tokens_per_s": tokens / wall, "tokens_per_cpu_s": tokens / cpu}
+    return figures | ({"peak_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {})
+
+
+def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
+    sizes = size.model
+    torch.set_deterministic_debug_mode("default")
+    attention.allow_all()
+    model = plain.PlainModel(
+        sizes.hidden_size,
+        sizes.num_hidden_layers,
+        sizes.num_attention_heads,
+        sizes.head_dim,
+        sizes.intermediate_size,
+        sizes.vocab_size,
+        frequencies(size),
+    ).to(device)
+    rows = size.ids(size.warmup + size.steps).astype(np.int64).reshape(-1, size.seq_len)
+    first = size.warmup * size.batch_size
+    plain.train(model, rows[:first], size.batch_size, size.accumulate, bf16, size.warmup)
+    return timed(
+        device, size.tokens, lambda: plain.train(model, rows[first:], size.batch_size, size.accumulate, bf16, size.steps)
+    )
+
+
+def our_side(size: Size, device: torch.device, bf16: bool, compiled: bool | str, deterministic: bool = True) -> Figures:
+    precision = "bf16" if bf16 else "fp32"
+    torch.use_deterministic_algorithms(deterministic)
+    attention.choose(device, precision, size.model.head_dim, size.seq_len, deterministic)
+    config = TrainingConfig(
+        None, size.seq_len, size.batch_size, "auto", 6e-4, 0.02, 0.1, (0.9, 0.95), 1.0, precision, deterministic, compiled
+    )
+    trainer = Trainer(Llama(size.model, frequencies(size)), config, device)
+    for _ in trainer.run(size.ids(size.warmup), seed=0, log_every=10):
+        pass
+    ids = size.ids(size.steps)
+    return timed(device, size.tokens, lambda: list(trainer.run(ids, seed=0, log_every=10))) | {
+        "micro_batch_size": trainer.micro_batch_size
+    }
+
+
+def transformers_side(size: Size, device: torch.device, bf16: bool) -> Figures:
+    import transformers
+
+    torch.set_deterministic_debug_mode("default")
+    attention.allow_all()
+    sizes = size.model
+    model = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            hidden_size=sizes.hidden_size,
+            num_hidden_layers=sizes.num_hidden_layers,
+            num_attention_heads=sizes.num_attention_heads,
+            head_dim=sizes.head_dim,
+            intermediate_size=sizes.intermediate_size,
+            vocab_size=sizes.vocab_size,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": GEO["theta"]},
+        )
+    )
+    rows = torch.from_numpy(size.ids(size.warmup + size.steps).astype(np.int64)).view(-1, size.seq_len)
+    clock: list[tuple[float, float]] = []
+
+    class Clock(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **_) -> None:  # noqa: ANN001, ANN003, ARG002 (as there)
+            if state.global_step in (size.warmup, size.warmup + size.steps):
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                clock.append((time.perf_counter(), time.process_time()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            folder,
+            per_device_train_batch_size=size.batch_size // size.accumulate,
+            gradient_accumulation_steps=size.accumulate,
+            max_steps=size.warmup + size.steps,
+            learning_rate=6e-4,
+            weight_decay=0.1,
+            adam_beta2=0.95,
+            bf16=bf16,
+            use_cpu=device.type == "cpu",
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        data = [{"input_ids": row, "labels": row} for row in rows]
+        transformers.Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Clock()]).train()
+    wall, cpu = (end - begin for begin, end in zip(*clock, strict=True))
+    return {"tokens_per_s": size.tokens / wall, "tokens_per_cpu_s": size.tokens / cpu}
+
+
+def product_ceiling(device: torch.device) -> float:
+    """FLOP/s of a square matrix product here: bf16 at 8192 on a GPU, fp32 at 1024 on a CPU; the best of ten."""
+    side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    a = torch.randn(side, side, dtype=dtype, device=device)
+    best = 0.0
+    for _ in range(10):
+        speed = timed(device, 1, lambda: a @ a)["tokens_per_s"]
+        best = max(best, 2 * side**3 * speed)
+    return best
+
+
+def outside_training(name: str, steps: int) -> dict[str, Figures]:
+    """Wall seconds of whole training jobs beyond steps x their steady time: empty compile cache, then another spectrum."""
+    size = SIZES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "raw.bin").write_bytes(size.ids(steps).tobytes())
+        source = {"source": "tokens", "file": str(path / "raw.bin"), "vocab_size": size.model.vocab_size}
+        (path / "split.json").write_text(json.dumps({"split": "train", "tokens": None, "source": source}))
+        cache = ["--output", path / "tokens.npy", "--manifest", path / "tokens.json"]
+        step("memmap_cache", "--settings", path / "split.json", "--shards", path / "raw.bin", *cache)
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(path / "compiled")}
+        return {
+            label: _whole_job(size, path, spectrum, environment)
+            for label, spectrum in (("cold", GEO), ("warm", GEO | {"theta": 100_000.0}))
+        }
+
+
+def _whole_job(size: Size, path: Path, spectrum: dict[str, float | str], environment: dict[str, str]) -> Figures:
+    training = {
+        "tokens": None,
+        "seq_len": size.seq_len,
+        "batch_size": size.batch_size,
+        "micro_batch_size": "auto",
+        "learning_rate": 6e-4,
+        "warmup_fraction": 0.02,
+        "weight_decay": 0.1,
+        "betas": [0.9, 0.95],
+        "grad_clip": 1.0,
+        "precision": "bf16" if torch.cuda.is_available() else "fp32",
+        "deterministic": True,
+        "compile": "auto",
+    }
+    parts = {"spectrum": spectrum | {"name": "geo"}, "model": vars(size.model), "training": training}
+    run = path / f"theta{spectrum['theta']}"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps({"recipe": 1, "experiment": "speed", "seed": 1, **parts}))
+    tokens = ["--tokens", path / "tokens.npy", "--manifest", path / "tokens.json"]
+    began = time.perf_counter()
+    threads = ["--threads", str(torch.get_num_threads())]
+    step("train", "--config", run / "config.json", *tokens, "--output", run, *threads, env=environment)
+    wall = time.perf_counter() - began
+    rows = [line.split(",") for line in (run / "train.csv").read_text().splitlines()[1:]]
+    steady = float(np.median([float(row[4]) for row in rows[len(rows) // 2 :]]))
+    return {"wall_s": wall, "outside_s": wall - int(rows[-1][3]) / steady}
+
+
+def step(module: str, *arguments: str | Path, **options: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-m", f"rope_spectra.{module}", *map(str, arguments)], check=True, **options)
+
+
+def measure(name: str, device: torch.device, rounds: int) -> dict[str, object]:
+    """All sides of one size, with what the speed of the last one means."""
+    size, bf16 = SIZES[name], device.type == "cuda"
+    sides = {"plain": lambda: plain_side(size, device, bf16)}
+    if importlib.util.find_spec("accelerate") and importlib.util.find_spec("transformers"):
+        sides["transformers"] = lambda: transformers_side(size, device, bf16)
+    sides |= {"ours": lambda: our_side(size, device, bf16, device.type == "cuda")}
+    if device.type == "cuda":
+        sides["ours, not deterministic"] = lambda: our_side(size, device, bf16, True, deterministic=False)
+    else:
+        sides["ours, compiled"] = lambda: our_side(size, device, bf16, True)
+    results = common.compare(sides, rounds)
+    with torch.device("meta"):
+        model = Llama(size.model, torch.ones(size.model.head_dim // 2))
+    ceiling, peak = product_ceiling(device), _data_sheet(device)
+    for side in results.values():
+        flops = side["median"]["tokens_per_s"] * model.flop_per_token(size.seq_len)
+        side["median"] |= {"of_ceiling": flops / ceiling} | ({"mfu": flops / peak} if peak else {})
+    return {"parameters": model.num_parameters(), "product_flop_per_s": ceiling, "sides": results}
+
+
+def _data_sheet(device: torch.device) -> float | None:
+    name = torch.cuda.get_device_name() if device.type == "cuda" else ""
+    return next((peak for card, peak in DATA_SHEET.items() if card in name), None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["demo", "4x128"], help="models to train")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in which each side runs once (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--job-steps", type=int, default=60, help="steps of the whole jobs (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/training.json)")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    make_deterministic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    results = {name: measure(name, device, args.rounds) for name in args.sizes}
+    for name, result in results.items():
+        result["outside_training"] = outside_training(name, args.job_steps)
+        columns = {"tokens_per_s": "tokens/s", "mfu": "MFU", "of_ceiling": "of ceiling", "peak_bytes": "peak bytes"}
+        print(f"\n{name}\n\n{common.table(result['sides'], columns, RATIOS)}\n{result['outside_training']}")
+    print(common.publish("training", vars(args), results, args.output))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What the workflow costs beside the work: a dry run of the whole study and a sweep, and the demo outside its training.
+
+    python benchmarks/workflow.py --rounds 3
+
+Dry run: CPU and wall seconds of `snakemake -n` over all experiments of config.yaml plus a sweep of --runs runs, beside a bare
+workflow of that shape: the same runs, each with frozen settings, training and evaluation, a table per experiment, and no
+settings, checks or resources. Both are planned in folders of their own, from a copy of this checkout.
+Demo: wall seconds of `snakemake` on config.yaml, less those in which a job of train or evaluate was running, by Snakemake's own
+benchmark files.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import common
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
+SEEDS = 25  # of the sweep
+
+BARE = """
+import json
+RUNS = json.load(open("runs.json"))
+
+rule all:
+    input:
+        expand("results/{experiment}/summary.csv", experiment=RUNS),
+        "results/summary.csv",
+
+rule settings:
+    output: "results/{experiment}/{spectrum}/seed{seed}/config.json"
+    shell: "touch {output}"
+
+rule train:
+    input: "results/{experiment}/{spectrum}/seed{seed}/config.json", tokens="tokens.npy"
+    output: "results/{experiment}/{spectrum}/seed{seed}/model.safetensors", "results/{experiment}/{spectrum}/seed{seed}/train.csv"
+    shell: "touch {output}"
+
+rule evaluate:
+    input: "results/{experiment}/{spectrum}/seed{seed}/model.safetensors", tokens="tokens.npy"
+    output: "results/{experiment}/{spectrum}/seed{seed}/eval.csv"
+    shell: "touch {output}"
+
+rule aggregate:
+    input: lambda w: [f"results/{w.experiment}/{run}/eval.csv" for run in RUNS[w.experiment]]
+    output: "results/{experiment}/summary.csv"
+    shell: "touch {output}"
+
+rule summary:
+    input: expand("results/{experiment}/summary.csv", experiment=RUNS)
+    output: "results/summary.csv"
+    shell: "touch {output}"
+"""
+
+
+def copy_checkout(folder: Path) -> None:
+    """What a dry run reads, without results."""
+    for name in ("workflow", "profiles", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+
+
+def sweep(config: dict[str, Any], runs: int) -> dict[str, Any]:
+    """A configuration that runs every experiment and, beside them, `runs` geometric runs of 50m models."""
+    names = [f"sweep_{index}" for index in range(runs // SEEDS)]
+    parts = {"dataset": "tinystories-50m", "model": "50m", "training": "50m", "evaluation": "50m"}
+    experiment = parts | {"spectra": names, "seeds": list(range(SEEDS)), "baseline": names[0]}
+    return {
+        "run": [*config["experiments"], "sweep"],
+        "experiments": {"sweep": experiment},
+        "spectra": {name: {"family": "geometric", "theta": 10_000 + index} for index, name in enumerate(names)},
+    }
+
+
+def run_folders(experiments: dict[str, Any]) -> dict[str, list[str]]:
+    """The runs of each experiment, as folders below its own."""
+    return {
+        name: [f"{spectrum}/seed{seed}" for spectrum in parts["spectra"] for seed in parts["seeds"]]
+        for name, parts in experiments.items()
+    }
+
+
+def dry_runs(folder: Path, runs: int, rounds: int) -> dict[str, Any]:
+    """Plan both workflows in turn."""
+    ours, bare = folder / "ours", folder / "bare"
+    copy_checkout(ours)
+    config = yaml.safe_load((ours / "config.yaml").read_text())
+    added = sweep(config, runs)
+    (ours / "sweep.yaml").write_text(yaml.safe_dump(added))
+    bare.mkdir()
+    (bare / "Snakefile").write_text(BARE)
+    (bare / "tokens.npy").touch()
+    folders = run_folders(config["experiments"] | added["experiments"])
+    (bare / "runs.json").write_text(json.dumps(folders))
+    sides = {
+        "bare": partial(common.measure_command, [SNAKEMAKE, "--cores", "1", "-n"], cwd=bare),
+        "ours": partial(common.measure_command, [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"], cwd=ours),
+    }
+    return {"runs": sum(map(len, folders.values())), "sides": common.compare(sides, rounds)}
+
+
+def demo(folder: Path) -> dict[str, float]:
+    """Run the demo once: its wall seconds and those of them outside training and evaluation."""
+    copy_checkout(folder)
+    measured = common.measure_command([SNAKEMAKE, "--cores", "all"], cwd=folder)
+    jobs = [interval(file) for file in (folder / "results/logs").glob("*/*/*/*.benchmark.tsv")]
+    return measured | {"jobs": len(jobs), "outside_s": measured["wall_s"] - covered(jobs)}
+
+
+def interval(file: Path) -> tuple[float, float]:
+    """Begin and end of a job, in seconds: its benchmark file is written at its end and holds how long it took."""
+    heading, values = (line.split("\t") for line in file.read_text().splitlines()[:2])
+    end = file.stat().st_mtime
+    return end - float(values[heading.index("s")]), end
+
+
+def covered(intervals: Iterable[tuple[float, float]]) -> float:
+    """Seconds in which at least one of the intervals runs."""
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted(intervals):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000, help="runs of the sweep, a multiple of 25 (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of dry runs (default: %(default)s)")
+    parser.add_argument("--no-demo", action="store_true", help="plan only")
+    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/workflow.json)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = {"dry_run": dry_runs(Path(folder), args.runs, args.rounds)}
+        if not args.no_demo:
+            results["demo"] = demo(Path(folder) / "demo")
+    print(f"{results['dry_run']['runs']} runs\n")
+    print(common.table(results["dry_run"]["sides"], {"cpu_s": "CPU s", "wall_s": "wall s"}, {"cpu_s": "x bare"}))
+    print(f"demo: {common.in_words(results['demo'])}" if "demo" in results else "")
+    print(common.publish("workflow", vars(args), results, args.output))
+
+
+if __name__ == "__main__":
+    main()
