@@ -56,8 +56,9 @@ def our_rule(folder: Path, tokenizer: Path, size: int, threads: int) -> Figures:
 def prepare(folder: Path, patterns: list[str], tokenizer: Path | None, repeat: int) -> tuple[Path, dict[str, Any]]:
     """The tokenizer and the source of the text: the user's, or ones made from the generated corpus."""
     if patterns:
-        files = [str(path) for path in corpus.text_files(patterns)] * repeat
-        source = {"source": "text", "files": files, "separator": "<|endoftext|>", "text_column": "text"}
+        text = "<|endoftext|>".join(path.read_text(encoding="utf-8") for path in corpus.text_files(patterns))
+        (folder / "text.txt").write_text("<|endoftext|>".join([text] * repeat), encoding="utf-8")
+        source = {"source": "text", "files": [str(folder / "text.txt")], "separator": "<|endoftext|>", "text_column": "text"}
     else:
         (folder / "text.txt").write_text(stories(20_000_000))
         source = {"source": "text", "files": [str(folder / "text.txt")], "separator": "<|end|>", "text_column": "text"}
@@ -86,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json (default: one trained on the generated corpus)")
     parser.add_argument("--text", nargs="*", default=[], help="text files or globs (default: 20 MB of the generated corpus)")
-    parser.add_argument("--repeat", type=int, default=1, help="read the files so many times (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=1, help="join the text so many times (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of our rule (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in which each side runs once (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/tokenization.json)")

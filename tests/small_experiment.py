@@ -118,15 +118,16 @@ def aggregate_arguments(definition: dict[str, Any]) -> list[object]:
     return ["--definition", json.dumps(definition), *places]
 
 
-def make_experiment() -> dict[str, Any]:
-    """The experiment in results/ of the working directory, up to its tables; its definition."""
-    loaded = config.load(EXPERIMENT)
+def make_experiment(**changes: object) -> dict[str, Any]:
+    """The experiment, some of its keys changed, in results/ of the working directory, up to its tables; its definition."""
+    small = EXPERIMENT["experiments"]["small"] | changes
+    loaded = config.load(EXPERIMENT | {"experiments": {"small": small}})
     make_data(loaded)
     freeze(Path("results/small/options.json"), config.run_options(loaded, "small"))
     freeze(Path("results/small/evaluation.json"), config.evaluation_settings(loaded, "small"))
-    for spectrum, seed in config.runs(loaded, "small"):
+    for spectrum, seed in config.runs(loaded, "small") + config.repeats(loaded, "small"):
         folder = folder_of(spectrum, seed)
-        freeze(folder / "config.json", config.run_settings(loaded, "small", spectrum, seed))
+        freeze(folder / "config.json", config.run_settings(loaded, "small", spectrum, layout.seed_of(str(seed))))
         done("train", *train_arguments(folder))
         done("evaluate", *evaluate_arguments(folder))
     definition = json.loads(config.as_json(config.experiment_settings(loaded, "small")))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from artifacts import RUN, SMALL, arrays, call, checkout, refusal, small_results, tree, write
 from conftest import QUICK, ROOT, snakemake
@@ -28,14 +27,9 @@ USER = "rope-pull-test"
 PASSWORD = "correct horse"
 TABLES = {"all", "summary", "aggregate", "figures", "published"}
 PULLED = sorted([*SMALL.keys() - {"results/summary.csv"}, f"{RUN}/eval.npz"])
-HALVES = (
-    (
-        QUICK.replace("run: [quick]", "run: [half_a]")
-        .replace("  quick:\n", "  half_a: &half\n", 1)
-        .replace("seeds: [1, 2]", "seeds: [1]")
-    )
-    .replace("\ndatasets:", "\n  half_b: {<<: *half, spectra: [geo_500k, geo_10k]}\ndatasets:")
-    .replace("32_768", "8_192")
+# A second host repeats the baseline in an experiment of its own, as the halves of the study's search do.
+TWO = QUICK.replace("  quick:\n", "  quick: &quick\n", 1).replace(
+    "\ndatasets:", "\n  other: {<<: *quick, spectra: [geo_500k]}\ndatasets:"
 )
 
 
@@ -136,30 +130,36 @@ def test_after_a_pull_nothing_is_left_to_train(host: Host, finished: Path, fresh
     assert "Nothing to be done" in snakemake(here, "-n", "--configfile", "quick.yaml").stdout, "only logs have come again"
 
 
-def test_the_runs_of_two_hosts_merge_into_one_leaderboard(host: Host, fresh: Path, tmp_path: Path) -> None:
+def test_a_clone_of_published_results_trains_nothing_after_touch(finished: Path, fresh: Path, tmp_path: Path) -> None:
+    """git keeps no times; here the order is the worst one, and weights and caches are missing."""
+    clone = checkout_of(fresh, tmp_path / "clone", results=False)
+    for name in reversed(files(finished)):
+        if not name.endswith((".safetensors", ".npy", "tokenizer.json")):
+            write(clone, {name: (finished / name).read_bytes()})
+    snakemake(clone, "--touch", "--configfile", "quick.yaml")
+    assert "Nothing to be done" in snakemake(clone, "-n", "--configfile", "quick.yaml").stdout
+
+
+def test_the_runs_of_two_hosts_merge_into_one_leaderboard(host: Host, finished: Path, fresh: Path, tmp_path: Path) -> None:
     """B tokenizes after A has trained; both have geo_500k, and the page says how far they differ."""
-    here, a, b = (checkout_of(fresh, tmp_path / name, results=False) for name in ("here", "a", "b"))
-    for project in (here, a, b):
-        (project / "halves.yaml").write_text(HALVES)
-    snakemake(a, "--configfile", "halves.yaml", "--cores", "2")
-    shutil.copytree(a / "results/data", b / "results/data")
+    here, b = (checkout_of(fresh, tmp_path / name, results=False) for name in ("here", "b"))
+    for project in (here, b):
+        (project / "two.yaml").write_text(TWO)
+    shutil.copytree(finished / "results/data", b / "results/data")
     for path in (b / "results/data").rglob("*"):
         path.touch()
-    snakemake(b, "--configfile", "halves.yaml", "--cores", "2", "--config", "run=half_b")
-    assert not host.pull(here, a).returncode
-    assert not host.pull(here, b).returncode
-    both = ("--configfile", "halves.yaml", "--config", "run=half_a,half_b")
+    snakemake(b, "--touch", "results/data/quick/train.npy", "results/data/quick/validation.npy", "--configfile", "two.yaml")
+    snakemake(b, "--configfile", "two.yaml", "--cores", "2", "--config", "run=other")
+    for there in (finished, b):
+        assert host.pull(here, there).returncode == 0
+    both = ("--configfile", "two.yaml", "--config", "run=quick,other")
     assert job_counts(snakemake(here, "-n", *both).stdout).keys() <= TABLES
-    snakemake(here, *both)
-    summary = pd.read_csv(here / "results/summary.csv")
-    assert summary.groupby("experiment")["spectrum"].unique().map(sorted).to_dict() == {
-        "half_a": ["geo_500k", "hybrid_a0.2_t100k"],
-        "half_b": ["geo_10k", "geo_500k"],
-    }
-    page = (here / "results/summary.md").read_text()
-    ranked = [line.split("|")[1].strip() for line in page.partition("`full`")[2].splitlines() if line.startswith("| ")]
-    assert ranked[2:6] == ["1", "2", "3", "4"]
-    assert "geo_500k: 0 %" in page
+    snakemake(here, "results/summary.md", *both)
+    page = (here / "results/summary.md").read_text().partition("`full`")[2].partition("`first_chunks`")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| ")][2:]
+    assert [rank for rank, *_ in rows] == ["1", "2", "3"]
+    assert {tuple(row) for _, *row in rows} == {("quick", "geo_500k"), ("quick", "hybrid_a0.2_t100k"), ("other", "geo_500k")}
+    assert "geo_500k: 0 %" in (here / "results/summary.md").read_text()
 
 
 def test_seeds_of_one_experiment_from_two_hosts_are_tabled_together(host: Host, here: Path, tmp_path: Path) -> None:

@@ -29,9 +29,11 @@ def assert_same_training(run: Path, whole: Path, processes: int) -> None:
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_losses_equal_those_of_one_process(processes: int, data: Path, tmp_path: Path) -> None:  # noqa: F811
-    done = step("train", *arguments(data, tmp_path / "run"), "--processes", processes)
+    log = tmp_path / "logs/train.log"
+    done = step("train", *arguments(data, tmp_path / "run"), "--processes", processes, "--log", log)
     assert done.returncode == 0, done.stderr
-    assert f"{processes} x cpu" in done.stderr
+    assert done.stderr.count(f"{processes} x cpu") == 1, "one rank speaks for all"
+    assert f"{processes} x cpu" in log.read_text()
     assert_same_training(tmp_path / "run", data / "whole", processes)
 
 

@@ -35,7 +35,7 @@ models:
   tiny_neox:
     {{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, head_dim: 32, intermediate_size: 192, vocab_size: 50304}}
 training:
-  few_steps: {{seq_len: 128, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false, tokens: 24_576}}
+  few_steps: {{seq_len: 128, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false, tokens: 24_576, device: cpu}}
 evaluation:
   short: {{lengths: [128, 512], protocols: [first_chunks]}}
 """

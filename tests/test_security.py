@@ -209,12 +209,13 @@ MALFORMED = {
     "unknown-spectrum": ("experiments: {demo: {spectra: [geo_500]}}", "experiments.demo.spectra: unknown spectrum 'geo_500'"),
     "hostile-name": ("spectra: {../x: {family: geometric, theta: 7}}", "spectra: '../x' cannot be a name"),
     "a-list-at-the-top": ("models: []", "models: a list is given, not a mapping of keys to values"),
-    "object-tag": ("run: !!python/object/apply:os.system ['touch pwned9']", "config.yaml:1: not valid YAML"),
+    "object-tag": ("run: !!python/object/apply:os.system ['touch pwned9']", "config.yaml:1: the tag 'tag:yaml.org,2002:python/"),
+    "template": ("__use_yte__: true\nrun: [demo]", "config.yaml:1: __use_yte__ would let this file run code; remove it"),
     "key-twice": ("run: [demo]\nrun: [demo]", "bad.yaml:2: run is given twice"),
     "not-utf8": (b"run: [d\xe9mo]", "config.yaml: not UTF-8 at byte 7"),
 }
 # Snakemake itself refuses a --configfile that it cannot parse, before our code; what is no YAML at all is tried as config.yaml.
-AS_MAIN = ("object-tag", "not-utf8")
+AS_MAIN = ("object-tag", "template", "not-utf8")
 
 
 @pytest.mark.parametrize("name", MALFORMED)

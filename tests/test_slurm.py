@@ -155,3 +155,16 @@ def test_gpu_rules_alone_ask_for_a_gpu(resumed_at: list[int]) -> None:
     on_gpu = table["rule"].str.contains("rule_train_|rule_evaluate_")
     assert set(table.loc[on_gpu, "gpus"]) == {"gres:gpu:1"}
     assert not set(table.loc[~on_gpu, "gpus"]) & {"gres:gpu:1"}
+
+
+def test_a_machine_without_sbatch_is_told_so_in_one_line(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not find_spec("snakemake_executor_plugin_slurm"):
+        pytest.skip("needs the Slurm executor; `make test-slurm` installs it")
+    for command in ("bash", "env", "which"):
+        (tmp_path / command).symlink_to(shutil.which(command))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = [SNAKEMAKE, "results/data/text/tokenizer/tokenizer.json", *COMMAND[1:]]
+    done = subprocess.run([*command, "--forceall"], cwd=project, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("executor: slurm needs sbatch, which is not on this machine;")
+    assert "Traceback" not in done.stderr

@@ -11,11 +11,15 @@ import pytest
 
 STEPS = [
     "aggregate",
+    "cost",
     "evaluate",
+    "export",
     "figures",
     "memmap_cache",
+    "noise_floor",
     "published",
     "spectra",
+    "status",
     "summary",
     "tokenize",
     "tokenizer",
@@ -49,6 +53,7 @@ SETTINGS = {
         "precision": "fp32",
         "deterministic": True,
         "compile": False,
+        "device": "cpu",
     },
 }
 EVALUATION = {"lengths": [16, 32], "protocols": ["first_chunks", "full"], "chunks": 3, "remaps": ["none"]}
@@ -124,7 +129,7 @@ def test_help_imports_nothing_heavy(module: str) -> None:
 
 def test_a_run_by_hand_leaves_its_results_and_nothing_else(trained: Path) -> None:
     names = {path.name for path in (trained / "run").iterdir()}
-    assert names == {"config.json", "model.safetensors", "run.json", "train.csv", "eval.csv", "eval.npz"}
+    assert names == {"config.json", "model.safetensors", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json"}
     assert json.loads((trained / "run/run.json").read_text())["steps"] == 2000 // 16 // 4
 
 
@@ -164,14 +169,14 @@ def test_a_model_of_another_run_is_refused(trained: Path, tmp_path: Path) -> Non
     assert train(trained, other).returncode == 0
     run = changed_run(trained, tmp_path / "run")
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
-    assert "belongs to a run with other settings or other data" in refusal(evaluate(trained, run))
+    assert f"{run}/model.safetensors: not the file that {run}/run.json describes" in refusal(evaluate(trained, run))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:100], lambda _: b"", lambda data: b"\xff" * 64 + data[64:]])
 def test_a_damaged_model_is_refused(trained: Path, tmp_path: Path, damage) -> None:
     run = changed_run(trained, tmp_path / "run")
     (run / "model.safetensors").write_bytes(damage((run / "model.safetensors").read_bytes()))
-    assert "model.safetensors: cannot be read" in refusal(evaluate(trained, run))
+    assert "model.safetensors: not the file that" in refusal(evaluate(trained, run))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": 1}'])

@@ -169,7 +169,7 @@ def test_a_lost_run_is_made_again_and_no_other(finished: Path) -> None:
     assert job_counts(done.stderr) == {"train": 1, "evaluate": 1}
     assert before == {run: (finished / run / "model.safetensors").stat().st_mtime_ns for run in before}
     snakemake(finished, "results/summary.csv", "--configfile", "quick.yaml")
-    assert planned(finished, "--configfile", "quick.yaml") == {"all": 1, "figures": 1}
+    assert planned(finished, "--configfile", "quick.yaml") == {}, "the run made again has the same bits, so nothing follows"
 
 
 def test_dag_prints_dot_and_nothing_else(fresh: Path) -> None:
@@ -200,9 +200,17 @@ def test_published_numbers_are_compared_where_there_are_any(fresh: Path) -> None
 
 
 def test_gpu_rules_ask_for_a_gpu(fresh: Path) -> None:
-    plan = snakemake(fresh, "-n", "--cores", "1").stdout
+    plan = snakemake(fresh, "-n", "--cores", "1", "--config", "run=unified_search_3cfg_3seed").stdout
     for rule in ("rule train:", "rule evaluate:"):
         assert "gpu=1" in plan.partition(rule)[2].partition("\n\n")[0]
+
+
+def test_runs_of_a_cpu_preset_ask_for_no_gpu_and_one_core_each(fresh: Path) -> None:
+    plan = snakemake(fresh, "-n", "--cores", "2").stdout
+    for rule in ("rule train:", "rule evaluate:"):
+        job = plan.partition(rule)[2].partition("\n\n")[0]
+        assert "gpu=0" in job
+        assert "threads" not in job
 
 
 def test_a_dry_run_imports_nothing_heavy(fresh: Path) -> None:
@@ -259,7 +267,7 @@ def aggregate_by_hand(project: Path, spectra: list[str], output: Path, *options:
     definition = {
         **{"experiment": "quick", "description": "", "dataset": "quick", "model": "tiny", "training": "quick"},
         **{"seeds": [1, 2, 3], "baseline": spectra[0], "contrasts": spectra[1:], "equivalence_margin": 0.01, "train_length": 64},
-        "spectra": [{"name": name} for name in spectra],
+        "spectra": [json.loads((project / f"results/quick/{it}/seed1/config.json").read_text())["spectrum"] for it in spectra],
     }
     files = ("--runs", output / "runs.csv", "--csv", output / "summary.csv", "--md", output / "summary.md")
     command = [sys.executable, "-m", "rope_spectra.aggregate", "--definition", json.dumps(definition), *map(str, files), *options]
@@ -300,5 +308,5 @@ def test_an_evaluation_of_another_run_is_refused(finished: Path, tmp_path: Path)
     finally:
         ours.write_bytes(kept)
     assert done.returncode == 1
-    assert f"{RUNS[0]}/eval.npz: was evaluated on another training run" in done.stderr
+    assert f"{RUNS[0]}/eval.npz: not the file that {RUNS[0]}/eval.json describes" in done.stderr
     assert not list(tmp_path.iterdir())

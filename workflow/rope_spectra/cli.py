@@ -6,6 +6,7 @@ A step module ends with `if __name__ == "__main__": cli.run(main)`; its `main` b
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -32,7 +33,8 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -
         result.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
         heartbeat.begin(result.log)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR  # of several ranks one speaks for all
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
     return result
 
 

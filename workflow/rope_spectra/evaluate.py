@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rope_spectra import cli, devices, provenance, records, seal
+from rope_spectra import cli, devices, heartbeat, provenance, records, seal
 from rope_spectra.errors import UserError
 from rope_spectra.progress import Progress
 from rope_spectra.tokenizer import check_record
@@ -94,6 +94,7 @@ def _load(folder: Path, run: dict[str, Any], threads: int | None) -> "Llama":
     if training["deterministic"]:
         make_deterministic()
     device = devices.take(training.get("device", "auto"))
+    heartbeat.set_device(provenance.device_name(device))
     attention.choose(device, training["precision"], model["head_dim"], training["seq_len"], training["deterministic"])
     trained = build_model(run["settings"], empty=True)
     records.check_run(folder, run, records.MODEL)

@@ -61,19 +61,26 @@ def measure(definition: Definition) -> "pd.DataFrame | None":
     same = [runs(definition)[0], *again]
     n_weights = len(_weights(definition, same))
     scores = pd.concat([_scores(definition, *run) for run in runs(definition)])
-    rows = []
-    for (remap, protocol, length), cell in scores.groupby(["remap", "protocol", "length"], sort=False):
-        ppl = cell.loc[cell["seed"].isin([seed for _, seed in same]), "ppl"]
-        by_seed = cell.loc[~cell["seed"].isin([seed for _, seed in again]), "ppl"]
-        rows.append(
-            {
-                **{"spectrum": same[0][0], "seed": same[0][1], "remap": remap, "protocol": protocol, "length": length},
-                **{"n_runs": len(ppl), "ppl": " ".join(f"{value:.10g}" for value in ppl)},
-                **{"ppl_spread": ppl.max() - ppl.min(), "ppl_std": ppl.std()},
-                **{"seed_std": by_seed.std(), "n_seeds": len(by_seed), "n_weights": n_weights},
-            }
-        )
-    return pd.DataFrame(rows)
+    cells = scores.groupby(["remap", "protocol", "length"], sort=False)
+    return pd.DataFrame([_row(cell, same) | {"n_weights": n_weights} for _, cell in cells])
+
+
+def _row(cell: "pd.DataFrame", same: list[tuple[str, str]]) -> dict[str, Any]:
+    """The row of one (remap, protocol, length); same: the first run and its repeats."""
+    spectrum, first = same[0]
+    repeated = cell["seed"].isin([seed for _, seed in same])
+    ppl, by_seed = cell.loc[repeated, "ppl"], cell.loc[~repeated | (cell["seed"] == first), "ppl"]
+    return {
+        "spectrum": spectrum,
+        "seed": first,
+        **cell.iloc[0][["remap", "protocol", "length"]],
+        "n_runs": len(ppl),
+        "ppl": " ".join(f"{value:.10g}" for value in ppl),
+        "ppl_spread": ppl.max() - ppl.min(),
+        "ppl_std": (ppl - ppl.iloc[0]).std(),  # equal values give 0 so, and no rounding error
+        "seed_std": by_seed.std(),
+        "n_seeds": len(by_seed),
+    }
 
 
 def _scores(definition: Definition, spectrum: str, seed: str) -> "pd.DataFrame":

@@ -49,6 +49,13 @@ def versions() -> dict[str, str]:
     return result
 
 
+def device_name(device: Any) -> str:
+    """A torch device for people: 'cpu', 'cuda NVIDIA H200'."""
+    import torch
+
+    return str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}"
+
+
 def device_facts(device: Any) -> dict[str, Any]:
     """Name and software of a torch device, as far as bit-equality depends on them."""
     import torch

@@ -6,6 +6,7 @@ The processes are started by torchrun's own launcher: on this machine (`--proces
 
 import os
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from rope_spectra.errors import UserError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+_LAUNCHER_NOTICES_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,21 @@ def leave(world: World) -> None:
         torch.distributed.destroy_process_group()
 
 
+def wait_for_the_end_after(error: RuntimeError, world: World) -> None:
+    """After another rank has died, wait for the launcher to end this one too: it says which died. Other errors are raised on."""
+    lost = isinstance(error, _distributed_error()) or "by peer" in str(error)
+    if world.size == 1 or not lost:
+        raise error
+    time.sleep(_LAUNCHER_NOTICES_WITHIN_S)
+    raise SystemExit(1)
+
+
+def _distributed_error() -> type[RuntimeError]:
+    import torch.distributed
+
+    return torch.distributed.DistError
+
+
 def launch(module: str, arguments: list[str], processes: int) -> None:
     """Run `python -m module arguments` as that many ranks on this machine (in a Slurm job of several nodes: on each of them).
 
@@ -86,8 +104,10 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun warns that it sets it; the step sets its threads itself
     meeting = slurm_meeting(dict(os.environ)) or ["--standalone"]
     command = [*meeting, f"--nproc_per_node={processes}", "--module", module, *arguments]
+    parser = run.get_args_parser()
+    parser.allow_abbrev = False  # or torchrun takes our --log for the beginning of one of its own options
     try:
-        run.run(run.get_args_parser().parse_args(command))
+        run.run(parser.parse_args(command))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise UserError(

@@ -20,7 +20,7 @@ from rope_spectra import cli, curves, devices, files, heartbeat, provenance, ran
 from rope_spectra.errors import UserError
 from rope_spectra.history import History
 from rope_spectra.interruption import Interruption
-from rope_spectra.progress import Progress
+from rope_spectra.progress import Progress, short_number
 from rope_spectra.tokens import open_tokens, read_manifest
 
 if TYPE_CHECKING:
@@ -118,7 +118,10 @@ def train(run: Run, tokens: Path, threads: int) -> None:
     history = History()
     trainer, attention = _prepare(run, threads)
     start = _take_up(run, trainer, history)
-    _steps(run, trainer, open_tokens(tokens, run.manifest), start, history)
+    try:
+        _steps(run, trainer, open_tokens(tokens, run.manifest), start, history)
+    except RuntimeError as error:
+        ranks.wait_for_the_end_after(error, trainer.world)
     if trainer.world.rank == 0:
         _publish(run, trainer, attention, history)
     ranks.leave(trainer.world)
@@ -141,7 +144,7 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
     if config.deterministic:
         make_deterministic()
     device = devices.take(config.device)
-    heartbeat.set_device(str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name()}")
+    heartbeat.set_device(provenance.device_name(device))
     torch.manual_seed(run.settings["seed"])
     model = build_model(run.settings)
     if config.compile == "auto":
@@ -186,6 +189,7 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
     progress = Progress("step", steps, "steps", start=start)
     is_due = CheckpointClock(run.options["checkpoint_minutes"], run.options["checkpoint_steps"])
     history.start_training()
+    note = ""
     # The first rank saves and leaves; until it has ended its step it needs the others, so they do not listen.
     with (
         Interruption(heed=first) as interruption,
@@ -195,7 +199,8 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
             if row:
                 history.rows.append(row)
                 curve.add(row)
-                progress.update(step + 1, f"loss {row.loss:.3f}, {row.tokens_per_s:,.0f} tokens/s")
+                note = f"loss {row.loss:.3f}, {short_number(row.tokens_per_s)} tokens/s"
+            progress.update(step + 1, note)
             if first and step < steps - 1 and (is_due(step) or interruption.signal):
                 _save(run, trainer, step + 1, history)
             if interruption.signal and step < steps - 1:
