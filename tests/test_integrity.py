@@ -242,6 +242,15 @@ def test_what_is_published_together_appears_together(tmp_path: Path) -> None:
     assert (first.read_text(), second.read_text()) == ("new", "new")
 
 
+def test_who_reads_a_file_keeps_it_while_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    files.write_text(path, "old, and all of it")
+    with path.open() as reader:
+        files.write_text(path, "new")
+        assert reader.read() == "old, and all of it"
+    assert path.read_text() == "new"
+
+
 def test_what_killed_processes_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     """A process is killed while it writes; the next writer of that file removes its leftover, and nobody else's."""
     code = (

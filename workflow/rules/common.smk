@@ -27,6 +27,12 @@ def token_bytes(wildcards):
     return [] if is_tokenized(dataset) else layout.TOKEN_BYTES.format(dataset=dataset)
 
 
+def tokenizer_file(wildcards):
+    """The tokenizer of the experiment's dataset; none where the data are tokens already."""
+    dataset = config["experiments"][wildcards.experiment]["dataset"]
+    return [] if is_tokenized(dataset) else layout.TOKENIZER.format(dataset=dataset)
+
+
 def all_runs(experiment):
     """(spectrum, seed) of every run of an experiment, those that repeat another one included."""
     return settings.runs(config, experiment) + settings.repeats(config, experiment)

@@ -1,12 +1,6 @@
 # A run in the form of Hugging Face transformers. Not part of the default target: ask for the folder by its path.
 
 
-def tokenizer_file(wildcards):
-    """The tokenizer of the experiment's dataset; none where the data are tokens already."""
-    dataset = config["experiments"][wildcards.experiment]["dataset"]
-    return [] if is_tokenized(dataset) else layout.TOKENIZER.format(dataset=dataset)
-
-
 # The summary is for the model card and no input: an export shall not have to wait for the other seeds.
 rule export:
     input:
