@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,8 @@ from conftest import SNAKEMAKE, fresh_checkout
 from rope_spectra import stale_locks
 
 COMMAND = [SNAKEMAKE, "--cores", "2", "--resources", "gpu=1", "--configfile", "quick.yaml"]
-STEPS = ("tokenize", "train", "evaluate")
-KILLS = 28
+TARGETS = ["tokenize", "tokenize", "snakemake", "save", "train", "evaluate", "snakemake", "save", "train", "evaluate", "train"]
+KILLS = 25
 # So slow that a kill meets each of them at work, and training saves all the time.
 CHAOS = """
 training: {quick: {checkpoint_minutes: 0}}
@@ -92,9 +93,14 @@ def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None
     for folder in (undisturbed, project):
         (folder / "chaos.yaml").write_text(CHAOS)
     subprocess.run([*COMMAND, "chaos.yaml"], cwd=undisturbed, check=True, capture_output=True)
-    chance, killed = random.Random(0), Counter()
-    targets = ["tokenize"] * 4 + ["snakemake"] * 6 + ["save"] * 6 + ["train"] * 6 + ["evaluate"] * 6
-    for target in targets:
+    chance, killed, attempts = random.Random(0), Counter(), 0
+    for target in cycle(TARGETS):
+        if sum(killed.values()) >= KILLS and min(killed[name] for name in set(TARGETS)) >= 2:
+            break
+        attempts += 1
+        assert attempts < 4 * KILLS, killed
+        if target == "tokenize" and (project / "results/data/quick/validation.npy").exists():
+            continue  # there is nothing to tokenize any more
         if killed_now := kill_one(project, target, chance):
             killed[killed_now] += 1
         else:
@@ -102,8 +108,6 @@ def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None
     done = subprocess.run([*COMMAND, "chaos.yaml"], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     print(dict(killed))
-    assert sum(killed.values()) >= 25, killed
-    assert min(killed[target] for target in ("snakemake", "tokenize", "save", "train", "evaluate")) >= 2, killed
     for name in ("summary.csv", "quick/summary.csv", "quick/runs.csv"):
         assert (project / "results" / name).read_bytes() == (undisturbed / "results" / name).read_bytes(), name
     left = [path for path in (project / "results").rglob("*") if ".tmp." in path.name or path.name == "checkpoint.pt"]
