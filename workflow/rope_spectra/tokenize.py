@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 DEFAULT_OPTIONS = {"tokenizer_check": 2000}  # documents
 
-_BATCH_CHARACTERS = 1 << 20  # enough documents to keep the threads busy, few enough to keep memory flat
+_BATCH_CHARACTERS = 1 << 22  # gigatoken keeps several threads busy from 4 MB on; few enough to keep memory flat
 
 
 def batches(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
@@ -185,7 +185,7 @@ def _write(writer: ShardWriter, settings: dict[str, Any], encoder: Encoder) -> N
     writer.skip(texts)
     # A token is a character at least, so batches are no longer than shards, which end with a batch.
     encoded = encoder.encode(ahead(batches(texts, min(_BATCH_CHARACTERS, writer.shard_tokens))))
-    for batch, ids in cut(encoded, (settings["tokens"] or sys.maxsize) - writer.tokens):
+    for batch, ids in ahead(cut(encoded, (settings["tokens"] or sys.maxsize) - writer.tokens)):
         writer.add(batch, ids)
         progress.update(writer.tokens)
         if writer.is_full():
