@@ -46,6 +46,7 @@ localrules:
     figures,
     published,
     noise_floor,
+    retrieval,
 
 
 wildcard_constraints:

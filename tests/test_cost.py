@@ -14,9 +14,10 @@ import pytest
 import torch
 from conftest import ROOT
 
-from rope_spectra import config, config_files, estimates, layout, memmap_cache, perplexity
+from rope_spectra import config, config_files, estimates, layout, memmap_cache, perplexity, probe
 from rope_spectra.estimates import Tokens
 from rope_spectra.model import Llama, ModelConfig
+from rope_spectra.probe import Sentence
 
 TINY_TEXT = Tokens(3_000, "budget")
 
@@ -75,6 +76,7 @@ def test_parameters_are_those_of_the_real_model(settings: dict[str, Any], name: 
 
 @pytest.mark.parametrize("tokens", [700, 1024, 1025, 3_000])
 def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch) -> None:
+    retrieval = {"trials": 5, "distractors": 9}
     evaluation = {"lengths": [64, 96, 256], "protocols": ["first_chunks", "full"], "chunks": 4, "remaps": ["none"]}
     fed = 0
 
@@ -86,11 +88,18 @@ def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch
     monkeypatch.setattr(perplexity, "token_nll", count)
     model = torch.nn.Module()
     model.register_buffer("inv_freq", torch.ones(4))
+    model.hidden = lambda ids: count(model, ids, ids)[..., None]
+    model.lm_head = torch.nn.Linear(1, 60)
+    sentence = Sentence((50,), (51,), tuple(range(20)))
     text = np.zeros(tokens, np.uint16)
     for length in evaluation["lengths"]:
         perplexity.first_chunks(model, text, length, 4)
         perplexity.full(model, text, length, 256, 64)
-    assert sum(passed for _, passed in estimates.evaluation_passes(evaluation, tokens)) == fed
+    without = fed
+    for length in evaluation["lengths"]:
+        perplexity.candidate_nll(model, *probe.trials(sentence, text, length, 5, 9))
+    for probed, expected in ((None, without), (retrieval, fed)):
+        assert sum(passed for _, passed in estimates.evaluation_passes(evaluation | {"retrieval": probed}, tokens)) == expected
 
 
 def test_a_cache_has_the_bytes_that_were_said(tmp_path: Path, settings: dict[str, Any]) -> None:

@@ -62,6 +62,8 @@ def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
     for section, key, value in [("training", "learning_rate", 2e-3), ("model", "hidden_size", 4), ("spectrum", "p", 3.0)]:
         changed = {**settings, section: settings[section] | {key: value}}
         assert provenance.run_identity(changed, {"sha256": "a"}) != identity
+    sentences = [provenance.run_identity(settings, {"sha256": "a", "sentence": each}) for each in "ab"]
+    assert len({identity, *sentences}) == 3
     for key, value in [("seed", 2), ("recipe", 99)]:
         assert provenance.run_identity({**settings, key: value}, {"sha256": "a"}) != identity
 

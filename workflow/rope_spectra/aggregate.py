@@ -12,7 +12,7 @@ out instead of being an error.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, layout, lineage, noise_floor, phases, seal
+from rope_spectra import cli, layout, lineage, noise_floor, phases, retrieval, seal
 from rope_spectra.definition import Definition, parse
 from rope_spectra.errors import UserError
 
@@ -50,7 +50,8 @@ def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, 
     runs, summary = read(definition, found)
     repeats_are_there = all(_finished(definition["experiment"], *run) for run in noise_floor.runs(definition))
     floor = noise_floor.measure(definition) if repeats_are_there else None
-    texts = as_csv(runs), as_csv(summary), markdown.experiment_page(definition, summary, floor)
+    page = markdown.experiment_page(definition, summary, floor, _retrieval(definition, found))
+    texts = as_csv(runs), as_csv(summary), page
     with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv, md) as temporaries:
         for path, text in zip(temporaries, texts, strict=True):
             path.write_text(text, encoding="utf-8")
@@ -96,6 +97,14 @@ def summarize(definition: Definition, runs: "pd.DataFrame", blocks: "Blocks | No
         summary.loc[exploratory, "p_holm"] = float("nan")
         summary.loc[exploratory & (summary["verdict"] != "baseline"), "verdict"] = "exploratory"
     return summary.assign(**{key: definition[key] for key in ("dataset", "model", "training")})
+
+
+def _retrieval(definition: Definition, found: list[tuple[str, int]]) -> str:
+    """The section of the page on what the retrieval probe has shown in these runs; empty for an experiment without it."""
+    from rope_spectra import retrieval_page
+
+    probed = [run for run in found if run in retrieval.runs_of(definition)] if "retrieval" in definition else []
+    return retrieval_page.section(definition, retrieval.measure(definition, probed)[1]) if probed else ""
 
 
 def _finished(experiment: str, spectrum: str, seed: int | str) -> bool:

@@ -4,7 +4,7 @@ Nothing here has a state, so a training that continues at a step sees what an un
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rope_spectra.model import IGNORED
+
+Tokens = NDArray[np.uint16]
+# Rows [n, seq_len] and their places [n] among all rows -> what is read in their place.
+RowChange = Callable[[Tokens, NDArray[np.int64]], Tokens]
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
@@ -27,7 +31,9 @@ def row_order(seed: int, rows: int) -> NDArray[np.int64]:
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed)).numpy()
 
 
-def batches(table: NDArray[np.uint16], batch_size: int, seed: int, start: int, share: slice) -> Iterator[Tensor]:
+def batches(
+    table: Tokens, batch_size: int, seed: int, start: int, share: slice, change: RowChange | None = None
+) -> Iterator[Tensor]:
     """The batches of the steps from `start` on, as int16 bits of uint16 tokens.
 
     table: all rows of the run [rows, seq_len]. Step s has the rows order[s*B : (s+1)*B]; a rank takes its `share` of them.
@@ -35,7 +41,8 @@ def batches(table: NDArray[np.uint16], batch_size: int, seed: int, start: int, s
     order = row_order(seed, len(table))
     for step in range(start, len(table) // batch_size):
         chosen = order[step * batch_size : (step + 1) * batch_size][share]
-        yield torch.from_numpy(table[chosen].view(np.int16))
+        rows = table[chosen]
+        yield torch.from_numpy((change(rows, chosen) if change else rows).view(np.int16))
 
 
 def to_ids(batch: Tensor, device: torch.device) -> Tensor:

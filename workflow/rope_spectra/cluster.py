@@ -40,11 +40,12 @@ def train_minutes(config: Settings, experiment: str, attempt: int) -> int:
 
 
 def evaluate_minutes(config: Settings, experiment: str, attempt: int) -> int:
-    """Time limit of the evaluation of one run: all validation text once per length and remap."""
+    """Time limit of the evaluation of one run: all validation text, and the retrieval probe, once per length and remap."""
     parts, model, training = _parts(config, experiment)
     evaluation = config["evaluation"][parts["evaluation"]]
-    tokens = _budget(config, parts["dataset"], "validation") * len(evaluation["remaps"])
-    work = sum(tokens * forward_flops(model, length) for length in evaluation["lengths"])
+    text, trials = _budget(config, parts["dataset"], "validation"), (evaluation["retrieval"] or {"trials": 0})["trials"]
+    passes = {length: (text + trials * length) * len(evaluation["remaps"]) for length in evaluation["lengths"]}
+    work = sum(tokens * forward_flops(model, length) for length, tokens in passes.items())
     return _minutes(work / _RATES[training["device"], training["precision"]], attempt)
 
 

@@ -18,6 +18,7 @@ Settings = dict[str, Any]
 
 # Keys of a training preset that change how a run goes and not what it learns (with several GPUs: to rounding).
 _OPTIONS = ("log_every", "checkpoint_minutes", "checkpoint_steps", "tensorboard", "gpus_per_run")
+_YOUNGER = ("retrieval", "retrieval_share")
 
 RECIPE = 1  # raise it to train everything again on purpose, after a change of code that changes results
 
@@ -107,10 +108,12 @@ def raw_files(config: Settings, dataset: str, split: str) -> list[str]:
     return [str(file) for file in corpus.text_files(definition[split])] if definition["source"] == "text" else []
 
 
-def data_settings(config: Settings, dataset: str, part: Literal["tokenizer", "options", "train", "validation"]) -> Settings:
+def data_settings(
+    config: Settings, dataset: str, part: Literal["tokenizer", "options", "sentence", "train", "validation"]
+) -> Settings:
     """What defines the tokenizer of a dataset or the tokens of a split, or what may change without making these again.
 
-    options: {tokenizer_check}.
+    options: {tokenizer_check}. sentence: {sentence}, that of the retrieval probe.
     tokenizer: {path, revision}, or {train, vocab_size, source} for one that learns from the train split.
     A split: {split, tokens, source}, with tokens the budget (None is all) and source what corpus.documents reads.
     Raises UserError for the tokenizer of a dataset that is tokens already.
@@ -119,9 +122,11 @@ def data_settings(config: Settings, dataset: str, part: Literal["tokenizer", "op
     if part in ("train", "validation"):
         return {"split": part, "tokens": definition[f"{part}_tokens"], "source": _source(definition, part)}
     if "tokenizer" not in definition:
-        raise UserError(f"datasets.{dataset}: its source is tokens, so it has no tokenizer; ask for its train or validation part")
+        raise UserError(f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its train or validation part")
     if part == "options":
         return {"tokenizer_check": definition["tokenizer_check"]}
+    if part == "sentence":
+        return {"sentence": definition["retrieval_sentence"]}
     tokenizer = definition["tokenizer"]
     return tokenizer | {"source": _source(definition, "train")} if "train" in tokenizer else dict(tokenizer)
 
@@ -141,16 +146,20 @@ def _source(definition: Settings, split: str) -> Settings:
 
 def run_settings(config: Settings, experiment: str, spectrum: str, seed: int) -> Settings:
     """What one training run depends on besides its tokens: {recipe, experiment, seed, spectrum, model, training}."""
-    parts = config["experiments"][experiment]
-    training = config["training"][parts["training"]]
+    parts, training = config["experiments"][experiment], _training(config, experiment)
     return {
         "recipe": RECIPE,
         "experiment": experiment,
         "seed": seed,
         "spectrum": _spectrum(config, experiment, spectrum),
         "model": dict(config["models"][parts["model"]]),
-        "training": {key: value for key, value in training.items() if key not in _OPTIONS},
+        "training": _chosen(training, [key for key in training if key not in _OPTIONS]),
     }
+
+
+def _chosen(settings: Settings, keys: Iterable[str]) -> Settings:
+    """These keys, without an option that is younger than existing runs and off: they stay valid."""
+    return {key: settings[key] for key in keys if key not in _YOUNGER or settings[key]}
 
 
 def _spectrum(config: Settings, experiment: str, name: str) -> Settings:
@@ -164,6 +173,12 @@ def run_options(config: Settings, experiment: str) -> Settings:
     """What may change without training again: {log_every, checkpoint_minutes, gpus_per_run, ...}."""
     training = _training(config, experiment)
     return {key: training[key] for key in _OPTIONS}
+
+
+def uses_sentence(config: Settings, experiment: str, use: Literal["training", "evaluation"]) -> bool:
+    """Whether the sentence of the retrieval probe is part of an experiment's training or evaluation."""
+    preset = config[use][config["experiments"][experiment][use]]
+    return bool(preset["retrieval_share" if use == "training" else "retrieval"])
 
 
 def gpus(config: Settings, experiment: str) -> int:
@@ -183,9 +198,9 @@ def _training(config: Settings, experiment: str) -> Settings:
 
 
 def evaluation_settings(config: Settings, experiment: str) -> Settings:
-    """What an evaluation depends on: {lengths, protocols, chunks, remaps}."""
+    """What an evaluation depends on: {lengths, protocols, chunks, remaps}, and retrieval where the probe is wanted."""
     evaluation = config["evaluation"][config["experiments"][experiment]["evaluation"]]
-    return {key: evaluation[key] for key in ("lengths", "protocols", "chunks", "remaps")}
+    return _chosen(evaluation, ("lengths", "protocols", "chunks", "remaps", "retrieval"))
 
 
 def experiment_settings(config: Settings, experiment: str) -> Settings:
@@ -196,7 +211,7 @@ def experiment_settings(config: Settings, experiment: str) -> Settings:
         "experiment": experiment,
         **{key: parts[key] for key in ("description", "dataset", "model", "training", "seeds")},
         **{key: parts[key] for key in ("baseline", "contrasts", "selection", "noise_floor")},
-        **{key: evaluation[key] for key in ("lengths", "protocols", "remaps", "equivalence_margin")},
+        **_chosen(evaluation, ("lengths", "protocols", "remaps", "equivalence_margin", "retrieval")),
         "head_dim": config["models"][parts["model"]]["head_dim"],
         "train_length": config["training"][parts["training"]]["seq_len"],
         "spectra": [_spectrum(config, experiment, name) for name in parts["spectra"]],

@@ -18,6 +18,8 @@ from rope_spectra.layout import RESERVED_NAMES, SPLITS
 
 Section = dict[str, Any]
 
+PLACE = "{value}"  # of the word in the sentence of the retrieval probe
+
 _REFERENCES = {"dataset": "datasets", "model": "models", "training": "training", "evaluation": "evaluation"}
 
 
@@ -44,11 +46,14 @@ def consistency(config: Section) -> Iterator[str]:
     """Sizes and choices fit together; needs all references to be good."""
     for name, training in config["training"].items():
         yield from _batch(f"training.{name}", training)
+    for name, dataset in config["datasets"].items():
+        yield from _sentence(f"datasets.{name}.retrieval_sentence", dataset.get("retrieval_sentence"))
     for name, experiment in config["experiments"].items():
         yield from _comparison(f"experiments.{name}", experiment, config["evaluation"][experiment["evaluation"]]["remaps"])
         yield from _selection(f"experiments.{name}", experiment, config["evaluation"][experiment["evaluation"]]["protocols"])
         yield from _budgets(config, experiment)
         yield from _vocabulary(config, experiment)
+        yield from _probe(config, experiment)
         pairs = config["models"][experiment["model"]]["head_dim"] // 2
         for spectrum in experiment["spectra"]:
             yield from _pair_counts(f"spectra.{spectrum}", config["spectra"][spectrum], pairs, f"models.{experiment['model']}")
@@ -139,6 +144,20 @@ def _vocabulary(config: Section, experiment: Section) -> Iterator[str]:
     size = definition.get("tokenizer", definition).get("vocab_size", 0)
     if size > rows:
         yield f"models.{model}.vocab_size: {rows} is too small; datasets.{dataset} has {size} token ids"
+
+
+def _sentence(path: str, sentence: str | None) -> Iterator[str]:
+    if sentence is not None and (sentence.count(PLACE) != 1 or not sentence.partition(PLACE)[0].strip()):
+        yield f"{path}: {sentence!r} should have {PLACE} once, after at least one word"
+
+
+def _probe(config: Section, experiment: Section) -> Iterator[str]:
+    if config["datasets"][experiment["dataset"]]["source"] != "tokens":
+        return
+    for section, key in (("training", "retrieval_share"), ("evaluation", "retrieval")):
+        if config[section][experiment[section]][key]:
+            path = f"{section}.{experiment[section]}.{key}"
+            yield f"{path}: needs a tokenizer, which datasets.{experiment['dataset']} has not; leave it out"
 
 
 def _pair_counts(path: str, spectrum: Section, pairs: int, model: str) -> Iterator[str]:

@@ -149,7 +149,7 @@ def estimate(settings: Settings, experiment: str, train: Tokens, validation: Tok
 
 
 def evaluation_passes(evaluation: Settings, tokens: int) -> list[tuple[int, int]]:
-    """(length, tokens that go through the model) of each remap, protocol and length of one run."""
+    """(length, tokens that go through the model) of each remap, protocol (the probe is one more) and length of one run."""
     longest = max(evaluation["lengths"])
     passes = []
     for length in evaluation["lengths"] * len(evaluation["remaps"]):
@@ -157,6 +157,8 @@ def evaluation_passes(evaluation: Settings, tokens: int) -> list[tuple[int, int]
             passes.append((length, min(evaluation["chunks"], tokens // length) * (length - 1)))
         if "full" in evaluation["protocols"]:
             passes.append((length, (tokens - 1) // longest * longest))
+        if evaluation["retrieval"]:
+            passes.append((length, evaluation["retrieval"]["trials"] * (length - 1)))
     return passes
 
 
@@ -171,10 +173,11 @@ def memory_bytes(model: Settings, tokens: int) -> int:
 
 
 def _table_bytes(evaluation: Settings, tokens: int, log_rows: int) -> int:
-    """eval.npz (an NLL of 8 bytes per block and position bin, uncompressed) and the log of one run, as text and as events."""
-    blocks = (tokens - 1) // max(evaluation["lengths"])
+    """eval.npz (NLLs of blocks and position bins, 8 bytes, of probed words, 4) and the log of one run, as text and as events."""
+    blocks, probe = (tokens - 1) // max(evaluation["lengths"]), evaluation["retrieval"] or {"trials": 0, "distractors": 0}
     bins = sum(int(math.log2(length)) + 2 for length in evaluation["lengths"])
-    return 8 * blocks * bins * len(evaluation["remaps"]) + 160 * log_rows
+    candidates = probe["trials"] * (1 + probe["distractors"]) * len(evaluation["lengths"])
+    return (8 * blocks * bins + 4 * candidates) * len(evaluation["remaps"]) + 160 * log_rows
 
 
 def on_gpu(gpu: str, size: int, flop_per_token: float) -> Throughput | None:

@@ -4,11 +4,13 @@
         --tokens results/data/toy-stories/validation.npy --manifest results/data/toy-stories/validation.json
 
 Writes eval.csv (one row per remap, protocol and length) and eval.npz (NLL by block and position bin, from which every
-statistic of protocol `full` comes without another pass) into --output, by default the run's own folder. A remap changes the
-trained spectrum beyond the training length; up to it, its rows are those of the trained model.
+statistic of protocol `full` comes without another pass, and, where the settings have `retrieval`, the NLL of each trial's
+candidates) into --output, by default the run's own folder. A remap changes the trained spectrum beyond the training length; up
+to it, its rows are those of the trained model.
 """
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rope_spectra.model import Llama
+    from rope_spectra.probe import Sentence
 
 HEADER = "remap,protocol,length,ppl,nll,tokens,chunks"
 
@@ -60,11 +63,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=Path, required=True, help="token cache of the validation split")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
     parser.add_argument("--token-bytes", type=Path, help="bytes of each token id, for bits per byte")
+    parser.add_argument("--sentence", type=Path, help="sentence of the retrieval probe, where the settings have retrieval")
     parser.add_argument("--output", type=Path, help="where to write (default: the run's folder)")
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     args = cli.parse(parser)
 
-    settings = seal.read_settings(args.settings, records.EVALUATION_SETTINGS)
+    settings = records.read_evaluation_settings(args.settings)
     run, manifest = records.read_run(args.run), read_manifest(args.manifest)
     tokens = open_tokens(args.tokens, manifest)
     if len(tokens) <= max(settings["lengths"]):
@@ -72,11 +76,15 @@ def main() -> None:
             f"evaluation: length {max(settings['lengths'])} needs one token more than that, the validation split has"
             f" {len(tokens)}; lower lengths or raise validation_tokens"
         )
+    sentence = records.read_sentence(args.sentence, "retrieval" in settings)
     model = _load(args.run, run, args.threads)
     scores, tables = _evaluate(model, tokens, settings, run["settings"]["training"])
     if args.token_bytes:
         tables["bytes"] = _block_bytes(tokens, args.token_bytes, max(settings["lengths"]))
-    _publish(args.output or args.run, scores, tables, records.evaluation_facts(run, settings, manifest))
+    if sentence:
+        tables |= _retrieve(model, tokens, sentence, settings, run["settings"]["training"])
+    facts = records.evaluation_facts(run, settings, records.data_facts(manifest, sentence))
+    _publish(args.output or args.run, scores, tables, facts)
 
 
 def _load(folder: Path, run: dict[str, Any], threads: int | None) -> "Llama":
@@ -129,13 +137,9 @@ def _measure(
     model: "Llama", tokens: "np.ndarray", remap: str, protocol: str, length: int, settings: dict[str, Any], train_length: int
 ) -> Measured:
     """One pass over the text at one length, the spectrum changed as the remap says."""
-    import torch
-
     from rope_spectra import perplexity
-    from rope_spectra.remaps import remapped
 
-    inv_freq, attention_factor = remapped(model.inv_freq.cpu().numpy(), remap, length, train_length)
-    with model.rotated_by(torch.from_numpy(inv_freq), attention_factor):
+    with _remapped(model, remap, length, train_length):
         if protocol == "first_chunks":
             score = perplexity.first_chunks(model, tokens, length, settings["chunks"])
             measured = Measured(score.nll, score.tokens, score.chunks, {})
@@ -151,6 +155,41 @@ def _measure(
             " delete the run and train again"
         )
     return measured
+
+
+def _remapped(model: "Llama", remap: str, length: int, train_length: int) -> AbstractContextManager[None]:
+    """Inside, the model's spectrum is changed as the remap says."""
+    import torch
+
+    from rope_spectra.remaps import remapped
+
+    inv_freq, attention_factor = remapped(model.inv_freq.cpu().numpy(), remap, length, train_length)
+    return model.rotated_by(torch.from_numpy(inv_freq), attention_factor)
+
+
+def _retrieve(
+    model: "Llama", tokens: "np.ndarray", sentence: "Sentence", settings: dict[str, Any], training: dict[str, Any]
+) -> dict[str, Any]:
+    """The retrieval probe by remap and length: NLL of the candidates of each trial, fp32 [trials, n], the true one first."""
+    from rope_spectra import perplexity, probe
+    from rope_spectra.model import autocast
+    from rope_spectra.remaps import changes
+
+    jobs = list(product(settings["remaps"], settings["lengths"]))
+    progress, train_length = Progress("retrieval probe", len(jobs), "lengths"), training["seq_len"]
+    amount = settings["retrieval"]["trials"], settings["retrieval"]["distractors"]
+    tables, measured = {}, {}
+    with autocast(model.inv_freq.device, training["precision"]):
+        for done, (remap, length) in enumerate(jobs, start=1):
+            setup = remap if changes(remap, length, train_length) else "none", length
+            if setup not in measured:
+                trials = probe.trials(sentence, tokens, length, *amount)
+                with _remapped(model, *setup, train_length):
+                    measured[setup] = perplexity.candidate_nll(model, *trials)
+            tables[f"{remap}/{length}/retrieval"] = measured[setup]
+            progress.update(done)
+    progress.finish(len(jobs))
+    return tables
 
 
 def _block_bytes(tokens: "np.ndarray", token_bytes: Path, longest: int) -> "np.ndarray":

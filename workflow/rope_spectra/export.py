@@ -40,7 +40,7 @@ def main() -> None:
 
     run, manifest = records.read_run(args.run), read_manifest(args.manifest)
     _check_belongs(run, manifest, args)
-    evaluation = records.read_evaluation(args.run, seal.read_settings(args.settings, records.EVALUATION_SETTINGS))
+    evaluation = records.read_evaluation(args.run, records.read_evaluation_settings(args.settings))
     length = max(run["settings"]["training"]["seq_len"], *evaluation["settings"]["lengths"])
     tokenizer = read_tokenizer(args.tokenizer)
     model = _load_model(args.run, run)

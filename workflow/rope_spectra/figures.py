@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from rope_spectra.plot_style import Look
+
 REQUIRED = ("baseline", "equivalence_margin", "lengths", "train_length", "head_dim")
 
 
@@ -72,15 +74,13 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
 
     Where models were evaluated with remaps, each is drawn as one more spectrum, such as geo_500k+yarn.
     """
-    from rope_spectra import plot_style, plots
+    from rope_spectra import plots
 
     margin, lengths = definition["equivalence_margin"], (definition["train_length"], max(definition["lengths"]))
     contrasts = Contrasts.of(definition["baseline"], definition.get("contrasts", []))
     protocol = "full" if "full" in set(runs["protocol"]) else "first_chunks"
     shown, means = (by_arm(table[table["protocol"] == protocol]) for table in (runs, summary))
-    names = dict.fromkeys([*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]])
-    spectrum, remap = parse_name(contrasts.baseline)
-    styles = plot_style.looks(list(names), label((spectrum, remap or NATIVE)))
+    styles = arm_styles(definition, shown)
     positions = read_positions(definition, runs[runs["protocol"] == protocol], lengths[1]) if protocol == "full" else None
     deltas = paired_deltas(runs[runs["protocol"] == protocol], contrasts)
     return {
@@ -90,6 +90,15 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
         "spectra": plots.spectra(omegas(definition), *lengths, styles),
         "training_loss": plots.training_loss(read_losses(definition["experiment"], runs), styles),
     }
+
+
+def arm_styles(definition: Definition, shown: "pd.DataFrame") -> "dict[str, Look]":
+    """A look for each spectrum of the experiment and each arm of the table (by_arm), the same in every figure."""
+    from rope_spectra import plot_style
+
+    names = dict.fromkeys([*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]])
+    spectrum, remap = parse_name(definition["baseline"])
+    return plot_style.looks(list(names), label((spectrum, remap or NATIVE)))
 
 
 def by_arm(table: "pd.DataFrame") -> "pd.DataFrame":

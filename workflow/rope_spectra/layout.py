@@ -17,6 +17,7 @@ TOKENIZER_RECORD = _DATASET + "/tokenizer/record.json"
 SHARDS = _DATASET + "/shards/{split}"
 TOKENS = _DATASET + "/{split}.npy"
 MANIFEST = _DATASET + "/{split}.json"
+SENTENCE = _DATASET + "/sentence.json"
 
 _EXPERIMENT = "results/{experiment}"
 OPTIONS = _EXPERIMENT + "/options.json"
@@ -28,6 +29,8 @@ SPECTRA = _EXPERIMENT + "/spectra.csv"
 TABLES = _EXPERIMENT + "/tables.json"
 NOISE_FLOOR = _EXPERIMENT + "/noise_floor.csv"
 PUBLISHED = _EXPERIMENT + "/published.csv"
+RETRIEVAL = _EXPERIMENT + "/retrieval.csv"
+RETRIEVAL_RUNS = _EXPERIMENT + "/retrieval_runs.csv"
 FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
 
 _RUN = _EXPERIMENT + "/{spectrum}/seed{seed}"
@@ -46,6 +49,7 @@ SUMMARY = "results/summary.csv"
 SUMMARY_MD = "results/summary.md"
 
 PUBLISHED_FIGURE = _EXPERIMENT + "/figures/published.svg"
+RETRIEVAL_FIGURE = _EXPERIMENT + "/figures/retrieval.svg"
 FIGURES = ("ppl_by_length", "nll_by_position", "paired_deltas", "spectra", "training_loss")
 # Names that would put a user's folder where results/ has something else.
 RESERVED_NAMES = {
@@ -61,6 +65,8 @@ RESERVED_NAMES = {
         "tables.json",
         "noise_floor.csv",
         "published.csv",
+        "retrieval.csv",
+        "retrieval_runs.csv",
     ),
 }
 

@@ -25,7 +25,7 @@ def evaluations(definition: Definition, runs: Iterable[tuple[str, int | str]]) -
     definition asks for, and for runs that were trained or evaluated on different text.
     """
     experiment = definition["experiment"]
-    settings = seal.read_settings(layout.fill(layout.EVALUATION_CONFIG, experiment=experiment), records.EVALUATION_SETTINGS)
+    settings = records.read_evaluation_settings(layout.fill(layout.EVALUATION_CONFIG, experiment=experiment))
     spectra = {spectrum["name"]: spectrum for spectrum in definition["spectra"]}
     found: dict[str, Any] = {}
     for spectrum, seed in runs:

@@ -27,8 +27,17 @@ _PROTOCOLS = {
 }
 
 
-def experiment_page(definition: Definition, summary: pd.DataFrame, noise_floor: pd.DataFrame | None = None) -> str:
-    """summary.md of one experiment; noise_floor: the table of noise_floor.measure, where a run was repeated."""
+def experiment_page(
+    definition: Definition,
+    summary: pd.DataFrame,
+    noise_floor: pd.DataFrame | None = None,
+    retrieval: str = "",
+) -> str:
+    """summary.md of one experiment.
+
+    noise_floor: the table of noise_floor.measure, where a run was repeated; retrieval: the section of retrieval_page, where the
+    runs were probed.
+    """
     name = definition["experiment"]
     chosen, tested = (summary[(summary["phase"] == phases.SELECTION) == selected] for selected in (True, False))
     parts = [
@@ -41,6 +50,7 @@ def experiment_page(definition: Definition, summary: pd.DataFrame, noise_floor: 
         _verdicts(definition, tested),
         *(["## Selection: exploratory, no verdicts"] if len(chosen) else []),
         *(_protocol_section(chosen, protocol) for protocol in _protocols(chosen)),
+        retrieval,
         "" if noise_floor is None else _noise_floor(noise_floor),
         _limits(definition, tested if len(tested) else summary, measured=noise_floor is not None),
         f"Figures: `results/{name}/figures/`. One row per run and length: `results/{name}/runs.csv`. "
@@ -85,7 +95,7 @@ def _what_was_run(definition: Definition) -> str:
     return (
         f"Model {definition['model']} trained on {definition['dataset']} (preset {definition['training']}) "
         f"at {definition['train_length']} tokens; {len(definition['spectra'])} spectra, seeds {seeds}, "
-        f"baseline {_spaced(definition['baseline'])}."
+        f"baseline {spaced(definition['baseline'])}."
     )
 
 
@@ -141,14 +151,14 @@ def leaderboard(rows: pd.DataFrame) -> str:
         header += [f"{lengths[-1]}, in length", f"{lengths[-1]}, beyond"]
         parts = last[["ppl_in_length", "ppl_beyond_length"]].to_numpy()
         table = [cells + [_mean_std(value, float("nan")) for value in pair] for cells, pair in zip(table, parts, strict=True)]
-    return _table(header, table)
+    return as_table(header, table)
 
 
 def _label(row: Any) -> str:
-    return _spaced(label((row.spectrum, row.remap)))
+    return spaced(label((row.spectrum, row.remap)))
 
 
-def _spaced(name: str) -> str:
+def spaced(name: str) -> str:
     """The name of an arm for reading: geo_500k + yarn, and geo_500k as it was trained."""
     return name.removesuffix(f"+{NATIVE}").replace("+", " + ")
 
@@ -171,7 +181,7 @@ def _verdicts(definition: Definition, summary: pd.DataFrame) -> str:
     rows, family = {(row.spectrum, row.remap): row for row in at.itertuples()}, _family(definition, summary)
     declared, others = [rows[arm] for arm in family if arm in rows], [row for arm, row in rows.items() if arm not in family]
     one_baseline = at["baseline"].nunique() == 1
-    title = f"Against {_spaced(at['baseline'].iloc[0])}" if one_baseline else "Contrasts"
+    title = f"Against {spaced(at['baseline'].iloc[0])}" if one_baseline else "Contrasts"
     parts = [f"## {title} at {longest} tokens, paired by seed (protocol `{protocol}`)"]
     if declared:
         parts += [_comparisons(declared, one_baseline), "\n".join(f"- {_in_words(row)}." for row in declared)]
@@ -186,7 +196,7 @@ def _comparisons(rows: list[Any], one_baseline: bool) -> str:
     table = [
         [
             _label(row),
-            _spaced(row.baseline),
+            spaced(row.baseline),
             _number(row.ppl_ratio),
             _interval(row),
             _number(row.p_sign_flip),
@@ -198,11 +208,11 @@ def _comparisons(rows: list[Any], one_baseline: bool) -> str:
     ]
     if one_baseline:
         header, table = header[:1] + header[2:], [cells[:1] + cells[2:] for cells in table]
-    return _table(header, table)
+    return as_table(header, table)
 
 
 def _in_words(row: Any) -> str:
-    return f"{_label(row)} {_VERDICTS[row.verdict].format(baseline=_spaced(row.baseline))}{_unpaired(row)}"
+    return f"{_label(row)} {_VERDICTS[row.verdict].format(baseline=spaced(row.baseline))}{_unpaired(row)}"
 
 
 def _interval(row: Any) -> str:
@@ -228,7 +238,8 @@ def _limits(definition: Definition, summary: pd.DataFrame, measured: bool) -> st
     """What the numbers cannot show; measured: whether the noise floor was."""
     seeds, contrasts = int(summary["n_seeds"].max()), len(_family(definition, summary))
     points = [
-        "These perplexities measure what unseen positions do to a model on this text. They do not show use of context.",
+        "These perplexities measure what unseen positions do to a model on this text. They do not show use of context"
+        + ("; the retrieval probe does, for one kind of sentence that was trained in." if "retrieval" in definition else "."),
         f"A verdict rests on {contrasts} declared contrast{'s' * (contrasts != 1)} and one equivalence margin of "
         f"{100 * definition['equivalence_margin']:g} % PPL, fixed in the config before the run.",
         ("" if measured else _NO_NOISE_FLOOR)
@@ -257,7 +268,7 @@ def _text(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def as_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table whose columns line up as plain text too."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]

@@ -17,6 +17,7 @@ Tokens = NDArray[np.uint16]
 
 # Rows of logits alive at once: 1024 x 50304 in fp32 are 0.2 GB, where 16384 would be 3.3 GB. Such products are at full speed.
 HEAD_ROWS = 1024
+TRUNK_TOKENS = 2**14  # of short rows so many at once, as of a long one
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,18 @@ def first_chunks(model: Llama, tokens: Tokens, length: int, chunks: int) -> Firs
         chunk = _ids(tokens[start : start + length], model)
         means.append(token_nll(model, chunk[None, :-1], chunk[None, 1:]).double().mean().item())
     return FirstChunks(nll=float(np.mean(means)), tokens=count * (length - 1), chunks=count)
+
+
+@torch.inference_mode()
+def candidate_nll(model: Llama, ids: Tokens, candidates: NDArray[np.int64]) -> NDArray[np.float32]:
+    """NLL of each of the candidates [trials, n] as the token that follows ids [trials, T]."""
+    rows = max(1, TRUNK_TOKENS // ids.shape[1])
+    scores = []
+    for start in range(0, len(ids), rows):
+        hidden = model.hidden(_ids(ids[start : start + rows], model))[:, -1]
+        chosen = torch.from_numpy(candidates[start : start + rows]).to(hidden.device)
+        scores.append(-model.lm_head(hidden).float().log_softmax(-1).gather(1, chosen))
+    return torch.cat(scores).cpu().numpy()
 
 
 def block_starts(n_tokens: int, longest: int) -> range:

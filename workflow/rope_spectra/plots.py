@@ -51,6 +51,23 @@ def ppl_by_length(ppl: pd.DataFrame, protocol: str, train_length: int, styles: S
     return figure
 
 
+def retrieval(accuracy: pd.DataFrame, chance: float, train_length: int, styles: Styles) -> Figure:
+    """Accuracy of the retrieval probe by length, with the level of chance; columns length and accuracy."""
+    figure, axes = canvas("Retrieval by length", height_for(accuracy["spectrum"].nunique()), marked=True)
+    axes.set_ylim(0.0, 1.03)
+    ends = curves(axes, accuracy, "length", "accuracy", styles, floor=0.0)
+    length_ticks(axes, sorted(accuracy["length"].unique()))
+    mark_length(axes, train_length, f"training length {train_length}")
+    axes.axhline(chance, color=GREY, linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
+    axes.annotate("chance", (0, chance), (3, -3), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+                  va="top", color=GREY, fontsize=8)  # fmt: skip
+    axes.set(xlabel="Length (tokens)", ylabel="Accuracy")
+    label_ends(axes, ends, styles)
+    choices = round(1 / chance)
+    caption(axes, f"{seeds_text(accuracy)} A trial is right if the true one of {choices} words is the likeliest.")
+    return figure
+
+
 def nll_by_position(nll: pd.DataFrame | None, train_length: int, longest: int, styles: Styles) -> Figure:
     """Loss by tokens of context (mean of a position bin) at the longest length; columns context and nll, nats per token.
 

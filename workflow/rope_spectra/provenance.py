@@ -21,11 +21,12 @@ def pin_arithmetic() -> None:
     os.environ.setdefault("MKL_DYNAMIC", "FALSE")
 
 
-def run_identity(settings: dict[str, Any], manifest: dict[str, Any]) -> str:
-    """SHA-256 over the settings that matter to a run and the content of its training data; names do not matter."""
+def run_identity(settings: dict[str, Any], data: dict[str, Any]) -> str:
+    """SHA-256 over the settings that matter to a run and the content of its data (records.data_facts); names do not matter."""
     spectrum = {key: value for key, value in settings["spectrum"].items() if key != "name"}
     matter = {key: settings[key] for key in ("recipe", "seed", "model", "training")}
-    text = json.dumps({**matter, "spectrum": spectrum, "data": manifest["sha256"]}, sort_keys=True)
+    sentence = {"sentence": data["sentence"]} if "sentence" in data else {}
+    text = json.dumps({**matter, "spectrum": spectrum, "data": data["sha256"], **sentence}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,10 +5,13 @@ eval.npz. Each names what it was made from, so that a difference can be named.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rope_spectra import layout, provenance, seal
 from rope_spectra.errors import UserError
+
+if TYPE_CHECKING:
+    from rope_spectra.probe import Sentence
 
 RUN_SETTINGS = ("recipe", "experiment", "seed", "spectrum", "model", "training")
 EVALUATION_SETTINGS = ("lengths", "protocols", "chunks", "remaps")
@@ -35,18 +38,38 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
+def read_evaluation_settings(path: Path) -> dict[str, Any]:
+    """Frozen settings of an evaluation; UserError if they are damaged or not such settings."""
+    return seal.read_settings(path, EVALUATION_SETTINGS, ["retrieval"])
+
+
 def check_run(folder: Path, run: dict[str, Any], *names: str) -> None:
     """Refuse those of a run's files that are not, byte for byte, what its training wrote."""
     seal.check(folder / RUN, run, *(folder / name for name in names))
 
 
-def evaluation_facts(run: dict[str, Any], settings: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
-    """What an evaluation was made from: the training run, the settings of the evaluation, its text."""
-    return {
-        "run": {"identity": run["identity"], **_made_from(run)},
-        "settings": settings,
-        "data": {"sha256": manifest["sha256"], "tokens": manifest["tokens"]},
-    }
+def evaluation_facts(run: dict[str, Any], settings: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation was made from: the training run, the settings of the evaluation, its text (data_facts)."""
+    return {"run": {"identity": run["identity"], **_made_from(run)}, "settings": settings, "data": data}
+
+
+def data_facts(manifest: dict[str, Any], sentence: "Sentence | None") -> dict[str, Any]:
+    """The data of a training or an evaluation: its tokens, and the sentence of the retrieval probe where that is in use."""
+    tokens = {"sha256": manifest["sha256"], "tokens": manifest["tokens"]}
+    return tokens if sentence is None else tokens | {"sentence": sentence.sha256}
+
+
+def read_sentence(path: Path | None, wanted: bool) -> "Sentence | None":
+    """The sentence of the retrieval probe, None where it is not wanted; UserError if it is wanted and missing or damaged."""
+    if not wanted:
+        return None
+    from rope_spectra.probe import Sentence
+
+    if path is None:
+        raise UserError(
+            "--sentence: is missing, but these settings have the retrieval probe; give what rope_spectra.sentence made"
+        )
+    return Sentence.of(seal.read(path, "before", "after", "values"))
 
 
 def read_evaluation(folder: Path, expected: dict[str, Any]) -> dict[str, Any]:

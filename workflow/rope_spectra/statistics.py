@@ -67,6 +67,14 @@ def mean_ci95(values: ArrayLike) -> tuple[float, float]:
     return float(x.mean()) - half, float(x.mean()) + half
 
 
+def wilson95(successes: int, trials: int) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson 1927); it stays within 0..1 and covers near both ends too."""
+    z = float(stats.norm.isf(ALPHA / 2))
+    share, weight = successes / trials, z**2 / trials
+    middle, half = share + weight / 2, z * (share * (1 - share) / trials + weight / (4 * trials)) ** 0.5
+    return max(0.0, (middle - half) / (1 + weight)), min(1.0, (middle + half) / (1 + weight))
+
+
 def smallest_p(n: int) -> float:
     """The smallest two-sided sign-flip p that n seeds can reach: 0.25 for 3, 0.002 for 10."""
     return 2 / 2**n

@@ -28,6 +28,7 @@ _DOING = {
     "tokenize_train": "tokenizing",
     "tokenize_val": "tokenizing",
     "memmap_cache": "writing the token cache",
+    "sentence": "preparing the retrieval probe",
     "train": "training",
     "evaluate": "evaluating",
     "aggregate": "making the tables",

@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from rope_spectra.tokens import open_tokens, read_manifest
 if TYPE_CHECKING:
     import numpy as np
 
+    from rope_spectra.batches import RowChange
+    from rope_spectra.probe import Sentence
     from rope_spectra.trainer import Trainer
 
 DEFAULT_OPTIONS = {
@@ -47,10 +49,15 @@ class Run:
     manifest: dict[str, Any]
     options: dict[str, Any]
     curves: Path | None = None
+    sentence: "Sentence | None" = None
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        return records.data_facts(self.manifest, self.sentence)
 
     @cached_property
     def identity(self) -> str:
-        return provenance.run_identity(self.settings, self.manifest)
+        return provenance.run_identity(self.settings, self.data)
 
     def path(self, name: str) -> Path:
         return self.output / name
@@ -65,6 +72,7 @@ def main() -> None:
     parser.add_argument("--options", type=Path, help="what does not change the result (log_every, checkpoint_minutes ...)")
     parser.add_argument("--tokens", type=Path, required=True, help="token cache of the training split")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
+    parser.add_argument("--sentence", type=Path, help="sentence of the retrieval probe, where retrieval_share is above 0")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--curves", type=Path, help="folder for TensorBoard event files (default: none)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads to use")
@@ -73,7 +81,8 @@ def main() -> None:
 
     settings = seal.read_settings(args.config, records.RUN_SETTINGS)
     options = DEFAULT_OPTIONS | (seal.read_settings(args.options, ["log_every"], DEFAULT_OPTIONS) if args.options else {})
-    run = Run(args.output, settings, read_manifest(args.manifest), options, args.curves)
+    sentence = records.read_sentence(args.sentence, settings["training"].get("retrieval_share", 0) > 0)
+    run = Run(args.output, settings, read_manifest(args.manifest), options, args.curves, sentence)
     processes = options["gpus_per_run"] if args.processes is None else args.processes
     _check(run, processes)
     if processes > 1 and not ranks.is_one():
@@ -102,6 +111,10 @@ def _check(run: Run, processes: int) -> None:
             f"training: one batch needs {batch_size * training['seq_len']} tokens, the data has {tokens};"
             " lower batch_size or raise train_tokens"
         )
+    if run.sentence:
+        from rope_spectra import probe
+
+        probe.mentions(run.sentence, training["seq_len"])
     if processes < 1 or batch_size % processes:
         raise UserError(f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor")
 
@@ -195,7 +208,7 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
         Interruption(heed=first) as interruption,
         curves.writer(run.curves if first else None, run.options["tensorboard"], start) as curve,
     ):
-        for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start):
+        for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start, _change(run)):
             if row:
                 history.rows.append(row)
                 curve.add(row)
@@ -207,6 +220,15 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
                 cli.log.info("interrupted: step %d of %d is saved, the same command goes on from there", step + 1, steps)
                 raise SystemExit(128 + interruption.signal)
     progress.finish(steps, f"loss {history.rows[-1].loss:.3f}")
+
+
+def _change(run: Run) -> "RowChange | None":
+    """What puts the sentence of the retrieval probe into a share of the rows; None without it."""
+    if run.sentence is None:
+        return None
+    from rope_spectra.probe import with_sentences
+
+    return partial(with_sentences, sentence=run.sentence, share=run.settings["training"]["retrieval_share"])
 
 
 class CheckpointClock:
@@ -236,7 +258,7 @@ def _publish(run: Run, trainer: "Trainer", attention: str, history: History) -> 
     facts = {
         "identity": run.identity,
         "settings": run.settings,
-        "data": {"sha256": run.manifest["sha256"], "tokens": run.manifest["tokens"]},
+        "data": run.data,
         "inv_freq": [float(omega) for omega in trainer.model.inv_freq],
         "parameters": trainer.model.num_parameters(),
         "steps": history.rows[-1].step + 1,

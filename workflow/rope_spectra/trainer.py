@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rope_spectra.batches import batches, learning_rate, next_token_targets, to_ids
+from rope_spectra.batches import RowChange, Tokens, batches, learning_rate, next_token_targets, to_ids
 from rope_spectra.errors import UserError
 from rope_spectra.model import Llama, autocast
 from rope_spectra.ranks import World
@@ -43,6 +41,7 @@ class TrainingConfig:
     deterministic: bool
     compile: bool | str
     device: str = "auto"
+    retrieval_share: float = 0.0
 
     def rows(self, available_tokens: int) -> int:
         """Whole rows of seq_len tokens that a run trains on."""
@@ -156,10 +155,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return loss
 
-    def run(self, tokens: NDArray[np.uint16], seed: int, log_every: int, start: int = 0) -> Iterator[tuple[int, LogRow | None]]:
+    def run(
+        self, tokens: Tokens, seed: int, log_every: int, start: int = 0, change: RowChange | None = None
+    ) -> Iterator[tuple[int, LogRow | None]]:
         """Train from step `start` to the end, yielding after each step its number and, where one is due, its line of train.csv.
 
-        Lines are due at every `log_every`-th step and at the last one; until then losses stay on the device, unread.
+        Lines are due at every `log_every`-th step and at the last one; until then losses stay on the device, unread. `change`
+        puts something else into some of the rows.
         Raises UserError for a loss that is not finite.
         """
         config, steps, rows = self.config, self.config.steps(len(tokens)), self.config.rows(len(tokens))
@@ -167,7 +169,7 @@ class Trainer:
         share = self.world.share(config.batch_size)
         pending: list[Tensor] = []
         began = time.perf_counter()
-        for step, batch in enumerate(batches(table, config.batch_size, seed, start, share), start):
+        for step, batch in enumerate(batches(table, config.batch_size, seed, start, share, change), start):
             lr = learning_rate(step, steps, config.learning_rate, config.warmup_fraction)
             pending.append(self.step(batch, lr))
             if step == start:

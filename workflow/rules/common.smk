@@ -21,6 +21,21 @@ def dataset_file(pattern, split):
     return lambda wildcards: pattern.format(dataset=config["experiments"][wildcards.experiment]["dataset"], split=split)
 
 
+def sentence_file(use):
+    """An input function: the sentence of the retrieval probe where the experiment's training or evaluation (`use`) has it."""
+
+    def path(wildcards):
+        dataset = config["experiments"][wildcards.experiment]["dataset"]
+        return layout.SENTENCE.format(dataset=dataset) if settings.uses_sentence(config, wildcards.experiment, use) else []
+
+    return path
+
+
+def sentence_option(wildcards, input):
+    """The sentence as an argument of the step, where there is one."""
+    return f"--sentence {input.sentence}" if input.sentence else ""
+
+
 def token_bytes(wildcards):
     """Bytes of each token id, for bits per byte; unknown where there is no tokenizer."""
     dataset = config["experiments"][wildcards.experiment]["dataset"]
@@ -57,6 +72,10 @@ def experiment_files(experiment):
         files += [path.format(experiment=experiment) for path in (layout.PUBLISHED, layout.PUBLISHED_FIGURE)]
     if settings.repeats(config, experiment):
         files.append(layout.NOISE_FLOOR.format(experiment=experiment))
+    if evaluation.get("retrieval"):
+        files += [
+            path.format(experiment=experiment) for path in (layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE)
+        ]
     return files
 
 

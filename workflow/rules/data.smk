@@ -7,7 +7,7 @@ rule data_config:
     log:
         layout.log("data_config/{dataset}/{part}"),
     wildcard_constraints:
-        part="tokenizer|options|" + "|".join(layout.SPLITS),
+        part="tokenizer|options|sentence|" + "|".join(layout.SPLITS),
     conda:
         "../../envs/environment.yaml"
     params:
@@ -87,3 +87,21 @@ rule memmap_cache:
     shell:
         "python -m rope_spectra.memmap_cache --settings {input.settings} --shards={input.shards:q}"
         " --output {output.tokens} --manifest {output.manifest} --log {log}"
+
+
+# What the retrieval probe says in the tokens of a dataset; made only where an experiment has the probe.
+rule sentence:
+    input:
+        settings=expand(layout.DATA_CONFIG, part="sentence", allow_missing=True),
+        tokenizer=layout.TOKENIZER,
+        tokens=ancient(expand(layout.TOKENS, split="train", allow_missing=True)),
+        manifest=expand(layout.MANIFEST, split="train", allow_missing=True),
+    output:
+        layout.SENTENCE,
+    log:
+        layout.log("sentence/{dataset}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.sentence --settings {input.settings} --tokenizer {input.tokenizer} --tokens {input.tokens}"
+        " --manifest {input.manifest} --output {output} --log {log}"

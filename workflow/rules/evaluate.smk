@@ -23,6 +23,7 @@ rule evaluate:
         manifest=dataset_file(layout.MANIFEST, "validation"),
         tokens=ancient(dataset_file(layout.TOKENS, "validation")),
         token_bytes=ancient(token_bytes),
+        sentence=sentence_file("evaluation"),
     output:
         csv=layout.EVAL,
         nll=layout.EVAL_NLL,
@@ -40,6 +41,7 @@ rule evaluate:
         mem_mb=lambda w, attempt: cluster.evaluate_mb(config, w.experiment, attempt),
     params:
         token_bytes=lambda w, input: (f"--token-bytes {input.token_bytes}" if input.token_bytes else ""),
+        sentence=sentence_option,
     shell:
         "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"
-        " --manifest {input.manifest} {params.token_bytes} --threads {threads} --log {log}"
+        " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads} --log {log}"

@@ -83,6 +83,25 @@ rule noise_floor:
         "python -m rope_spectra.noise_floor --definition {params.definition:q} --csv {output} --log {log}"
 
 
+# What the probe measured is in the runs; aggregate reads the same for its page.
+rule retrieval:
+    input:
+        layout.TABLES,
+    output:
+        csv=in_report(layout.RETRIEVAL, "retrieval_table", "table", "7 Retrieval by spectrum"),
+        runs=in_report(layout.RETRIEVAL_RUNS, "retrieval_runs", "table", "8 Retrieval of every run"),
+        figure=in_report(layout.RETRIEVAL_FIGURE, "retrieval", "figure", "7 Retrieval by length"),
+    log:
+        layout.log("retrieval/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
+    shell:
+        "python -m rope_spectra.retrieval --definition {params.definition:q} --csv {output.csv} --runs {output.runs}"
+        " --figure {output.figure} --log {log}"
+
+
 rule summary:
     input:
         expand(layout.TABLES, experiment=config["run"]),

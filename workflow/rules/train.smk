@@ -35,6 +35,7 @@ rule train:
         options=ancient(layout.OPTIONS),
         manifest=dataset_file(layout.MANIFEST, "train"),
         tokens=ancient(dataset_file(layout.TOKENS, "train")),
+        sentence=sentence_file("training"),
     output:
         model=layout.MODEL,
         run=layout.RUN,
@@ -52,7 +53,8 @@ rule train:
         mem_mb=lambda w, attempt: cluster.train_mb(config, w.experiment, attempt),
     params:
         curves=layout.CURVES,
+        sentence=sentence_option,
     shell:
         "python -m rope_spectra.train --config {input.config} --options {input.options} --tokens {input.tokens}"
-        " --manifest {input.manifest} --output $(dirname {output.model}) --curves {params.curves} --threads {threads}"
+        " --manifest {input.manifest} {params.sentence} --output $(dirname {output.model}) --curves {params.curves} --threads {threads}"
         " --log {log}"
