@@ -264,6 +264,14 @@ def test_the_card_states_what_the_files_say(finished: Path, card: str, run: dict
     assert str(finished) not in card
 
 
+def test_the_card_states_what_share_of_the_rows_was_not_only_text(finished: Path, card: str, run: dict[str, Any], scores) -> None:
+    assert "retrieval probe" not in card
+    manifest = json.loads((finished / "results/data/quick/train.json").read_text())
+    settings = {**run["settings"], "training": {**run["settings"]["training"], "retrieval_share": 0.25}}
+    page = model_card.card({**run, "settings": settings}, with_source(manifest, source="synthetic", seed=0), None, scores, None)
+    assert "Sentences of the retrieval probe between the text of 25 % of the rows" in page
+
+
 def with_source(manifest: dict[str, Any], **source: object) -> dict[str, Any]:
     documents = None if source["source"] == "tokens" else manifest["documents"]
     return {**manifest, "documents": documents, "settings": {**manifest["settings"], "source": source}}

@@ -91,6 +91,10 @@ def _data(run: Settings, manifest: Settings, tokenizer: Settings | None) -> str:
         f"- Tokenizer: {_tokenizer(tokenizer)}, {manifest['vocab_size']:,} ids",
         f"- SHA-256 of the tokens: `{manifest['sha256']}`",
     ]
+    if share := run["settings"]["training"].get("retrieval_share"):
+        lines.append(
+            f"- Sentences of the retrieval probe between the text of {100 * share:g} % of the rows; other text made room"
+        )
     return "\n".join(lines)
 
 
