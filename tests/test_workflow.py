@@ -213,15 +213,26 @@ def test_runs_of_a_cpu_preset_ask_for_no_gpu_and_one_core_each(fresh: Path) -> N
         assert "threads" not in job
 
 
-def test_a_dry_run_imports_nothing_heavy(fresh: Path) -> None:
+def at_the_end_of(project: Path, command: str, expression: str) -> str:
+    """What an expression is in the process of `snakemake COMMAND` once that is done."""
     code = (
-        "import sys; from snakemake.cli import main\n"
-        "try: main(['-n', '--quiet'])\n"
+        "import gc, sys; from snakemake.cli import main\n"
+        f"try: main({command.split()!r})\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'datasets', 'matplotlib', 'scipy'} & sys.modules.keys()), file=sys.stderr)"
+        f"print({expression}, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=fresh, capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_dry_run_imports_nothing_heavy(fresh: Path) -> None:
+    heavy = "sorted({'torch', 'transformers', 'datasets', 'matplotlib', 'scipy'} & sys.modules.keys())"
+    assert at_the_end_of(fresh, "-n --quiet", heavy) == "[]"
+
+
+@pytest.mark.parametrize(("command", "collects"), [("-n --quiet", "False"), ("--list", "True")])
+def test_a_dry_run_and_nothing_else_does_without_garbage_collection(fresh: Path, command: str, collects: str) -> None:
+    assert at_the_end_of(fresh, command, "gc.isenabled()") == collects
 
 
 def test_a_mistake_in_yaml_itself_is_named_with_its_line(fresh: Path) -> None:
