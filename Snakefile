@@ -13,8 +13,10 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
+DRY_RUN = workflow.output_settings.dryrun  # workflow.dryrun is not set yet
+
 # The plan of a large study is millions of objects and next to no garbage: looking for some took a fourth of a dry run.
-if workflow.output_settings.dryrun:  # workflow.dryrun is not set yet
+if DRY_RUN:
     gc.disable()
     atexit.register(gc.freeze)  # Python looks once more before it ends
 
@@ -32,7 +34,7 @@ from rope_spectra.errors import or_exit
 # Files that Snakemake has found already, as far as they can be seen from here (with --directory they may not).
 or_exit(config_text.check, [path for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]) if path.is_file()])
 
-if workflow.is_main_process and not workflow.dryrun:
+if workflow.is_main_process and not DRY_RUN:
     stale_locks.clear(Path(".snakemake"))
 
 

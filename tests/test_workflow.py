@@ -235,6 +235,15 @@ def test_a_dry_run_and_nothing_else_does_without_garbage_collection(fresh: Path,
     assert at_the_end_of(fresh, command, "gc.isenabled()") == collects
 
 
+def test_a_dry_run_leaves_the_lock_of_another_snakemake_alone(fresh: Path) -> None:
+    lock = fresh / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text("results/summary.csv\n")
+    snakemake(fresh, "-n", "--quiet")
+    assert lock.exists()
+    lock.unlink()
+
+
 def test_a_mistake_in_yaml_itself_is_named_with_its_line(fresh: Path) -> None:
     original = (fresh / "config.yaml").read_text()
     try:
