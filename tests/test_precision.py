@@ -1,5 +1,6 @@
 """Compiled and bf16 training stay close to fp32 eager; determinism holds to the bit."""
 
+import ctypes
 import json
 import shutil
 import subprocess
@@ -110,5 +111,18 @@ def test_deterministic_means_that_torch_refuses_what_is_not() -> None:
         "assert torch.are_deterministic_algorithms_enabled()\n"
         "assert not torch.is_deterministic_algorithms_warn_only_enabled()\n"
         "assert 'torch._inductor' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
+def test_memory_freed_by_a_step_serves_the_next_one() -> None:
+    """A block of 64 MB has 16384 pages; after some times none is asked for again."""
+    code = (
+        "import resource, torch; from rope_spectra.trainer import keep_freed_memory; keep_freed_memory()\n"
+        "for _ in range(20): torch.ones(2**24)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10): torch.ones(2**24)\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 1000\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

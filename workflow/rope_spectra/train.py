@@ -149,7 +149,7 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
 
     from rope_spectra import attention
     from rope_spectra.checkpoint import build_model
-    from rope_spectra.trainer import Trainer, TrainingConfig, is_worth_compiling, make_deterministic
+    from rope_spectra.trainer import Trainer, TrainingConfig, is_worth_compiling, keep_freed_memory, make_deterministic
 
     if threads:
         torch.set_num_threads(threads)
@@ -157,6 +157,8 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
     if config.deterministic:
         make_deterministic()
     device = devices.take(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     heartbeat.set_device(provenance.device_name(device))
     torch.manual_seed(run.settings["seed"])
     model = build_model(run.settings)
