@@ -16,8 +16,7 @@ from test_protocol import GEOMETRIC, config, llama, tokens
 from test_steps import SETTINGS, step
 
 from rope_spectra import checkpoint
-from rope_spectra.interruption import Interruption
-from rope_spectra.train import CheckpointClock
+from rope_spectra.interruption import CheckpointClock, Interruption
 from rope_spectra.trainer import Trainer
 
 TEXT = tokens(64 * 8 * 12)
@@ -204,7 +203,7 @@ def test_two_trainings_of_one_run_do_not_disturb_each_other(data: Path, tmp_path
 
 def test_a_checkpoint_is_due_by_steps_by_time_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("rope_spectra.train.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rope_spectra.interruption.time.monotonic", lambda: now[0])
     by_steps, by_time, never = CheckpointClock(None, 10), CheckpointClock(0.5, None), CheckpointClock(None, None)
     assert [step for step in range(40) if by_steps(step)] == [9, 19, 29, 39]
     due = []

@@ -1,4 +1,4 @@
-"""Stop in order when asked to: a preempted or cancelled job has seconds to save what it has."""
+"""When a training saves its state: by the clock, and when asked to stop, for a preempted or cancelled job has only seconds."""
 
 import os
 import signal
@@ -40,3 +40,17 @@ class Interruption:
         elif now - self._asked_at > _SAME_REQUEST_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+class CheckpointClock:
+    """Says when a checkpoint is due: after so many minutes since the last one or at every so many steps; None is never."""
+
+    def __init__(self, minutes: float | None, steps: int | None) -> None:
+        self.minutes, self.steps, self.last = minutes, steps, time.monotonic()
+
+    def __call__(self, step: int) -> bool:
+        by_time = self.minutes is not None and time.monotonic() - self.last >= 60 * self.minutes
+        by_step = self.steps is not None and (step + 1) % self.steps == 0
+        if by_time or by_step:
+            self.last = time.monotonic()
+        return by_time or by_step

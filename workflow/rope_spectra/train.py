@@ -9,7 +9,6 @@ goes on from there, to the same bits.
 """
 
 import sys
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rope_spectra import cli, curves, devices, files, heartbeat, provenance, ranks, records, seal
 from rope_spectra.errors import UserError
 from rope_spectra.history import History
-from rope_spectra.interruption import Interruption
+from rope_spectra.interruption import CheckpointClock, Interruption
 from rope_spectra.progress import Progress, short_number
 from rope_spectra.tokens import open_tokens, read_manifest
 
@@ -231,20 +230,6 @@ def _change(run: Run) -> "RowChange | None":
     from rope_spectra.probe import with_sentences
 
     return partial(with_sentences, sentence=run.sentence, share=run.settings["training"]["retrieval_share"])
-
-
-class CheckpointClock:
-    """Says when a checkpoint is due: after so many minutes since the last one or at every so many steps; None is never."""
-
-    def __init__(self, minutes: float | None, steps: int | None) -> None:
-        self.minutes, self.steps, self.last = minutes, steps, time.monotonic()
-
-    def __call__(self, step: int) -> bool:
-        by_time = self.minutes is not None and time.monotonic() - self.last >= 60 * self.minutes
-        by_step = self.steps is not None and (step + 1) % self.steps == 0
-        if by_time or by_step:
-            self.last = time.monotonic()
-        return by_time or by_step
 
 
 def _save(run: Run, trainer: "Trainer", step: int, history: History) -> None:
