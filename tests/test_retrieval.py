@@ -24,6 +24,8 @@ from rope_spectra import (
     batches,
     config,
     perplexity,
+    plot_style,
+    plots,
     probe,
     records,
     retrieval_page,
@@ -39,6 +41,10 @@ from rope_spectra.probe import Sentence
 KEY = Sentence(before=(900, 901), after=(902,), values=tuple(range(1000, 1032)))
 TEXT = np.random.default_rng(0).integers(0, 800, 5000).astype(np.uint16)
 GOLDEN_CANDIDATES = [[1028, 1000, 1023], [1007, 1004, 1018], [1019, 1018, 1016]]
+POINTS = [
+    *(("geo", seed, length, right) for seed, length, right in [(1, 64, 15), (2, 64, 17), (1, 256, 4), (2, 256, 6)]),
+    *(("hybrid", seed, length, 15) for seed in (1, 2) for length in (64, 256)),
+]
 GOLDEN_IDS = [
     [0, 1, 2, 900, 901, 1028, 902, 3, 4, 900, 901],
     [7, 900, 901, 1007, 902, 8, 9, 10, 11, 900, 901],
@@ -285,6 +291,16 @@ def test_the_section_says_chance_and_stars_what_is_above_it() -> None:
     assert rows[2] == ["geo", "90 ± 0 (77 to 96)*", "10 ± 0 (4 to 23)", ""]
     assert rows[3][:3] == ["hybrid", "75 ± 0 (60 to 86)*", "75 ± 0 (60 to 86)*"]
     assert rows[3][3].startswith("+0.")
+
+
+def test_the_figure_shows_the_means_over_the_seeds_and_the_level_of_chance() -> None:
+    nll = {(name, seed, "none", length): scores(right) for name, seed, length, right in POINTS}
+    runs = retrieval_table.by_run(nll)
+    axes = plots.retrieval(runs, 0.1, 64, plot_style.looks(["geo", "hybrid"], "geo")).axes[0]
+    means = {line.get_color(): line.get_ydata().tolist() for line in axes.lines if line.get_marker() in ("o", "s")}
+    assert means == {plot_style.BASELINE_COLOUR: [0.8, 0.25], plot_style.COLOURS[0]: [0.75, 0.75]}
+    assert [0.1, 0.1] in [list(line.get_ydata()) for line in axes.lines]
+    assert axes.get_ylim() == (0.0, 1.03)
 
 
 # --- configuration --------------------------------------------------------------------------------------------------------------

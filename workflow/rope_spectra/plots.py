@@ -59,8 +59,10 @@ def retrieval(accuracy: pd.DataFrame, chance: float, train_length: int, styles: 
     length_ticks(axes, sorted(accuracy["length"].unique()))
     mark_length(axes, train_length, f"training length {train_length}")
     axes.axhline(chance, color=GREY, linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
-    axes.annotate("chance", (0, chance), (3, -3), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                  va="top", color=GREY, fontsize=8)  # fmt: skip
+    axes.annotate(
+        "chance", (0.25, chance), (0, -3), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+        va="top", color=GREY, fontsize=8,
+    )  # fmt: skip
     axes.set(xlabel="Length (tokens)", ylabel="Accuracy")
     label_ends(axes, ends, styles)
     choices = round(1 / chance)

@@ -11,7 +11,8 @@ from rope_spectra.markdown import as_table, spaced
 
 def section(definition: Definition, summary: pd.DataFrame) -> str:
     """Accuracy by spectrum and length, and how the spectra differ at the longest one; summary: of retrieval_table.summarize."""
-    lengths, chance, trials = sorted(summary["length"].unique()), summary["chance"].iloc[0], summary["trials"].iloc[0]
+    lengths, chance = sorted(summary["length"].unique()), summary["chance"].iloc[0]
+    seeds, trials = summary["n_seeds"].max(), summary["trials"].iloc[0]
     cells = []
     for arm, rows in summary.groupby(["spectrum", "remap"], sort=False):
         at = rows.set_index("length").loc
@@ -20,8 +21,8 @@ def section(definition: Definition, summary: pd.DataFrame) -> str:
     parts = [
         "## Retrieval",
         "A sentence names a word, then a passage of the text follows, then the same sentence asks for it: is the true one of "
-        f"{round(1 / chance)} words the likeliest? Percent right, mean ± std over seeds, {trials} trials a run. In brackets the "
-        f"Wilson 95 % interval over the trials of all seeds; a star where it lies above chance, {100 * chance:.0f} %.",
+        f"{round(1 / chance)} words the likeliest? Percent right, mean ± std; {seeds} seeds, {trials} trials each. In brackets "
+        f"the Wilson 95 % interval over the trials of all seeds; a star where it lies above chance, {100 * chance:.0f} %.",
         as_table(header, cells),
         "The NLL gap is by how much the other words are less likely than the true one, in nats; given is its difference from the "
         "baseline on the same seeds with the 95 % t interval. It is no declared contrast and carries no verdict.",
