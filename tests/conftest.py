@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,9 @@ training:
 evaluation:
   quick: {lengths: [64, 256], chunks: 4}
 """
+
+# A shell that starts the tests in the background has them, and all that they start, ignore the Ctrl-C that some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As train and evaluate do before they import torch: tests compare bits too.
 provenance.pin_arithmetic()
