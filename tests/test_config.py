@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -710,6 +710,7 @@ PLACES = [
         st.tuples(st.sampled_from(PLACES), JUNK | st.sampled_from(["demo", ["geo"], [1, 2], "auto", {}])), min_size=1, max_size=3
     )
 )
+@example([(("run",), [[], b""])])
 def test_junk_is_a_user_error_at_worst(edits: list[tuple[tuple[str, ...], Any]]) -> None:
     raw = copy.deepcopy(GOOD)
     for (*parents, last), value in edits:

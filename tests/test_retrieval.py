@@ -2,8 +2,6 @@
 
 import json
 import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 import small_experiment as small
 import torch
 import yaml
-from conftest import ROOT, snakemake
+from conftest import ROOT, fresh_checkout, snakemake
 from hypothesis import given
 from hypothesis import strategies as st
 from test_integrity import damages
@@ -376,12 +374,12 @@ evaluation:
 
 
 @pytest.fixture(scope="module")
-def probed(finished: Path) -> Iterator[Path]:
-    """The checkout in which the chain has run, after an experiment with the probe."""
-    (finished / "probed.yaml").write_text(PROBED)
-    snakemake(finished, "--cores", "2", "--configfile", "probed.yaml")
-    yield finished
-    shutil.rmtree(finished / "results" / "probed")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of its own after an experiment with the probe."""
+    project = fresh_checkout(tmp_path_factory.mktemp("probed"))
+    (project / "probed.yaml").write_text(PROBED)
+    snakemake(project, "--cores", "2", "--configfile", "probed.yaml")
+    return project
 
 
 def test_every_run_is_probed_and_tabulated(probed: Path) -> None:
@@ -401,12 +399,12 @@ def test_every_run_is_probed_and_tabulated(probed: Path) -> None:
     assert (probed / "results/probed/figures/retrieval.svg").read_text().startswith("<?xml")
 
 
-def test_a_run_says_what_sentences_it_saw(probed: Path) -> None:
+def test_a_run_says_what_sentences_it_saw(probed: Path, finished: Path) -> None:
     run = json.loads((probed / "results/probed/geo_500k/seed1/run.json").read_text())
     record = json.loads((probed / "results/data/probed/sentence.json").read_text())
     assert run["data"]["sentence"] == Sentence.of(record).sha256
     assert run["settings"]["training"]["retrieval_share"] == 0.5
-    other = json.loads((probed / "results/quick/geo_500k/seed1/run.json").read_text())
+    other = json.loads((finished / "results/quick/geo_500k/seed1/run.json").read_text())
     assert "sentence" not in other["data"]
     assert "retrieval_share" not in other["settings"]["training"]
 

@@ -117,7 +117,8 @@ def _choice_text(value: Any, choices: list[Any]) -> str:
 
 
 def _repeated(values: list[Any]) -> str:
-    return _shown(next(value for index, value in enumerate(values) if value in values[:index]))
+    repeated = (value for index, value in enumerate(values) if value in values[:index])
+    return _shown(next(repeated, values[-1]))  # jsonschema takes more for equal than Python does: [] and b""
 
 
 def _count(values: list[Any]) -> str:
