@@ -441,7 +441,7 @@ def test_damage_to_the_sentence_is_found(probed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_trained_toy_model_finds_the_word_within_its_training_length(fresh: Path) -> None:
-    (fresh / "one.yaml").write_text("experiments: {retrieval_small: {spectra: [geo_500k], seeds: [42]}}\n")
+    (fresh / "one.yaml").write_text("experiments: {retrieval_small: {spectra: [geo_500k], seeds: [42, 123]}}\n")
     snakemake(fresh, "--cores", "2", "--configfile", "one.yaml", "--config", "run=retrieval_small")
     runs = pd.read_csv(fresh / "results/retrieval_small/retrieval_runs.csv").set_index("length")
     assert runs.loc[128, "accuracy_wilson95_low"] > 2 * runs.loc[128, "chance"]
