@@ -32,12 +32,12 @@ experiments:
   long:
     {dataset: text, model: long, training: long, evaluation: short, spectra: [geo_500k], seeds: [1], baseline: geo_500k}
 datasets:
-  text: {source: synthetic, train_tokens: 110_000, validation_tokens: 3_000, tokenizer: {train: 50_000, vocab_size: 300}}
+  text: {source: synthetic, train_tokens: 410_000, validation_tokens: 3_000, tokenizer: {train: 50_000, vocab_size: 300}}
 models:
   long: {hidden_size: 128, num_hidden_layers: 4, num_attention_heads: 4, head_dim: 32, intermediate_size: 384, vocab_size: 300}
 training:
   short: &short {tokens: 8_192, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false, log_every: 1}
-  long: {<<: *short, tokens: 100_000, batch_size: 8}
+  long: {<<: *short, tokens: 400_000, batch_size: 8}
 evaluation:
   short: {lengths: [64, 128], chunks: 4}
 """
@@ -81,10 +81,9 @@ def resumed_at(slurm: None, project: Path) -> list[int]:
         snakemake = subprocess.Popen(COMMAND, cwd=project, stdout=output, stderr=subprocess.STDOUT)
     try:
         step_in_log(project, snakemake, TRAINED)
-        process = training(project)
-        process.suspend()  # so that it does not get done first, whatever the speed of this machine; Slurm's signal wakes it
-        process.wait(timeout=120)
+        suspended(project).wait(timeout=120)
         first = step_in_log(project, snakemake, RESUMED)
+        suspended(project)
         subprocess.run(["scancel", job_of_the_long_training()], check=True)
         second = step_in_log(project, snakemake, RESUMED, after=first)
         snakemake.wait(timeout=300)
@@ -94,13 +93,14 @@ def resumed_at(slurm: None, project: Path) -> list[int]:
     return [first, second]
 
 
-def training(project: Path) -> psutil.Process:
-    """The process of the long training."""
+def suspended(project: Path) -> psutil.Process:
+    """The process of the long training, stopped, so that it does not get done before Slurm's signal, which wakes it, arrives."""
     (process,) = (
         process
         for process in psutil.process_iter(["cmdline", "cwd"])
         if process.info["cwd"] == str(project) and {"rope_spectra.train", LONG} <= set(process.info["cmdline"])
     )
+    process.suspend()
     return process
 
 
@@ -135,7 +135,7 @@ def test_a_training_goes_on_after_its_time_limit_and_after_scancel(resumed_at: l
     after_limit, after_cancel = resumed_at
     assert 0 < after_limit < after_cancel
     steps = pd.read_csv(project / LONG / "train.csv")["step"]
-    assert list(steps) == list(range(100_000 // 64 // 8))
+    assert list(steps) == list(range(400_000 // 64 // 8))
     states = (
         jobs().loc[lambda table: table["rule"].str.contains("rule_train_wildcards_long")].sort_values("id", key=pd.to_numeric)
     )
