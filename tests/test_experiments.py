@@ -12,7 +12,7 @@ from conftest import ROOT, snakemake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra import aggregate, config, markdown, phases, spectra, statistics, table
+from rope_spectra import aggregate, config, phases, spectra, statistics, summary_page, table
 from rope_spectra.contrasts import Contrasts, label, parse
 from rope_spectra.errors import UserError
 
@@ -111,7 +111,7 @@ def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
         "spectra": [{"name": "geo"}, {"name": "hybrid"}], "seeds": list(range(8)), "equivalence_margin": 0.01,
         "baseline": "geo+yarn", "contrasts": ["hybrid+none"],
     }  # fmt: skip
-    page = markdown.experiment_page(definition, table.summarize(runs(), "geo+yarn", ["hybrid+none"], 0.01))
+    page = summary_page.experiment_page(definition, table.summarize(runs(), "geo+yarn", ["hybrid+none"], 0.01))
     assert "## Against geo + yarn at 256 tokens" in page
     assert "- hybrid is better than geo + yarn:" in page
     others = page.partition("Not declared as contrasts")[2].partition("## What")[0]
@@ -119,7 +119,7 @@ def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
     assert "| hybrid  " not in others
     assert "A verdict rests on 1 declared contrast and" in page
     definition |= {"baseline": "geo", "contrasts": ["hybrid"]}
-    page = markdown.experiment_page(definition, table.summarize(runs(), "geo", ["hybrid"], 0.01))
+    page = summary_page.experiment_page(definition, table.summarize(runs(), "geo", ["hybrid"], 0.01))
     assert "## Contrasts at 256 tokens" in page
     assert "- hybrid + yarn is better than geo + yarn:" in page
     assert [line.split("|")[2].strip() for line in page.splitlines() if line.startswith("| hybrid ") and " 8/8 " in line] == [

@@ -21,7 +21,7 @@ from matplotlib.text import Annotation, Text
 from sealed_results import seal_results
 
 from rope_spectra import definition as definitions
-from rope_spectra import figures, layout, perplexity, plot_style, plots, table
+from rope_spectra import figures, layout, panel_plots, perplexity, plot_style, plots, table
 from rope_spectra.contrasts import Contrasts
 from rope_spectra.errors import UserError
 
@@ -146,7 +146,7 @@ def test_one_seed_has_no_band_and_says_so() -> None:
     curves = plots.ppl_by_length(of(runs), "full", TRAIN_LENGTH, styles)
     assert not curves.axes[0].collections
     assert "n = 1" in texts(curves)
-    forest = plots.paired_deltas(figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, styles)
+    forest = panel_plots.paired_deltas(figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, styles)
     assert "dots only" in texts(forest)
     assert all(len(axes.lines) == 1 for axes in forest.axes)  # the zero line alone, no interval
 
@@ -178,7 +178,7 @@ def test_deltas_are_paired_by_seed_and_length() -> None:
 def test_the_forest_shows_the_intervals_of_the_summary() -> None:
     runs = make_runs(NAMES, [42, 123, 7])
     summary = of(summarize(runs))
-    figure = plots.paired_deltas(
+    figure = panel_plots.paired_deltas(
         figures.paired_deltas(of(runs), ALL_AGAINST_GEO), summary, "geo", 0.01, plot_style.looks(NAMES, "geo")
     )
     hybrid, poly = figure.axes
@@ -206,7 +206,7 @@ def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baseli
         )
     deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid"]))
     styles = plot_style.looks(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
-    forest = plots.paired_deltas(deltas, figures.by_arm(of(summarize(runs))), "geo", 0.01, styles)
+    forest = panel_plots.paired_deltas(deltas, figures.by_arm(of(summarize(runs))), "geo", 0.01, styles)
     assert [axes.get_title("left") for axes in forest.axes] == ["hybrid\nv geo", "hybrid+yarn\nv geo+yarn"]
     assert "against its baseline" in texts(forest)
     curves = texts(plots.ppl_by_length(figures.by_arm(runs), "full", TRAIN_LENGTH, styles))
@@ -216,7 +216,7 @@ def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baseli
 def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
     names = ["geo", *(f"s{k}" for k in range(6))]
     runs = make_runs(names, [42])
-    figure = plots.paired_deltas(
+    figure = panel_plots.paired_deltas(
         figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, plot_style.looks(names, "geo")
     )
     assert [axes.get_title("left") for axes in figure.axes] == [f"length {length}" for length in LENGTHS]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rope_spectra import plot_style, plots, published, statistics, table
+from rope_spectra import panel_plots, plot_style, published, statistics, table
 from rope_spectra.errors import UserError
 
 PUBLISHED_JSON = Path(__file__).parents[2] / "shared" / "published" / "published.json"
@@ -230,7 +230,7 @@ def draw(experiment: str, ours: pd.DataFrame) -> Figure:
     theirs = published.published_runs(experiment)
     points = published.points(theirs, ours, published.compare(theirs, ours))
     with plot_style.style():
-        return plots.published_v_ours(points, published.caption(points))
+        return panel_plots.published_v_ours(points, published.caption(points))
 
 
 def marks(figure: Figure, length: int, label: str) -> np.ndarray:

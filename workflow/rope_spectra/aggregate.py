@@ -44,13 +44,13 @@ def main() -> None:
 
 def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path) -> None:
     """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
-    from rope_spectra import markdown
+    from rope_spectra import summary_page
 
     made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
     runs, summary = read(definition, found)
     repeats_are_there = all(_finished(definition["experiment"], *run) for run in noise_floor.runs(definition))
     floor = noise_floor.measure(definition) if repeats_are_there else None
-    page = markdown.experiment_page(definition, summary, floor, _retrieval(definition, found))
+    page = summary_page.experiment_page(definition, summary, floor, _retrieval(definition, found))
     texts = as_csv(runs), as_csv(summary), page
     with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv, md) as temporaries:
         for path, text in zip(temporaries, texts, strict=True):

@@ -74,7 +74,7 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
 
     Where models were evaluated with remaps, each is drawn as one more spectrum, such as geo_500k+yarn.
     """
-    from rope_spectra import plots
+    from rope_spectra import panel_plots, plots
 
     margin, lengths = definition["equivalence_margin"], (definition["train_length"], max(definition["lengths"]))
     contrasts = Contrasts.of(definition["baseline"], definition.get("contrasts", []))
@@ -86,7 +86,7 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
     return {
         "ppl_by_length": plots.ppl_by_length(shown, protocol, lengths[0], styles),
         "nll_by_position": plots.nll_by_position(positions, *lengths, styles),
-        "paired_deltas": plots.paired_deltas(deltas, means, contrasts.baseline, margin, styles),
+        "paired_deltas": panel_plots.paired_deltas(deltas, means, contrasts.baseline, margin, styles),
         "spectra": plots.spectra(omegas(definition), *lengths, styles),
         "training_loss": plots.training_loss(read_losses(definition["experiment"], runs), styles),
     }

@@ -49,7 +49,7 @@ def main() -> None:
 
 def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
     """Compare a table of runs with the published ones; publish table and figure. UserError if they have nothing in common."""
-    from rope_spectra import plot_style, plots
+    from rope_spectra import panel_plots, plot_style
     from rope_spectra.aggregate import as_csv
 
     if not has_counterpart(experiment):
@@ -64,7 +64,7 @@ def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
     files.write_text(csv, as_csv(result))
     with plot_style.style():
         drawn = points(theirs, ours, result)
-        plot_style.save(plots.published_v_ours(drawn, caption(drawn)), figure)
+        plot_style.save(panel_plots.published_v_ours(drawn, caption(drawn)), figure)
     cli.log.info("%s: %d means compared with the published ones", csv, len(result))
 
 
@@ -134,7 +134,7 @@ def compare(published: "pd.DataFrame", ours: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def points(published: "pd.DataFrame", ours: "pd.DataFrame", comparison: "pd.DataFrame") -> "pd.DataFrame":
-    """What the figure draws: the single runs behind `comparison`, as plots.published_v_ours wants them.
+    """What the figure draws: the single runs behind `comparison`, as panel_plots.published_v_ours wants them.
 
     A row of the figure is a spectrum and a seed that either side has, with a gap between spectra if there are several seeds.
     """

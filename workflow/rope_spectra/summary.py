@@ -17,7 +17,7 @@ def main() -> None:
 
     import pandas as pd
 
-    from rope_spectra import markdown
+    from rope_spectra import summary_page
     from rope_spectra.aggregate import as_csv, read_csv
 
     for path in args.experiments:
@@ -25,7 +25,7 @@ def main() -> None:
     summary = pd.concat([read_csv(path) for path in args.experiments], ignore_index=True)
     with files.together(args.csv, args.md) as (csv, md):
         csv.write_text(as_csv(summary), encoding="utf-8")
-        md.write_text(markdown.overall_page(summary), encoding="utf-8")
+        md.write_text(summary_page.overall_page(summary), encoding="utf-8")
 
 
 if __name__ == "__main__":
