@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from rope_spectra import checkpoint, corpus, files, lineage, memmap_cache, records, seal, tokenizer, tokens
 from rope_spectra.errors import UserError
-from rope_spectra.train import DEFAULT_OPTIONS
+from rope_spectra.run import DEFAULT_OPTIONS
 
 DATA, RUN = Path("results/data/toy"), Path("results/small/geo/seed1")
 REMEDY = re.compile(r"delete (it|the folder|results)|run snakemake|the keys are|run the data steps")

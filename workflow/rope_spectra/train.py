@@ -10,59 +10,21 @@ goes on from there, to the same bits.
 
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rope_spectra import cli, curves, devices, files, heartbeat, provenance, ranks, records, seal
-from rope_spectra.errors import UserError
 from rope_spectra.history import History
 from rope_spectra.interruption import CheckpointClock, Interruption
 from rope_spectra.progress import Progress, short_number
+from rope_spectra.run import CHECKPOINT, DEFAULT_OPTIONS, Run
 from rope_spectra.tokens import open_tokens, read_manifest
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rope_spectra.batches import RowChange
-    from rope_spectra.probe import Sentence
     from rope_spectra.trainer import Trainer
-
-DEFAULT_OPTIONS = {
-    "log_every": 10,
-    "checkpoint_minutes": 10.0,
-    "checkpoint_steps": None,
-    "tensorboard": "auto",
-    "gpus_per_run": 1,
-}
-CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run is made from and where it goes; `options` do not change the result."""
-
-    output: Path
-    settings: dict[str, Any]
-    manifest: dict[str, Any]
-    options: dict[str, Any]
-    curves: Path | None = None
-    sentence: "Sentence | None" = None
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        return records.data_facts(self.manifest, self.sentence)
-
-    @cached_property
-    def identity(self) -> str:
-        return provenance.run_identity(self.settings, self.data)
-
-    def path(self, name: str) -> Path:
-        return self.output / name
-
-    def is_complete(self) -> bool:
-        return self.path("run.json").exists() and seal.read(self.path("run.json"), "identity")["identity"] == self.identity
 
 
 def main() -> None:
@@ -83,7 +45,7 @@ def main() -> None:
     sentence = records.read_sentence(args.sentence, settings["training"].get("retrieval_share", 0) > 0)
     run = Run(args.output, settings, read_manifest(args.manifest), options, args.curves, sentence)
     processes = options["gpus_per_run"] if args.processes is None else args.processes
-    _check(run, processes)
+    run.check(processes)
     if processes > 1 and not ranks.is_one():
         if settings["training"].get("device") != "cpu":
             devices.lease(processes)
@@ -93,36 +55,8 @@ def main() -> None:
         if waited and run.is_complete():
             cli.log.info("the other process has finished this run")
             return
-        _remove_leftovers(run)
+        run.remove_leftovers()
         train(run, args.tokens, (args.threads or 0) // processes)
-
-
-def _check(run: Run, processes: int) -> None:
-    model, training, manifest = run.settings["model"], run.settings["training"], run.manifest
-    if manifest["vocab_size"] > model["vocab_size"]:
-        raise UserError(
-            f"models: vocab_size {model['vocab_size']} is smaller than the tokenizer's {manifest['vocab_size']};"
-            f" raise it to at least {manifest['vocab_size']}"
-        )
-    batch_size, tokens = training["batch_size"], min(manifest["tokens"], training["tokens"] or manifest["tokens"])
-    if tokens // training["seq_len"] < batch_size:
-        raise UserError(
-            f"training: one batch needs {batch_size * training['seq_len']} tokens, the data has {tokens};"
-            " lower batch_size or raise train_tokens"
-        )
-    if run.sentence:
-        from rope_spectra import probe
-
-        probe.mentions(run.sentence, training["seq_len"])
-    if processes < 1 or batch_size % processes:
-        raise UserError(f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor")
-
-
-def _remove_leftovers(run: Run) -> None:
-    """Half-written files of a process that was killed while it wrote them."""
-    for name in (CHECKPOINT, "model.safetensors", "train.csv", "run.json"):
-        for leftover in run.output.glob(f"{name}.tmp.*"):
-            leftover.unlink(missing_ok=True)
 
 
 def train(run: Run, tokens: Path, threads: int) -> None:
@@ -209,7 +143,7 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
         Interruption(heed=first) as interruption,
         curves.writer(run.curves if first else None, run.options["tensorboard"], start) as curve,
     ):
-        for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start, _change(run)):
+        for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start, run.row_change()):
             if row:
                 history.rows.append(row)
                 curve.add(row)
@@ -221,15 +155,6 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
                 cli.log.info("interrupted: step %d of %d is saved, the same command goes on from there", step + 1, steps)
                 raise SystemExit(128 + interruption.signal)
     progress.finish(steps, f"loss {history.rows[-1].loss:.3f}")
-
-
-def _change(run: Run) -> "RowChange | None":
-    """What puts the sentence of the retrieval probe into a share of the rows; None without it."""
-    if run.sentence is None:
-        return None
-    from rope_spectra.probe import with_sentences
-
-    return partial(with_sentences, sentence=run.sentence, share=run.settings["training"]["retrieval_share"])
 
 
 def _save(run: Run, trainer: "Trainer", step: int, history: History) -> None:
