@@ -6,9 +6,8 @@ import pandas as pd
 
 from rope_spectra import phases, statistics
 from rope_spectra.contrasts import NATIVE, Arm, Contrasts
+from rope_spectra.definition import Definition
 from rope_spectra.markdown import as_table, interval, mean_std, named, number, spaced, text
-
-Definition = dict[str, Any]
 
 _VERDICTS = {
     "better": "is better than {baseline}: the interval excludes no difference and so does the corrected p",
