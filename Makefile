@@ -17,13 +17,13 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow --ignore tests/test_slurm.py
+	$(BIN)/python -m pytest -m slow --ignore tests/workflow/test_slurm.py
 
 # On a real Slurm of one node; as root it installs what it needs from apt, otherwise it skips.
 test-slurm: .venv/installed-dev envs/requirements-slurm.txt
 	$(PIP) --requirement envs/requirements-slurm.txt
 	[ "$$(id -u)" != 0 ] || tests/slurm/start.sh install
-	$(BIN)/python -m pytest -m slow tests/test_slurm.py
+	$(BIN)/python -m pytest -m slow tests/workflow/test_slurm.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

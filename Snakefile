@@ -28,8 +28,12 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
 )
 
-from rope_spectra import cluster, config as settings, config_text, layout, noise_floor, published, seal, stale_locks
-from rope_spectra.errors import or_exit
+from rope_spectra import noise_floor, published
+from rope_spectra.artifacts import layout, seal
+from rope_spectra.config import frozen as settings, text as config_text
+from rope_spectra.planning import limits
+from rope_spectra.runtime import stale_locks
+from rope_spectra.runtime.errors import or_exit
 
 # Files that Snakemake has found already, as far as they can be seen from here (with --directory they may not).
 or_exit(config_text.check, [path for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]) if path.is_file()])
@@ -70,7 +74,7 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
-    or_exit(cluster.check_commands, workflow.executor_plugin.name)
+    or_exit(limits.check_commands, workflow.executor_plugin.name)
 
 
 include: "workflow/rules/common.smk"

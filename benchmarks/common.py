@@ -2,7 +2,7 @@
 
 A side is a function that does the work once and returns what it measured, as {"tokens_per_s": 1.2e6, "peak_bytes": 3e9}.
 The first side given to `compare` is the plain one; ratios are to it, taken round by round, so that what slows the whole machine
-down for a while slows both sides of a ratio. Needs nothing but the standard library and rope_spectra.provenance.
+down for a while slows both sides of a ratio. Needs nothing but the standard library and rope_spectra.artifacts.provenance.
 """
 
 import json
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rope_spectra import provenance
+from rope_spectra.artifacts import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -20,8 +20,8 @@ import plain
 import torch
 from training import SIZES, frequencies
 
-from rope_spectra import perplexity
-from rope_spectra.model import Llama, autocast
+from rope_spectra.evaluation import perplexity
+from rope_spectra.model.llama import Llama, autocast
 
 
 def model_of(side: str, size: str, device: torch.device) -> torch.nn.Module:

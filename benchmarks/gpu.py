@@ -19,9 +19,9 @@ import numpy as np
 import torch
 import training
 
-from rope_spectra import attention
-from rope_spectra.model import Llama
-from rope_spectra.trainer import Trainer, TrainingConfig, make_deterministic
+from rope_spectra.model import attention
+from rope_spectra.model.llama import Llama
+from rope_spectra.training.trainer import Trainer, TrainingConfig, make_deterministic
 
 DEMO = training.SIZES["demo"]
 STEPS = 20

@@ -15,7 +15,8 @@ from pathlib import Path
 import common
 import numpy as np
 
-from rope_spectra import memmap_cache, tokens
+from rope_spectra import memmap_cache
+from rope_spectra.data import cache as tokens
 
 SEQ_LEN, BATCH_SIZE, BATCHES = 2048, 32, 500
 PIECE = 10_000_000  # tokens

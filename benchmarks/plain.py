@@ -1,7 +1,8 @@
 """The other side of the benchmarks: the protocol as one would first write it, from protocol.md alone.
 
 Eager, AdamW unfused, rows of T tokens fed as T - 1 -> T - 1, fp32 logits, int64 batches copied from unpinned memory; evaluation
-with the logits of a whole chunk at once. The model is the same mathematics as rope_spectra.model and shares no code with it.
+with the logits of a whole chunk at once. The model is the same mathematics as
+rope_spectra.model.llama and shares no code with it.
 """
 
 import math

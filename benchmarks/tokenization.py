@@ -19,7 +19,7 @@ from typing import Any
 
 import common
 
-from rope_spectra import corpus
+from rope_spectra.data import corpus
 
 Figures = dict[str, float]
 

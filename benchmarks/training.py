@@ -27,10 +27,11 @@ import numpy as np
 import plain
 import torch
 
-from rope_spectra import attention, spectra
-from rope_spectra.linear import Linear
-from rope_spectra.model import Llama, ModelConfig
-from rope_spectra.trainer import Trainer, TrainingConfig, keep_freed_memory, make_deterministic
+from rope_spectra import spectra
+from rope_spectra.model import attention
+from rope_spectra.model.linear import Linear
+from rope_spectra.model.llama import Llama, ModelConfig
+from rope_spectra.training.trainer import Trainer, TrainingConfig, keep_freed_memory, make_deterministic
 
 Figures = dict[str, float]
 

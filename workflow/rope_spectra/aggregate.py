@@ -12,14 +12,17 @@ out instead of being an error.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, layout, lineage, noise_floor, phases, retrieval, seal
-from rope_spectra.definition import Definition, parse
-from rope_spectra.errors import UserError
+from rope_spectra import noise_floor, retrieval
+from rope_spectra.artifacts import layout, lineage, seal
+from rope_spectra.config import phases
+from rope_spectra.config.definition import Definition, parse
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rope_spectra.table import Blocks
+    from rope_spectra.analysis.summary_table import Blocks
 
 REQUIRED = ("seeds", "baseline", "contrasts", "equivalence_margin", "train_length", "dataset", "model", "training", "description")
 
@@ -44,7 +47,7 @@ def main() -> None:
 
 def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path) -> None:
     """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
-    from rope_spectra import summary_page
+    from rope_spectra.report import summary_page
 
     made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
     runs, summary = read(definition, found)
@@ -88,7 +91,7 @@ def summarize(definition: Definition, runs: "pd.DataFrame", blocks: "Blocks | No
 
     Only protocol `full` reads other text for confirmation than for selection; its rows alone carry verdicts where the two differ.
     """
-    from rope_spectra import table
+    from rope_spectra.analysis import summary_table as table
 
     summary = table.summarize(runs, definition["baseline"], definition["contrasts"], definition["equivalence_margin"], blocks)
     summary["phase"] = phase
@@ -101,7 +104,7 @@ def summarize(definition: Definition, runs: "pd.DataFrame", blocks: "Blocks | No
 
 def _retrieval(definition: Definition, found: list[tuple[str, int]]) -> str:
     """The section of the page on what the retrieval probe has shown in these runs; empty for an experiment without it."""
-    from rope_spectra import retrieval_page
+    from rope_spectra.report import retrieval_page
 
     probed = [run for run in found if run in retrieval.runs_of(definition)] if "retrieval" in definition else []
     return retrieval_page.section(definition, retrieval.measure(definition, probed)[1]) if probed else ""
@@ -115,7 +118,7 @@ def read_runs(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.
     """The tidy table of the runs of one phase and what protocol `full` measured block by block, on the blocks of that phase."""
     import pandas as pd
 
-    from rope_spectra.table import Blocks
+    from rope_spectra.analysis.summary_table import Blocks
 
     tables, nll, tokens, text_bytes, parts = [], {}, {}, {}, {}
     for spectrum, seed in runs:

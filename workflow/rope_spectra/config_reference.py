@@ -6,7 +6,8 @@ python -m rope_spectra.config_reference > docs/configuration.md
 from collections.abc import Iterator
 from typing import Any
 
-from rope_spectra import cli, config_schema
+from rope_spectra.config import schema as config_schema
+from rope_spectra.runtime import cli
 
 Schema = dict[str, Any]
 

@@ -13,9 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, config_files, estimates
-from rope_spectra.errors import UserError
-from rope_spectra.estimates import Estimate, Throughput, Tokens
+from rope_spectra.config import files
+from rope_spectra.planning import estimates
+from rope_spectra.planning.estimates import Estimate, Throughput, Tokens
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +34,7 @@ _HOW = {
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    config_files.add_arguments(parser)
+    files.add_arguments(parser)
     parser.add_argument("--results", type=Path, default=Path("results"), help="where caches and runs may be already")
     parser.add_argument("--gpu", choices=estimates.GPUS, nargs="+", default=estimates.GPUS, help="GPUs to give hours for")
     parser.add_argument("--throughput", type=float, metavar="TOK_PER_S", help="training tokens/s of a device of yours")
@@ -40,7 +42,7 @@ def main() -> None:
     args = cli.parse(parser)
     if args.throughput is not None and not args.throughput > 0:
         raise UserError(f"--throughput: {args.throughput} should be above 0")
-    settings = config_files.load(args)
+    settings = files.load(args)
     found = [_estimate(settings, name, args.results) for name in settings["run"]]
     times = [(item, _throughputs(item, args)) for item in found]
     if args.json:

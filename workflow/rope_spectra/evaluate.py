@@ -16,17 +16,18 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rope_spectra import cli, devices, heartbeat, provenance, records, seal
-from rope_spectra.errors import UserError
-from rope_spectra.progress import Progress
+from rope_spectra.artifacts import provenance, records, seal
+from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.runtime import cli, devices, heartbeat
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.progress import Progress
 from rope_spectra.tokenizer import check_record
-from rope_spectra.tokens import open_tokens, read_manifest
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rope_spectra.model import Llama
-    from rope_spectra.probe import Sentence
+    from rope_spectra.evaluation.probe import Sentence
+    from rope_spectra.model.llama import Llama
 
 HEADER = "remap,protocol,length,ppl,nll,tokens,chunks"
 
@@ -93,9 +94,9 @@ def _load(folder: Path, run: dict[str, Any], threads: int | None) -> "Llama":
         provenance.pin_arithmetic()
     import torch
 
-    from rope_spectra import attention
-    from rope_spectra.checkpoint import build_model, load_model
-    from rope_spectra.trainer import make_deterministic
+    from rope_spectra.model import attention
+    from rope_spectra.training.checkpoint import build_model, load_model
+    from rope_spectra.training.trainer import make_deterministic
 
     if threads:
         torch.set_num_threads(threads)
@@ -114,8 +115,8 @@ def _evaluate(
     model: "Llama", tokens: "np.ndarray", settings: dict[str, Any], training: dict[str, Any]
 ) -> "tuple[list[Score], dict[str, Any]]":
     """The rows of eval.csv and the arrays of eval.npz, in the precision of the training."""
-    from rope_spectra.model import autocast
-    from rope_spectra.remaps import changes
+    from rope_spectra.model.llama import autocast
+    from rope_spectra.rope.remaps import changes
 
     jobs = [(remap, *job) for remap in settings["remaps"] for job in product(settings["protocols"], settings["lengths"])]
     progress = Progress("evaluation", len(jobs), "lengths")
@@ -137,7 +138,7 @@ def _measure(
     model: "Llama", tokens: "np.ndarray", remap: str, protocol: str, length: int, settings: dict[str, Any], train_length: int
 ) -> Measured:
     """One pass over the text at one length, the spectrum changed as the remap says."""
-    from rope_spectra import perplexity
+    from rope_spectra.evaluation import perplexity
 
     with _remapped(model, remap, length, train_length):
         if protocol == "first_chunks":
@@ -161,7 +162,7 @@ def _remapped(model: "Llama", remap: str, length: int, train_length: int) -> Abs
     """Inside, the model's spectrum is changed as the remap says."""
     import torch
 
-    from rope_spectra.remaps import remapped
+    from rope_spectra.rope.remaps import remapped
 
     inv_freq, attention_factor = remapped(model.inv_freq.cpu().numpy(), remap, length, train_length)
     return model.rotated_by(torch.from_numpy(inv_freq), attention_factor)
@@ -171,9 +172,9 @@ def _retrieve(
     model: "Llama", tokens: "np.ndarray", sentence: "Sentence", settings: dict[str, Any], training: dict[str, Any]
 ) -> dict[str, Any]:
     """The retrieval probe by remap and length: NLL of the candidates of each trial, fp32 [trials, n], the true one first."""
-    from rope_spectra import perplexity, probe
-    from rope_spectra.model import autocast
-    from rope_spectra.remaps import changes
+    from rope_spectra.evaluation import perplexity, probe
+    from rope_spectra.model.llama import autocast
+    from rope_spectra.rope.remaps import changes
 
     jobs = list(product(settings["remaps"], settings["lengths"]))
     progress, train_length = Progress("retrieval probe", len(jobs), "lengths"), training["seq_len"]
@@ -196,7 +197,7 @@ def _block_bytes(tokens: "np.ndarray", token_bytes: Path, longest: int) -> "np.n
     """UTF-8 bytes of the target tokens of each block, int64 [blocks]."""
     import numpy as np
 
-    from rope_spectra.perplexity import block_starts
+    from rope_spectra.evaluation.perplexity import block_starts
 
     check_record(token_bytes)
     sizes = np.load(token_bytes, allow_pickle=False).astype(np.int64)

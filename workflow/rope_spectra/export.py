@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, files, layout, lineage, records, seal
-from rope_spectra.errors import UserError
-from rope_spectra.tokens import read_manifest
+from rope_spectra.artifacts import files, layout, lineage, records, seal
+from rope_spectra.data.cache import read_manifest
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from tokenizers import Tokenizer
 
-    from rope_spectra.model import Llama
+    from rope_spectra.model.llama import Llama
 
 
 def main() -> None:
@@ -57,15 +58,15 @@ def write(folder: Path, model: "Llama", length: int, tokenizer: "Tokenizer | Non
 
     from safetensors.torch import save_file
 
-    from rope_spectra import hf_format
+    from rope_spectra.model import huggingface
 
-    ids = hf_format.special_ids(tokenizer)
-    files.write_json(folder / "config.json", hf_format.model_config(asdict(model.config), model.inv_freq.numpy(), length, ids))
+    ids = huggingface.special_ids(tokenizer)
+    files.write_json(folder / "config.json", huggingface.model_config(asdict(model.config), model.inv_freq.numpy(), length, ids))
     with files.atomic(folder / "model.safetensors") as temporary:
-        save_file(hf_format.model_weights(model.state_dict()), temporary, metadata={"format": "pt", "identity": identity})
+        save_file(huggingface.model_weights(model.state_dict()), temporary, metadata={"format": "pt", "identity": identity})
     if tokenizer:
         files.write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
-        files.write_json(folder / "tokenizer_config.json", hf_format.tokenizer_config(tokenizer, length))
+        files.write_json(folder / "tokenizer_config.json", huggingface.tokenizer_config(tokenizer, length))
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def _check_belongs(run: dict[str, Any], manifest: dict[str, Any], args: "argpars
 
 
 def _load_model(folder: Path, run: dict[str, Any]) -> "Llama":
-    from rope_spectra.checkpoint import build_model, load_model
+    from rope_spectra.training.checkpoint import build_model, load_model
 
     model = build_model(run["settings"], empty=True)
     records.check_run(folder, run, records.MODEL)
@@ -123,7 +124,7 @@ def read_tokenizer(path: Path | None) -> "Tokenizer | None":
 def _card(run: dict[str, Any], manifest: dict[str, Any], evaluation: dict[str, Any], args: "argparse.Namespace") -> str:
     import pandas as pd
 
-    from rope_spectra import model_card
+    from rope_spectra.report import model_card
 
     scores, summary = pd.read_csv(args.run / records.EVAL), read_summary(args.summary, run, evaluation)
     return model_card.card(run, manifest, _tokenizer_settings(args.tokenizer), scores, summary)

@@ -9,16 +9,20 @@ Reads runs.csv, summary.csv and every run's train.csv and eval.npz; writes one S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, diagnostics, files, layout, lineage, phases, spectra
-from rope_spectra.contrasts import NATIVE, Contrasts, label
-from rope_spectra.contrasts import parse as parse_name
-from rope_spectra.definition import Definition, parse
+from rope_spectra import spectra
+from rope_spectra.artifacts import files, layout, lineage
+from rope_spectra.config import phases
+from rope_spectra.config.contrasts import NATIVE, Contrasts, label
+from rope_spectra.config.contrasts import parse as parse_name
+from rope_spectra.config.definition import Definition, parse
+from rope_spectra.rope import diagnostics
+from rope_spectra.runtime import cli
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from rope_spectra.plot_style import Look
+    from rope_spectra.report.style import Look
 
 REQUIRED = ("baseline", "equivalence_margin", "lengths", "train_length", "head_dim")
 
@@ -57,15 +61,15 @@ def omegas(definition: Definition) -> dict[str, Any]:
 
 def write_figures(definition: Definition, output: Path) -> None:
     """Draw and publish every figure of layout.FIGURES."""
-    from rope_spectra import plot_style
     from rope_spectra.aggregate import read_csv
+    from rope_spectra.report import style
 
     experiment = definition["experiment"]
     tables = [layout.fill(path, experiment=experiment) for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)]
     runs, summary = (read_csv(path).query(f"phase != '{phases.SELECTION}'") for path in tables)
-    with plot_style.style():
+    with style.style():
         for name, figure in draw(definition, runs, summary).items():
-            plot_style.save(figure, output / f"{name}.svg")
+            style.save(figure, output / f"{name}.svg")
             cli.log.info("%s", output / f"{name}.svg")
 
 
@@ -74,7 +78,7 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
 
     Where models were evaluated with remaps, each is drawn as one more spectrum, such as geo_500k+yarn.
     """
-    from rope_spectra import panel_plots, plots
+    from rope_spectra.report import panels, plots
 
     margin, lengths = definition["equivalence_margin"], (definition["train_length"], max(definition["lengths"]))
     contrasts = Contrasts.of(definition["baseline"], definition.get("contrasts", []))
@@ -86,7 +90,7 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
     return {
         "ppl_by_length": plots.ppl_by_length(shown, protocol, lengths[0], styles),
         "nll_by_position": plots.nll_by_position(positions, *lengths, styles),
-        "paired_deltas": panel_plots.paired_deltas(deltas, means, contrasts.baseline, margin, styles),
+        "paired_deltas": panels.paired_deltas(deltas, means, contrasts.baseline, margin, styles),
         "spectra": plots.spectra(omegas(definition), *lengths, styles),
         "training_loss": plots.training_loss(read_losses(definition["experiment"], runs), styles),
     }
@@ -94,11 +98,11 @@ def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") 
 
 def arm_styles(definition: Definition, shown: "pd.DataFrame") -> "dict[str, Look]":
     """A look for each spectrum of the experiment and each arm of the table (by_arm), the same in every figure."""
-    from rope_spectra import plot_style
+    from rope_spectra.report import style
 
     names = dict.fromkeys([*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]])
     spectrum, remap = parse_name(definition["baseline"])
-    return plot_style.looks(list(names), label((spectrum, remap or NATIVE)))
+    return style.looks(list(names), label((spectrum, remap or NATIVE)))
 
 
 def by_arm(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from rope_spectra import cli, seal
-from rope_spectra.corpus import check_keys, read_split_settings
-from rope_spectra.errors import UserError
-from rope_spectra.files import atomic, together
-from rope_spectra.progress import Progress
-from rope_spectra.tokens import header
+from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.files import atomic, together
+from rope_spectra.data.cache import header
+from rope_spectra.data.corpus import check_keys, read_split_settings
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.progress import Progress
 
 _BLOCK_TOKENS = 1 << 20
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import cli, contrasts, files, layout, lineage
-from rope_spectra.definition import Definition, parse
-from rope_spectra.errors import UserError
+from rope_spectra.artifacts import files, layout, lineage
+from rope_spectra.config import contrasts
+from rope_spectra.config.definition import Definition, parse
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

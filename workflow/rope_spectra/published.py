@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra import cli, files, lineage
-from rope_spectra.errors import UserError
+from rope_spectra.artifacts import files, lineage
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +50,8 @@ def main() -> None:
 
 def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
     """Compare a table of runs with the published ones; publish table and figure. UserError if they have nothing in common."""
-    from rope_spectra import panel_plots, plot_style
     from rope_spectra.aggregate import as_csv
+    from rope_spectra.report import panels, style
 
     if not has_counterpart(experiment):
         raise UserError(f"--experiment: {experiment} has no published counterpart; use one of {', '.join(COUNTERPARTS)}")
@@ -62,9 +63,9 @@ def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
             f"{runs}: has no spectrum and length of the published {experiment}; evaluate its spectra at any of {lengths}"
         )
     files.write_text(csv, as_csv(result))
-    with plot_style.style():
+    with style.style():
         drawn = points(theirs, ours, result)
-        plot_style.save(panel_plots.published_v_ours(drawn, caption(drawn)), figure)
+        style.save(panels.published_v_ours(drawn, caption(drawn)), figure)
     cli.log.info("%s: %d means compared with the published ones", csv, len(result))
 
 

@@ -9,9 +9,11 @@ Reads every run's eval.npz. Seeds that serve selection are left out, for the pro
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra import cli, files, layout, lineage, phases
-from rope_spectra.definition import Definition, parse
-from rope_spectra.errors import UserError
+from rope_spectra.artifacts import files, layout, lineage
+from rope_spectra.config import phases
+from rope_spectra.config.definition import Definition, parse
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,19 +29,19 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
     args = cli.parse(parser)
 
-    from rope_spectra import plot_style, plots
     from rope_spectra.aggregate import as_csv
     from rope_spectra.figures import arm_styles, by_arm
+    from rope_spectra.report import plots, style
 
     definition = parse(args.definition, *REQUIRED)
     lineage.check(definition)
     runs, summary = measure(definition, runs_of(definition))
     files.write_text(args.csv, as_csv(summary))
     files.write_text(args.runs, as_csv(runs))
-    with plot_style.style():
+    with style.style():
         shown, chance = by_arm(runs), runs["chance"].iloc[0]
         styles = arm_styles(definition, shown)
-        plot_style.save(plots.retrieval(shown, chance, definition["train_length"], styles), args.figure)
+        style.save(plots.retrieval(shown, chance, definition["train_length"], styles), args.figure)
 
 
 def runs_of(definition: Definition) -> list[tuple[str, int]]:
@@ -52,7 +54,7 @@ def measure(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.Da
     """The tables of retrieval_table of these runs, the experiment in their first column; UserError if one was not probed."""
     import numpy as np
 
-    from rope_spectra import retrieval_table
+    from rope_spectra.analysis import retrieval_table
 
     experiment, nll = definition["experiment"], {}
     for spectrum, seed in runs:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rope_spectra import cli, files, seal
-from rope_spectra.config_checks import PLACE
-from rope_spectra.corpus import check_keys
-from rope_spectra.errors import UserError
+from rope_spectra.artifacts import files, seal
+from rope_spectra.config.checks import PLACE
+from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.data.corpus import check_keys
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 from rope_spectra.tokenizer import load_tokenizer
-from rope_spectra.tokens import open_tokens, read_manifest
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

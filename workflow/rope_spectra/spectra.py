@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra import cli, config_spectra, diagnostics
-from rope_spectra.errors import UserError
-from rope_spectra.spectra_families import omega
+from rope_spectra.config import spectra
+from rope_spectra.rope import diagnostics
+from rope_spectra.rope.families import omega
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 
 def snap(frequencies: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -58,7 +60,7 @@ def _read_library(config: Path) -> dict[str, Any]:
     """The spectra of a config file by name, with their defaults."""
     import yaml
 
-    from rope_spectra import config_schema
+    from rope_spectra.config import schema
 
     try:
         content = yaml.safe_load(config.read_bytes())
@@ -67,7 +69,7 @@ def _read_library(config: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("spectra"), dict):
         raise UserError(f"{config}: has no `spectra`")
     library = {str(name): definition for name, definition in content["spectra"].items()}
-    for mistake in config_schema.complete({"spectra": library}):
+    for mistake in schema.complete({"spectra": library}):
         if mistake.startswith("spectra"):  # the rest of the file is not our concern
             raise UserError(mistake)
     return library
@@ -79,7 +81,7 @@ def _look_up(library: dict[str, Any], name: str, head_dim: int, train_length: in
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(library)}"
         raise UserError(f"--show: unknown spectrum '{name}'; {hint}")
     try:
-        return inv_freq(config_spectra.completed(library[name], head_dim, train_length), head_dim)
+        return inv_freq(spectra.completed(library[name], head_dim, train_length), head_dim)
     except ValueError as error:
         raise UserError(f"spectra.{name}: {error}") from None
 

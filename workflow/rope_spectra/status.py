@@ -20,9 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra import cli, config, config_files, files, gpu_use, layout, status_facts, status_view
-from rope_spectra.errors import UserError
-from rope_spectra.status_facts import Part
+from rope_spectra.artifacts import files, layout
+from rope_spectra.config import files as config_files
+from rope_spectra.config import frozen
+from rope_spectra.monitor import facts, gpu_use, view
+from rope_spectra.monitor.facts import Part
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -65,14 +69,14 @@ def main() -> None:
     if args.json:
         print(json.dumps(asdict(look(args.results, settings, note)), indent=2))
     elif args.svg:
-        files.write_text(args.svg, status_view.picture(look(args.results, settings, note)))
+        files.write_text(args.svg, view.picture(look(args.results, settings, note)))
     elif args.once or not sys.stdout.isatty():
-        _console().print(status_view.screen(look(args.results, settings, note)))
+        _console().print(view.screen(look(args.results, settings, note)))
     else:
         _follow(lambda: look(args.results, settings, note))
 
 
-def _configuration(args: argparse.Namespace) -> tuple[config.Settings | None, str | None]:
+def _configuration(args: argparse.Namespace) -> tuple[frozen.Settings | None, str | None]:
     """The configuration; or why there is none, which should not hide what runs: data may be missing here, an edit half done."""
     if not (config_files.MAIN.is_file() or args.configfile or args.config):
         return None, None
@@ -82,30 +86,30 @@ def _configuration(args: argparse.Namespace) -> tuple[config.Settings | None, st
         return None, f"{str(error).splitlines()[0]} (so this is what {args.results} holds, not what should be there)"
 
 
-def look(results: Path, settings: config.Settings | None, note: str | None = None) -> Status:
+def look(results: Path, settings: frozen.Settings | None, note: str | None = None) -> Status:
     """The state of everything that the configuration asks for and of what else is there."""
     now, host, found = time.time(), socket.gethostname(), layout.found_runs(results)
     names = [*(settings["run"] if settings else []), *(experiment for experiment, _, _ in found)]
     experiments = [_experiment(results, name, settings, found, now) for name in dict.fromkeys(names)]
     gpus = gpu_use.query()
     meaning = gpu_use.meaning(gpus, [part for experiment in experiments for part in experiment.parts], host)
-    return Status(now, host, str(results), note, experiments, status_facts.snakemake_runs(results), gpus, meaning)
+    return Status(now, host, str(results), note, experiments, facts.snakemake_runs(results), gpus, meaning)
 
 
 def _experiment(
-    results: Path, name: str, settings: config.Settings | None, found: list[tuple[str, str, int]], now: float
+    results: Path, name: str, settings: frozen.Settings | None, found: list[tuple[str, str, int]], now: float
 ) -> Experiment:
     """All parts of an experiment that is configured; of another one the runs that have a folder."""
     if not settings or name not in settings["experiments"]:
-        runs = [status_facts.run_part(results, *run, now) for run in found if run[0] == name]
-        return Experiment(name, "not in the configuration", [*runs, status_facts.report_part(results, name, now)])
+        runs = [facts.run_part(results, *run, now) for run in found if run[0] == name]
+        return Experiment(name, "not in the configuration", [*runs, facts.report_part(results, name, now)])
     definition = settings["experiments"][name]
     dataset = definition["dataset"]
     is_tokenized = settings["datasets"][dataset]["source"] == "tokens"
     parts = [
-        *status_facts.dataset_parts(results, dataset, is_tokenized, now),
-        *(status_facts.run_part(results, name, *run, now) for run in config.runs(settings, name)),
-        status_facts.report_part(results, name, now),
+        *facts.dataset_parts(results, dataset, is_tokenized, now),
+        *(facts.run_part(results, name, *run, now) for run in frozen.runs(settings, name)),
+        facts.report_part(results, name, now),
     ]
     return Experiment(name, f"{definition['model']} on {dataset}", parts)
 
@@ -118,9 +122,9 @@ def _console() -> "Console":
 
 def _fitting(status: Status, console: "Console") -> "RenderableType":
     """The view, folded where the terminal is too low for all of it."""
-    whole = status_view.screen(status, live=True)
+    whole = view.screen(status, live=True)
     fits = len(console.render_lines(whole)) < console.height
-    return whole if fits else status_view.screen(status, live=True, fold=True)
+    return whole if fits else view.screen(status, live=True, fold=True)
 
 
 def _follow(look_again: Callable[[], Status]) -> None:
@@ -139,7 +143,7 @@ def _follow(look_again: Callable[[], Status]) -> None:
             if pressed(_EVERY_S) == "q":
                 break
             status = look_again()
-    console.print(status_view.screen(status))
+    console.print(view.screen(status))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ python -m rope_spectra.summary --experiments results/*/summary.csv --csv results
 
 from pathlib import Path
 
-from rope_spectra import cli, files, lineage
+from rope_spectra.artifacts import files, lineage
+from rope_spectra.runtime import cli
 
 
 def main() -> None:
@@ -17,8 +18,8 @@ def main() -> None:
 
     import pandas as pd
 
-    from rope_spectra import summary_page
     from rope_spectra.aggregate import as_csv, read_csv
+    from rope_spectra.report import summary_page
 
     for path in args.experiments:
         lineage.check_table(path)

@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rope_spectra import cli, seal
-from rope_spectra.corpus import documents, read_split_settings
-from rope_spectra.encoding import Disagreement, Encoded, Encoder
-from rope_spectra.errors import UserError
-from rope_spectra.files import atomic, locked, sha256
-from rope_spectra.progress import Progress
+from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.files import atomic, locked, sha256
+from rope_spectra.data.corpus import documents, read_split_settings
+from rope_spectra.data.encoding import Disagreement, Encoded, Encoder
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.progress import Progress
 from rope_spectra.tokenizer import count_token_bytes, load_tokenizer
 
 log = logging.getLogger("rope_spectra")

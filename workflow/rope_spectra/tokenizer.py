@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rope_spectra import cli, seal
-from rope_spectra.corpus import check_keys, check_source, documents
-from rope_spectra.errors import UserError
-from rope_spectra.layout import TOKENIZER_RECORD
+from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.layout import TOKENIZER_RECORD
+from rope_spectra.data.corpus import check_keys, check_source, documents
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

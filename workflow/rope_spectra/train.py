@@ -14,17 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra import cli, curves, devices, files, heartbeat, provenance, ranks, records, seal
-from rope_spectra.history import History
-from rope_spectra.interruption import CheckpointClock, Interruption
-from rope_spectra.progress import Progress, short_number
-from rope_spectra.run import CHECKPOINT, DEFAULT_OPTIONS, Run
-from rope_spectra.tokens import open_tokens, read_manifest
+from rope_spectra.artifacts import files, provenance, records, seal
+from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.runtime import cli, devices, heartbeat
+from rope_spectra.runtime.progress import Progress, short_number
+from rope_spectra.training import ranks, tensorboard
+from rope_spectra.training.history import History
+from rope_spectra.training.interruption import CheckpointClock, Interruption
+from rope_spectra.training.run import CHECKPOINT, DEFAULT_OPTIONS, Run
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rope_spectra.trainer import Trainer
+    from rope_spectra.training.trainer import Trainer
 
 
 def main() -> None:
@@ -80,9 +82,9 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
         provenance.pin_arithmetic()
     import torch
 
-    from rope_spectra import attention
-    from rope_spectra.checkpoint import build_model
-    from rope_spectra.trainer import Trainer, TrainingConfig, is_worth_compiling, keep_freed_memory, make_deterministic
+    from rope_spectra.model import attention
+    from rope_spectra.training.checkpoint import build_model
+    from rope_spectra.training.trainer import Trainer, TrainingConfig, is_worth_compiling, keep_freed_memory, make_deterministic
 
     if threads:
         torch.set_num_threads(threads)
@@ -115,7 +117,7 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
 
 def _take_up(run: Run, trainer: "Trainer", history: History) -> int:
     """The step to go on with: where an earlier attempt has stopped, or 0 if it has left nothing that can be used."""
-    from rope_spectra import checkpoint
+    from rope_spectra.training import checkpoint
 
     path = run.path(CHECKPOINT)
     try:
@@ -141,7 +143,7 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
     # The first rank saves and leaves; until it has ended its step it needs the others, so they do not listen.
     with (
         Interruption(heed=first) as interruption,
-        curves.writer(run.curves if first else None, run.options["tensorboard"], start) as curve,
+        tensorboard.writer(run.curves if first else None, run.options["tensorboard"], start) as curve,
     ):
         for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start, run.row_change()):
             if row:
@@ -158,14 +160,14 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
 
 
 def _save(run: Run, trainer: "Trainer", step: int, history: History) -> None:
-    from rope_spectra.checkpoint import save_state
+    from rope_spectra.training.checkpoint import save_state
 
     save_state(run.path(CHECKPOINT), trainer.state() | {"identity": run.identity, "step": step, "history": history.state()})
 
 
 def _publish(run: Run, trainer: "Trainer", attention: str, history: History) -> None:
     """Write the declared outputs; the checkpoint has served."""
-    from rope_spectra.checkpoint import save_model
+    from rope_spectra.training.checkpoint import save_model
 
     facts = {
         "identity": run.identity,

@@ -37,8 +37,8 @@ rule evaluate:
     threads: lambda w: settings.threads(config, w.experiment)
     resources:
         gpu=lambda w: min(1, settings.gpus(config, w.experiment)),
-        runtime=lambda w, attempt: cluster.evaluate_minutes(config, w.experiment, attempt),
-        mem_mb=lambda w, attempt: cluster.evaluate_mb(config, w.experiment, attempt),
+        runtime=lambda w, attempt: limits.evaluate_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
     params:
         token_bytes=lambda w, input: (f"--token-bytes {input.token_bytes}" if input.token_bytes else ""),
         sentence=sentence_option,

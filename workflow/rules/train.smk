@@ -49,8 +49,8 @@ rule train:
     threads: lambda w: settings.threads(config, w.experiment)
     resources:
         gpu=lambda w: settings.gpus(config, w.experiment),
-        runtime=lambda w, attempt: cluster.train_minutes(config, w.experiment, attempt),
-        mem_mb=lambda w, attempt: cluster.train_mb(config, w.experiment, attempt),
+        runtime=lambda w, attempt: limits.train_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.train_mb(config, w.experiment, attempt),
     params:
         curves=layout.CURVES,
         sentence=sentence_option,

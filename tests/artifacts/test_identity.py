@@ -1,0 +1,205 @@
+"""What makes work again and what does not, and that files which do not belong together are refused by name."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rope_spectra.artifacts import provenance, seal
+from rope_spectra.config import frozen
+from support import small_experiment as small
+from support.checkout import snakemake
+
+RUN, OTHER = small.folder_of("geo", 1), small.folder_of("geo", 2)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("identity"))
+    try:
+        yield small.make_experiment()
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def copied(experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The finished experiment in a folder that this test may spoil."""
+    shutil.copytree("results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    return experiment
+
+
+def refusal(module: str, *arguments: object) -> str:
+    status, lines = small.step(module, *arguments)
+    assert status == 1, lines
+    assert lines[-1].startswith("error: ")
+    return lines[-1].removeprefix("error: ")
+
+
+def refrozen(path: Path, section: str, **changes: Any) -> None:
+    """Frozen settings with other values, properly sealed."""
+    settings = {key: value for key, value in json.loads(path.read_text()).items() if key != "seal"}
+    (settings[section] if section else settings).update(changes)
+    small.freeze(path, settings)
+
+
+# --- names and content -------------------------------------------------------------------------------------------------------
+
+
+def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
+    loaded = frozen.load(small.EXPERIMENT)
+    settings = frozen.run_settings(loaded, "small", "poly", 1)
+    identity = provenance.run_identity(settings, {"sha256": "a"})
+    renamed = {**settings, "experiment": "other", "spectrum": settings["spectrum"] | {"name": "another"}}
+    assert provenance.run_identity(renamed, {"sha256": "a"}) == identity
+    assert provenance.run_identity(settings, {"sha256": "b"}) != identity
+    for section, key, value in [("training", "learning_rate", 2e-3), ("model", "hidden_size", 4), ("spectrum", "p", 3.0)]:
+        changed = {**settings, section: settings[section] | {key: value}}
+        assert provenance.run_identity(changed, {"sha256": "a"}) != identity
+    sentences = [provenance.run_identity(settings, {"sha256": "a", "sentence": each}) for each in "ab"]
+    assert len({identity, *sentences}) == 3
+    for key, value in [("seed", 2), ("recipe", 99)]:
+        assert provenance.run_identity({**settings, key: value}, {"sha256": "a"}) != identity
+
+
+@pytest.mark.parametrize("option", ["log_every", "checkpoint_minutes", "checkpoint_steps", "gpus_per_run"])
+def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
+    changed = json.loads(json.dumps(small.EXPERIMENT))
+    changed["training"]["toy"][option] = 1
+    both = [frozen.run_settings(frozen.load(raw), "small", "geo", 1) for raw in (small.EXPERIMENT, changed)]
+    assert both[0] == both[1]
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_refuses_a_run_of_other_settings(copied: dict[str, Any]) -> None:
+    refrozen(RUN / "config.json", "training", learning_rate=2e-3)
+    expected = (
+        f"{RUN}/run.json: was trained with another training.learning_rate (0.001 instead of 0.002); delete it and run again"
+    )
+    assert refusal("evaluate", *small.evaluate_arguments(RUN)) == expected
+    assert refusal("aggregate", *small.aggregate_arguments(copied)) == expected
+
+
+def test_evaluation_refuses_the_weights_of_another_run(copied: dict[str, Any]) -> None:
+    shutil.copy(OTHER / "model.safetensors", RUN / "model.safetensors")
+    assert f"{RUN}/model.safetensors: not the file that {RUN}/run.json describes" in refusal(
+        "evaluate", *small.evaluate_arguments(RUN)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [({"lengths": [16, 64]}, r"lengths (\[16, 32\] instead of \[16, 64\])"), ({"chunks": 3}, "chunks (2 instead of 3)")],
+    ids=["lengths", "chunks"],
+)
+def test_tables_refuse_an_evaluation_of_other_settings(copied: dict[str, Any], changes: dict[str, Any], difference: str) -> None:
+    refrozen(Path("results/small/evaluation.json"), "", **changes)
+    expected = f"{RUN}/eval.json: was evaluated with another {difference}; delete it and run again".replace("\\", "")
+    assert refusal("aggregate", *small.aggregate_arguments(copied)) == expected
+
+
+def test_tables_refuse_an_evaluation_of_other_text(copied: dict[str, Any]) -> None:
+    record = OTHER / "eval.json"
+    content = seal.read(record)
+    content["data"]["sha256"] = "0" * 64
+    seal.write(record, content)
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert re.match(
+        r"results/small/geo/seed2: was evaluated on other text than geo/seed1: sha256 \(0000.* instead of \w+\)", said
+    )
+
+
+def test_tables_refuse_a_run_trained_on_other_text(copied: dict[str, Any]) -> None:
+    for name, parts in (("run.json", ()), ("eval.json", ("run",))):
+        content = section = seal.read(OTHER / name)
+        for part in parts:
+            section = section[part]
+        section["data"]["sha256"] = "0" * 64
+        seal.write(OTHER / name, content)
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert said.startswith("results/small/geo/seed2: was trained on other text than geo/seed1: sha256 (0000")
+
+
+def test_tables_refuse_the_evaluation_of_another_run(copied: dict[str, Any]) -> None:
+    for name in ("eval.json", "eval.csv", "eval.npz"):
+        shutil.copy(OTHER / name, RUN / name)
+    assert refusal("aggregate", *small.aggregate_arguments(copied)) == (
+        f"{RUN}/eval.json: was made from another settings.seed (2 instead of 1) than {RUN}/run.json; delete it and run again"
+    )
+
+
+def test_tables_refuse_an_evaluation_of_earlier_weights(copied: dict[str, Any]) -> None:
+    """The same run trained again, to other bits: its old evaluation is not that of the new weights."""
+    run = seal.read(RUN / "run.json")
+    run["files"]["model.safetensors"] = "0" * 64
+    seal.write(RUN / "run.json", run)
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert re.match(rf"{RUN}/eval.json: was made from another model \(\w+ instead of 0+\) than {RUN}/run.json", said)
+
+
+def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: dict[str, Any]) -> None:
+    copied = json.loads(json.dumps(copied))
+    copied["spectra"][0]["theta"] = 20_000.0
+    assert refusal("aggregate", *small.aggregate_arguments(copied)) == (
+        f"{RUN}: was trained with another spectrum.theta (10000.0 instead of 20000.0); delete it and run again"
+    )
+
+
+def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> None:
+    arguments = ["--definition", json.dumps(copied | {"equivalence_margin": 0.05}), "--output", "new/figures"]
+    difference = "equivalence_margin (0.01 instead of 0.05)"
+    expected = f"results/small/tables.json: was made with another {difference}; delete it to have it made again"
+    assert refusal("figures", *arguments) == expected
+    assert not Path("new").exists()
+
+
+def test_figures_refuse_tables_made_from_other_evaluations(copied: dict[str, Any]) -> None:
+    small.freeze(RUN / "config.json", frozen.run_settings(frozen.load(small.EXPERIMENT), "small", "geo", 3))
+    small.done("train", *small.train_arguments(RUN))
+    small.done("evaluate", *small.evaluate_arguments(RUN))
+    said = refusal("figures", "--definition", json.dumps(copied), "--output", "new/figures")
+    assert re.match(r"results/small/tables.json: was made from another geo/seed1\.\S+ \(\w+ instead of \w+\)", said)
+
+
+def test_the_published_numbers_are_not_compared_with_another_experiment(copied: dict[str, Any]) -> None:
+    files = ("--csv", "new/p.csv", "--figure", "new/p.svg")
+    assert refusal("published", "--experiment", "350m_final", "--runs", "results/small/runs.csv", *files) == (
+        "results/small/runs.csv: is of the experiment small, not of 350m_final; give the runs.csv of that one"
+    )
+
+
+# --- Snakemake -----------------------------------------------------------------------------------------------------------------
+
+
+def plan(project: Path) -> str:
+    return snakemake(project, "-n", "--configfile", "quick.yaml").stdout
+
+
+def test_edits_of_code_and_of_options_make_nothing_again(finished: Path) -> None:
+    """A comment and a docstring in every module, touched rules and profiles, another log and checkpoint interval."""
+    quick = finished / "quick.yaml"
+    kept = {path: path.read_text() for path in [*(finished / "workflow/rope_spectra").rglob("*.py"), quick]}
+    try:
+        for path, text in kept.items():
+            if path != quick:
+                path.write_text("# a comment\n" + text.replace('"""\n', ' More words."""\n', 1) + "\n# another\n")
+        for path in [*finished.glob("workflow/rules/*.smk"), finished / "Snakefile", finished / "profiles/default/profile.yaml"]:
+            path.touch()
+        quick.write_text(kept[quick].replace("log_every: 5", "log_every: 3, checkpoint_minutes: 1, checkpoint_steps: 7"))
+        assert not re.findall(r"^rule (?:train|evaluate|tokenize\w*|memmap_cache|tokenizer):", plan(finished), re.MULTILINE)
+        quick.write_text(kept[quick])
+        assert "Nothing to be done" in plan(finished)
+        quick.write_text(kept[quick].replace("3.0e-3", "2.0e-3"))
+        assert plan(finished).count("rule train:") == 4
+    finally:
+        for path, text in kept.items():
+            path.write_text(text)

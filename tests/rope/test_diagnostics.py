@@ -1,0 +1,150 @@
+"""What a spectrum does without training: the known answers of evaluation.md section 5, and the command that prints them."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rope_spectra import spectra
+from rope_spectra.rope import diagnostics
+
+
+def geometric(theta: float) -> dict:
+    return {"family": "geometric", "theta": theta}
+
+
+def anchored(theta: float) -> dict:
+    return {"family": "anchored_poly", "theta": theta, "p": 3.9, "omf": 0.3}
+
+
+def sigmoid(theta: float) -> dict:
+    return {"family": "sigmoid", "theta": theta, "steepness": 8.0, "midpoint": 0.5, "omf": 0.3}
+
+
+def hybrid(theta: float) -> dict:
+    return {"family": "mix", "alpha": 0.2, "a": geometric(theta), "b": anchored(theta)}
+
+
+KNOWN = [  # K = 32, trained at 2048: pairs with wavelength > 2048, > 16384, < 16; first m with mean cos < 0
+    (geometric(1e4), 11, 4, 4, 725),
+    (geometric(1e5), 15, 10, 3, 3616),
+    (geometric(5e5), 17, 12, 3, 9937),
+    (hybrid(1e5), 8, 5, 4, 334),
+    (hybrid(5e5), 9, 6, 4, 324),
+    (anchored(1e5), 6, 4, 16, 72),
+    (anchored(5e5), 7, 5, 16, 85),
+    (sigmoid(1e4), 15, 11, 7, 4676),
+    (sigmoid(1e5), 16, 14, 6, 15227),
+]
+omegas = st.lists(st.floats(1e-6, 2.0), min_size=1, max_size=64).map(np.array)
+
+
+@pytest.mark.parametrize(("definition", "above_train", "above_longest", "below_16", "first_negative"), KNOWN)
+def test_known_answers(definition: dict, above_train: int, above_longest: int, below_16: int, first_negative: int) -> None:
+    result = diagnostics.diagnose(spectra.inv_freq(definition, 64), train_length=2048, longest=16384)
+    assert result["wavelength_above_train"] == above_train
+    assert result["wavelength_above_longest"] == above_longest
+    assert result["wavelength_below_16"] == below_16
+    assert result["first_negative_distance"] == first_negative
+
+
+@pytest.mark.parametrize("theta", [1e4, 1e5, 5e5])
+def test_critical_dimension_is_the_published_formula_for_geometric_spectra(theta: float) -> None:
+    """Liu et al. 2023: 2 ceil(d/2 log_theta(L / 2 pi))."""
+    result = diagnostics.diagnose(spectra.inv_freq(geometric(theta), 64), train_length=2048, longest=16384)
+    assert result["critical_dimension"] == 2 * math.ceil(32 * math.log(2048 / (2 * math.pi), theta))
+
+
+def test_rotations_of_the_extreme_pairs() -> None:
+    result = diagnostics.diagnose(np.array([2 * math.pi / 8, 2 * math.pi / 4096]), train_length=2048, longest=4096)
+    assert result["rotations_fastest"] == pytest.approx(256)
+    assert result["rotations_slowest"] == pytest.approx(0.5)
+
+
+def test_a_pair_that_does_not_rotate_has_an_endless_wavelength() -> None:
+    result = diagnostics.diagnose(np.array([1.0, 0.0, 0.0]), train_length=64, longest=128)
+    assert (result["wavelength_above_train"], result["wavelength_above_longest"], result["rotations_slowest"]) == (2, 2, 0.0)
+    assert result["first_negative_distance"] is None  # the two still pairs outweigh the third
+
+
+@given(omega=st.lists(st.floats(0.01, 2.0), min_size=1, max_size=16).map(np.array), limit=st.integers(1, 9000))
+def test_first_negative_distance_is_the_first(omega: np.ndarray, limit: int) -> None:
+    found = diagnostics.first_negative_distance(omega, limit)
+    *before, last = [sum(math.cos(m * w) for w in omega) / len(omega) for m in range(1, (found or limit) + 1)]
+    rounding = 1e-9
+    assert all(mean > -rounding for mean in before)
+    assert (last < rounding) if found else (last > -rounding)
+
+
+@given(omega=omegas, train=st.integers(2, 5000), factor=st.integers(1, 8))
+def test_counts_agree_and_do_not_depend_on_the_order_of_pairs(omega: np.ndarray, train: int, factor: int) -> None:
+    result = diagnostics.diagnose(omega, train, factor * train)
+    assert result["wavelength_above_train"] + result["critical_dimension"] / 2 == len(omega)
+    assert result["wavelength_above_longest"] <= result["wavelength_above_train"]
+    assert 0 < result["rotations_slowest"] <= result["rotations_fastest"]
+    turned = diagnostics.diagnose(omega[::-1], train, factor * train)
+    assert {**turned, "first_negative_distance": 0} == {**result, "first_negative_distance": 0}
+
+
+def show(folder: Path, *arguments: str, config: str = "spectra: {geo: {family: geometric, theta: 500_000}}") -> tuple[int, str]:
+    (folder / "config.yaml").write_text(config)
+    command = [sys.executable, "-m", "rope_spectra.spectra", *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_show_prints_the_table(tmp_path: Path) -> None:
+    library = "spectra: {geo: {family: geometric, theta: 500_000}, poly: {family: anchored_poly, theta: 500_000}}"
+    status, text = show(tmp_path, "--show", "geo", "poly", config=library)
+    rows = [line.split() for line in text.splitlines()]
+    assert status == 0
+    assert rows[1] == ["geo", "17", "12", "3", "30", "0.000982", "326", "9937"]
+    assert rows[2] == ["poly", "7", "5", "16", "50", "0.000295", "326", "85"]  # p and omf by default
+
+
+def test_show_takes_other_lengths(tmp_path: Path) -> None:
+    _, text = show(tmp_path, "--show", "geo", "--head-dim", "32", "--train-length", "128", "--longest", "1024")
+    expected = diagnostics.diagnose(spectra.inv_freq(geometric(5e5), 32), 128, 1024)
+    row = text.splitlines()[1].split()
+    assert "> 128" in text
+    assert row[1:5] == [str(value) for value in list(expected.values())[:4]]
+    assert row[-1] == str(expected["first_negative_distance"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "message"),
+    [
+        (
+            ["--show", "gea"],
+            "spectra: {geo: {family: geometric, theta: 10}}",
+            "--show: unknown spectrum 'gea'; did you mean 'geo'?",
+        ),
+        (["--show", "x"], "spectra: {geo: {family: geometric, theta: 10}}", "--show: unknown spectrum 'x'; choose from geo"),
+        (["--show", "geo", "--head-dim", "7"], "spectra: {}", "--head-dim: 7 does not make whole pairs; give an even number"),
+        (["--show", "geo", "--train-length", "0"], "spectra: {}", "--train-length: 0 is no length; give at least 1 token"),
+        (["--show", "v"], "spectra: {v: {family: values, inv_freq: [1.0]}}", "spectra.v: 1 frequencies for 32 rotary pairs"),
+        (["--show", "geo"], "spectra: {geo: {family: geometric}}", "spectra.geo"),
+        (["--show", "x"], "spectra: {350: {family: geometric, theta: 10}}", "--show: unknown spectrum 'x'; choose from 350"),
+        (["--show", "geo"], "models: {}", "config.yaml: has no `spectra`"),
+        (["--show", "geo"], "spectra: {", "config.yaml: not valid YAML"),
+        (["--show", "geo", "--config", "none.yaml"], "spectra: {}", "none.yaml: No such file or directory"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], config: str, message: str) -> None:
+    status, text = show(tmp_path, *arguments, config=config)
+    assert status == 1
+    assert message in text
+    assert len(text.splitlines()) == 1
+
+
+def test_the_steps_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from rope_spectra import figures, spectra;"
+        " print({'matplotlib', 'pandas', 'scipy', 'torch', 'yaml'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"

@@ -1,0 +1,215 @@
+"""Remaps at evaluation time: transformers' functions on geometric spectra, and what the tables get of them."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRotaryEmbedding
+
+from rope_spectra import evaluate, spectra
+from rope_spectra.model.llama import Llama, ModelConfig
+from rope_spectra.rope import remaps
+
+SIZES = ModelConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, head_dim=16, intermediate_size=48, vocab_size=61)
+TYPES = {"none": "default", "pi": "linear", "ntk": "dynamic", "dynamic_ntk": "dynamic", "yarn": "yarn"}
+
+
+def theirs(remap: str, theta: float, head_dim: int, train_length: int, length: int) -> tuple[np.ndarray, float]:
+    """What transformers computes from a config of its own: theta, lengths and factor, none of our frequencies."""
+    scale = length / train_length
+    rope = {"rope_type": TYPES[remap], "rope_theta": theta}
+    if remap != "none":
+        rope["factor"] = 1.0 if remap == "ntk" else scale  # NTK-aware is `dynamic` whose factor follows the length alone
+    if remap == "yarn":
+        rope |= {"original_max_position_embeddings": train_length, "truncate": False}
+    config = LlamaConfig(
+        hidden_size=2 * head_dim,
+        num_attention_heads=2,
+        head_dim=head_dim,
+        max_position_embeddings=train_length,
+        rope_parameters=rope,
+    )
+    if remap == "none":
+        inv_freq, factor = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
+    else:
+        inv_freq, factor = ROPE_INIT_FUNCTIONS[TYPES[remap]](config, torch.device("cpu"), seq_len=length)
+    return inv_freq.numpy(), factor
+
+
+def ours(remap: str, theta: float, head_dim: int, train_length: int, length: int) -> tuple[np.ndarray, float]:
+    trained = spectra.inv_freq({"family": "geometric", "theta": theta}, head_dim)
+    return remaps.remapped(trained, remap, length, train_length)
+
+
+@pytest.mark.parametrize("remap", TYPES)
+@pytest.mark.parametrize(("train_length", "length"), [(2048, 16384), (2048, 3072), (4096, 131072)])
+@pytest.mark.parametrize(("theta", "head_dim"), [(10_000.0, 64), (500_000.0, 64), (500_000.0, 128)])
+def test_geometric_spectra_are_remapped_as_transformers_does(
+    remap: str, theta: float, head_dim: int, train_length: int, length: int
+) -> None:
+    expected, expected_factor = theirs(remap, theta, head_dim, train_length, length)
+    inv_freq, factor = ours(remap, theta, head_dim, train_length, length)
+    # transformers works in fp32: its powers and the ramp of yarn carry some 1e-6 of rounding.
+    np.testing.assert_allclose(inv_freq, expected, rtol=5e-6)
+    assert factor == pytest.approx(expected_factor, rel=1e-12)
+
+
+@given(theta=st.floats(1e4, 1e7), pairs=st.integers(16, 64), train_length=st.integers(512, 8192), scale=st.floats(1.01, 64.0))
+def test_yarn_by_rotations_is_the_ramp_by_dimensions(theta: float, pairs: int, train_length: int, scale: float) -> None:
+    """Where the fastest pair turns more than 32 times and the slowest less than once, as yarn's docstring says."""
+    length = int(scale * train_length) + 1
+    expected, _ = theirs("yarn", theta, 2 * pairs, train_length, length)
+    inv_freq, _ = ours("yarn", theta, 2 * pairs, train_length, length)
+    # The ramp in fp32 by dimensions and in fp64 by turns differ by some 1e-6 of the blended frequency times s.
+    np.testing.assert_allclose(inv_freq, expected, rtol=2e-6 * max(scale, 8))
+
+
+@given(
+    remap=st.sampled_from(sorted(TYPES)),
+    omega=st.lists(st.just(0.0) | st.floats(1e-6, 1.0), min_size=1, max_size=64),
+    length=st.integers(1, 5000),
+)
+def test_any_spectrum_can_be_remapped_and_only_beyond_the_training_length(remap: str, omega: list[float], length: int) -> None:
+    trained = spectra.snap(np.array(omega))
+    changed, factor = remaps.remapped(trained, remap, length, 1000)
+    assert changed.dtype == np.float32
+    if length <= 1000 or remap == "none":
+        assert np.array_equal(changed, trained)
+        assert factor == 1.0
+    else:
+        assert np.all(np.isfinite(changed) & (changed >= 0) & (changed <= trained))
+        assert np.array_equal(changed == 0, trained == 0)
+        assert (factor > 1.0) == (remap == "yarn")
+
+
+def test_ntk_on_a_geometric_spectrum_is_a_larger_theta() -> None:
+    inv_freq, _ = ours("ntk", 500_000.0, 64, 2048, 16384)
+    expected = spectra.inv_freq({"family": "geometric", "theta": 500_000.0 * 8 ** (64 / 62)}, 64)
+    np.testing.assert_allclose(inv_freq, expected, rtol=2e-7)  # two roundings to fp32
+
+
+def test_yarn_keeps_fast_pairs_interpolates_slow_ones_and_blends_between() -> None:
+    turns = np.array([100.0, 32.0, 32**0.5, 1.0, 0.1])
+    omega = turns * 2 * np.pi / 2048
+    np.testing.assert_allclose(remaps.yarn(omega, 8.0, 2048) / omega, [1.0, 1.0, 0.5 + 0.5 / 8, 1 / 8, 1 / 8])
+
+
+def test_a_remap_that_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown remap 'longrope'"):
+        remaps.remapped(np.ones(4, np.float32), "longrope", 64, 32)
+
+
+# --- the model ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("remap", ["pi", "dynamic_ntk", "yarn"])
+def test_logits_of_a_remapped_model_equal_transformers(remap: str) -> None:
+    """The weights are ours; frequencies and attention factor come from each side's own settings."""
+    train_length, length, scale = 256, 1024, 4.0
+    torch.manual_seed(0)
+    omega = spectra.inv_freq({"family": "geometric", "theta": 1e5}, 16)
+    model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega))
+    rope = {"rope_type": TYPES[remap], "rope_theta": 1e5, "factor": scale}
+    if remap == "yarn":
+        rope |= {"original_max_position_embeddings": train_length, "truncate": False}
+    config = LlamaConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, head_dim=16, intermediate_size=48, vocab_size=61,
+        rms_norm_eps=1e-6, tie_word_embeddings=True, max_position_embeddings=train_length, attn_implementation="eager",
+        rope_parameters=rope,
+    )  # fmt: skip
+    reference = LlamaForCausalLM(config).eval()
+    reference.load_state_dict(_in_their_names(model), strict=False)
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 61, (1, length)))
+    inv_freq, factor = remaps.remapped(model.inv_freq.numpy(), remap, length, train_length)
+    with torch.no_grad():
+        native = model(ids)
+        with model.rotated_by(torch.from_numpy(inv_freq), factor):
+            changed = model(ids)
+        # Angles reach 1024 radians: fp32 rounding of transformers' frequencies moves them by up to 1e-4.
+        torch.testing.assert_close(changed, reference(ids).logits, rtol=2e-3, atol=2e-3)
+        assert (changed - native).abs().max() > 0.1
+        assert torch.equal(model(ids), native)
+
+
+def _in_their_names(model: Llama) -> dict[str, torch.Tensor]:
+    names = {}
+    for name, weight in model.state_dict().items():
+        if "qkv_proj" in name:
+            parts = zip("qkv", weight.chunk(3), strict=True)
+            names |= {f"model.{name}".replace("qkv_proj", f"{part}_proj"): rows for part, rows in parts}
+        else:
+            names[name if name.startswith("lm_head") else f"model.{name}"] = weight
+    return names
+
+
+# --- the evaluation -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def evaluated() -> tuple[list[evaluate.Score], dict[str, np.ndarray]]:
+    torch.manual_seed(0)
+    omega = spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16)
+    model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega)).eval()
+    tokens = np.random.default_rng(0).integers(0, 61, 600).astype(np.uint16)
+    settings = {"lengths": [32, 64, 128], "protocols": ["first_chunks", "full"], "chunks": 2, "remaps": remaps_of_schema()}
+    return evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})
+
+
+def remaps_of_schema() -> list[str]:
+    import yaml
+
+    from rope_spectra.config import schema as config_schema
+
+    schema = yaml.safe_load(config_schema.PATH.read_text(encoding="utf-8"))
+    return schema["$defs"]["evaluation"]["properties"]["remaps"]["items"]["enum"]
+
+
+def test_the_schema_names_the_remaps_that_there_are() -> None:
+    assert remaps_of_schema() == list(TYPES)
+    for remap in remaps_of_schema():
+        remaps.remapped(np.ones(4, np.float32), remap, 64, 32)
+
+
+def test_every_remap_has_a_row_per_protocol_and_length(evaluated: tuple) -> None:
+    scores, arrays = evaluated
+    rows = [(score.remap, score.protocol, score.length) for score in scores]
+    protocols = ("first_chunks", "full")
+    assert rows == [(remap, protocol, length) for remap in TYPES for protocol in protocols for length in (32, 64, 128)]
+    names = ("nll", "tokens", "edges")
+    assert set(arrays) == {f"{remap}/{length}/{name}" for remap in TYPES for length in (32, 64, 128) for name in names}
+    header = evaluate.HEADER.split(",")
+    assert [next(csv.DictReader([",".join(header), score.csv()]))["remap"] for score in scores[::6]] == list(TYPES)
+
+
+def test_remaps_differ_beyond_the_training_length_alone(evaluated: tuple) -> None:
+    scores, arrays = evaluated
+    nll = {(score.remap, score.protocol, score.length): score.nll for score in scores}
+    for protocol in ("first_chunks", "full"):
+        for length in (32, 64):
+            assert len({nll[remap, protocol, length] for remap in TYPES}) == 1
+        assert len({nll[remap, protocol, 128] for remap in TYPES}) == len(TYPES)
+    for remap in TYPES:
+        table = arrays[f"{remap}/128/nll"]
+        assert table.sum() / (4 * 128) == pytest.approx(nll[remap, "full", 128], rel=1e-12)
+
+
+def test_all_remaps_score_the_same_targets(evaluated: tuple) -> None:
+    scores, arrays = evaluated
+    assert {score.tokens for score in scores if score.protocol == "full"} == {512}
+    for length in (32, 64, 128):
+        assert len({arrays[f"{remap}/{length}/tokens"].tobytes() for remap in TYPES}) == 1
+
+
+def test_settings_may_leave_out_the_trained_model() -> None:
+    torch.manual_seed(0)
+    model = Llama(SIZES, torch.from_numpy(spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16))).eval()
+    settings = {"lengths": [64, 128], "protocols": ["full"], "chunks": 2, "remaps": ["pi"]}
+    tokens = np.random.default_rng(0).integers(0, 61, 300).astype(np.uint16)
+    scores, _ = evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})
+    assert [(score.remap, score.length) for score in scores] == [("pi", 64), ("pi", 128)]

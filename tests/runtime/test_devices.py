@@ -1,0 +1,243 @@
+"""GPUs of this machine, leased one to a run: with the driver's list faked, and real processes, locks and signals."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from rope_spectra.runtime import devices
+from rope_spectra.runtime.errors import UserError
+from support.checkout import SNAKEMAKE
+
+MIG = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa)
+  MIG 3g.20gb     Device  0: (UUID: MIG-1111)
+  MIG 3g.20gb     Device  1: (UUID: MIG-2222)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb)
+"""
+# Leases, says what happens, then holds until its input ends.
+HOLD = """
+import logging, sys
+from pathlib import Path
+from rope_spectra.runtime import devices
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+devices.lease(int(sys.argv[1]), Path(sys.argv[2]))
+sys.stdin.read()
+"""
+WAITS = "waiting: {} of {} GPUs wanted, other runs hold the rest; lower --resources gpu="
+
+
+def gpus(count: int) -> str:
+    return "".join(f"GPU {index}: NVIDIA H200 (UUID: GPU-{index:04d})\n" for index in range(count))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Gives this machine an nvidia-smi that lists what it is told; returns a folder for the locks."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.delenv(devices.VARIABLE, raising=False)
+
+    def offers(listing: str) -> Path:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin/nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{listing}END\n")
+        (tmp_path / "bin/nvidia-smi").chmod(0o755)
+        return tmp_path / "locks"
+
+    return offers
+
+
+class Holder:
+    """A process that holds GPUs until it is told to end."""
+
+    def __init__(self, locks: Path, count: int = 1, code: str = HOLD) -> None:
+        command = [sys.executable, "-c", code, str(count), str(locks)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+    def says(self) -> str:
+        assert select.select([self.process.stdout], [], [], 30)[0], "it says nothing"
+        return self.process.stdout.readline().decode().strip()
+
+    def end(self) -> None:
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[..., Holder]]:
+    holders: list[Holder] = []
+
+    def start(*arguments: object) -> Holder:
+        holders.append(Holder(*arguments))
+        return holders[-1]
+
+    yield start
+    for holder in holders:
+        holder.process.kill()
+        holder.process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (None, ["MIG-1111", "MIG-2222", "GPU-bbbb"]),
+        ("1", ["GPU-bbbb"]),
+        ("1,0", ["GPU-bbbb", "MIG-1111", "MIG-2222"]),
+        ("1,1", ["GPU-bbbb"]),
+        ("1,7,0", ["GPU-bbbb"]),
+        ("GPU-b", ["GPU-bbbb"]),
+        ("MIG-2222", ["MIG-2222"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_what_cuda_visible_devices_leaves(machine, monkeypatch, chosen: str | None, expected: list[str]) -> None:
+    machine(MIG)
+    if chosen is not None:
+        monkeypatch.setenv(devices.VARIABLE, chosen)
+    assert devices.visible() == expected
+
+
+@pytest.mark.parametrize("chosen", ["7", "GPU-c", "MIG-3", "nonsense"])
+def test_a_gpu_that_is_not_there_is_named(machine, monkeypatch, chosen: str) -> None:
+    machine(MIG)
+    monkeypatch.setenv(devices.VARIABLE, chosen)
+    with pytest.raises(UserError, match=f"^CUDA_VISIBLE_DEVICES: {chosen} is no GPU of this machine, it has 2"):
+        devices.visible()
+
+
+@pytest.mark.parametrize("listing", ["", "No devices were found\n"])
+def test_a_machine_without_gpus_leases_none(machine, monkeypatch, listing: str) -> None:
+    locks = machine(listing)
+    monkeypatch.setenv(devices.VARIABLE, "0")
+    assert devices.lease(1, locks) == []
+    assert os.environ[devices.VARIABLE] == "0"
+    assert not locks.exists()
+
+
+def test_a_machine_without_the_driver_leases_none(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert devices.lease(1, tmp_path / "locks") == []
+
+
+def test_more_gpus_than_there_are_is_one_clear_line(machine) -> None:
+    locks = machine(gpus(2))
+    with pytest.raises(UserError, match=r"^gpus_per_run: 4 GPUs are asked for, this machine offers 2; lower it$"):
+        devices.lease(4, locks)
+
+
+@pytest.mark.parametrize("trick", ["link", "open to others", "file"])
+def test_a_folder_that_others_control_is_refused(machine, tmp_path: Path, trick: str) -> None:
+    locks = machine(gpus(1))
+    if trick == "link":
+        (tmp_path / "theirs").mkdir()
+        locks.symlink_to(tmp_path / "theirs")
+    elif trick == "file":
+        locks.touch()
+    else:
+        locks.mkdir()
+        locks.chmod(0o777)
+    with pytest.raises((UserError, FileExistsError)):
+        devices.lease(1, locks)
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(machine, tmp_path: Path) -> None:
+    locks = machine(gpus(1))
+    locks.mkdir(mode=0o700)
+    (locks / "GPU-0000").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        devices.lease(1, locks)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_the_process_that_leases_sees_its_gpus_alone(machine, hold) -> None:
+    locks = machine(gpus(3))
+    holder = hold(locks, 2, HOLD.replace("sys.stdin.read()", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"))
+    assert holder.says() == "on GPU GPU-0000,GPU-0001"
+    assert holder.says() == "GPU-0000,GPU-0001"
+
+
+def test_a_killed_process_releases_what_it_held(machine, hold) -> None:
+    """Even if a forked child, as data loaders are, outlives it."""
+    locks = machine(gpus(1))
+    code = HOLD.replace("sys.stdin.read()", "import os, time; os.fork() or print(os.getpid(), flush=True); time.sleep(1000)")
+    first = hold(locks, 1, code)
+    assert first.says() == "on GPU GPU-0000"
+    child = int(first.says())
+    try:
+        second = hold(locks)
+        assert second.says() == WAITS.format(1, 1)
+        first.process.send_signal(signal.SIGKILL)
+        assert second.says() == "on GPU GPU-0000"
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_runs_of_several_gpus_get_all_or_none(machine, hold) -> None:
+    """Of two that want two of three GPUs each one waits, and keeps none from a run that wants the third."""
+    locks = machine(gpus(3))
+    first = hold(locks, 2)
+    assert first.says() == "on GPU GPU-0000,GPU-0001"
+    second = hold(locks, 2)
+    assert second.says() == WAITS.format(2, 3)
+    assert hold(locks).says() == "on GPU GPU-0002"
+    first.end()
+    assert second.says() == "on GPU GPU-0000,GPU-0001"
+
+
+def test_a_rank_keeps_its_gpu_when_its_launcher_is_killed(machine, hold, monkeypatch) -> None:
+    locks = machine(gpus(2))
+    launcher = hold(locks, 2)
+    leased = launcher.says().removeprefix("on GPU ")
+    monkeypatch.setenv(devices.VARIABLE, leased)
+    rank = hold(locks, 1, HOLD.replace("devices.lease", "devices.share"))
+    assert rank.says() == "on GPU GPU-0001"
+    launcher.process.send_signal(signal.SIGKILL)
+    assert hold(locks).says() == "on GPU GPU-0000"
+    late = hold(locks)
+    assert late.says() == WAITS.format(1, 2)
+    rank.end()
+    assert late.says() == "on GPU GPU-0001"
+
+
+JOBS = """
+rule all:
+    input: expand("{job}.txt", job=range(8))
+
+rule work:
+    output: "{job}.txt"
+    resources: gpu=1
+    shell: "PYTHON work.py {output}"
+"""
+# Waits until four jobs have begun, so that it ends only if four run at once.
+WORK = """
+import sys, time
+from pathlib import Path
+from rope_spectra.runtime import devices
+(name,) = devices.lease(1, Path("locks"))
+leased = time.monotonic()
+Path(sys.argv[1] + ".begun").touch()
+while len(list(Path().glob("*.begun"))) < 4:
+    time.sleep(0.01)
+Path(sys.argv[1]).write_text(f"{name} {leased} {time.monotonic()}")
+"""
+
+
+def test_snakemake_runs_a_job_per_gpu_and_no_two_on_one(machine, tmp_path: Path) -> None:
+    machine(gpus(4))
+    (tmp_path / "Snakefile").write_text(JOBS.replace("PYTHON", sys.executable))
+    (tmp_path / "work.py").write_text(WORK)
+    command = [SNAKEMAKE, "--cores", "8", "--resources", "gpu=4", "--scheduler", "greedy", "--quiet", "all"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for job in range(8):
+        name, *span = (tmp_path / f"{job}.txt").read_text().split()
+        spans.setdefault(name, []).append(tuple(map(float, span)))
+    assert sorted(spans) == [f"GPU-{index:04d}" for index in range(4)]
+    for turns in spans.values():
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(sorted(turns)))

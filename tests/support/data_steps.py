@@ -1,0 +1,46 @@
+"""What the tests of the data steps share: how to run a step, settings, a small tokenizer."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rope_spectra import memmap_cache, tokenize, tokenizer
+from rope_spectra.data import cache
+from support.checkout import SHARED
+
+DATA = SHARED / "data"
+NEOX = DATA / "neox" / "tokenizer.json"
+STORIES = {"source": "synthetic", "seed": 0, "split": "train"}
+ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1"}
+
+
+def step(name: str, *arguments: Path | str | int) -> list[str]:
+    return [sys.executable, "-m", f"rope_spectra.{name}", *map(str, arguments)]
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def split_settings(source: dict[str, Any], budget: int | None) -> dict[str, Any]:
+    return {"split": "train", "tokens": budget, "source": source}
+
+
+def cache_of(folder: Path, split: dict[str, Any], tokenizer_file: Path, shard_tokens: int = 10_000) -> tuple[np.ndarray, dict]:
+    """Run both steps of a split in this process; return its tokens and its manifest."""
+    folder.mkdir(parents=True)
+    tokenize.tokenize(split, tokenizer_file, folder / "shards", shard_tokens)
+    memmap_cache.publish(split, folder / "shards", folder / "train.npy", folder / "train.json")
+    manifest = cache.read_manifest(folder / "train.json")
+    return cache.open_tokens(folder / "train.npy", manifest), manifest
+
+
+def learn_tokenizer(folder: Path) -> Path:
+    """A byte-level BPE of 400 tokens, learned from the first stories."""
+    path = folder / "tokenizer.json"
+    path.write_bytes(tokenizer.make({"train": 100_000, "vocab_size": 400, "source": STORIES}))
+    return path

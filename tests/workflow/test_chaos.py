@@ -1,0 +1,143 @@
+"""A whole experiment under SIGKILL: whatever is killed, whenever, the same command again ends with the same bytes."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from itertools import cycle
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rope_spectra.runtime import stale_locks
+from support.checkout import SNAKEMAKE, fresh_checkout
+
+COMMAND = [SNAKEMAKE, "--cores", "2", "--resources", "gpu=1", "--configfile", "quick.yaml"]
+TARGETS = ["tokenize", "tokenize", "snakemake", "save", "train", "evaluate", "snakemake", "save", "train", "evaluate", "train"]
+KILLS = 25
+LATEST_S = {"tokenize": 0.4}  # seconds into a step that it is killed at the latest; tokenizing takes no longer
+# So slow that a kill meets each of them at work, and training saves all the time.
+CHAOS = """
+training: {quick: {checkpoint_minutes: 0}}
+"""
+
+
+def start(project: Path) -> psutil.Popen:
+    return psutil.Popen([*COMMAND, "chaos.yaml"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def steps(snakemake: psutil.Popen) -> dict[str, psutil.Process]:
+    """The Python processes of the steps that are at work below Snakemake, by name of the step."""
+    found = {}
+    for process in snakemake.children(recursive=True):
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if len(line) > 2 and line[1] == "-m" and line[2].startswith("rope_spectra."):
+            found[line[2].removeprefix("rope_spectra.")] = process
+    return found
+
+
+def is_saving(train: psutil.Process) -> bool:
+    """Whether a training has a half-written checkpoint at this moment."""
+    line = train.cmdline()
+    return any((Path(train.cwd()) / line[line.index("--output") + 1]).glob("checkpoint.pt.tmp.*"))
+
+
+def kill_one(project: Path, target: str, chance: random.Random) -> str | None:
+    """Start the experiment, kill `target` at a random moment, let the rest end; what was killed, None if all was over before."""
+    snakemake = start(project)
+    deadline = time.monotonic() + chance.uniform(2.0, 6.0)
+    while snakemake.poll() is None:
+        alive = steps(snakemake)
+        if target == "snakemake" and time.monotonic() > deadline:
+            snakemake.kill()  # its jobs live on as orphans
+            snakemake.wait()
+            return target
+        if target == "save" and "train" in alive:
+            try:
+                if is_saving(alive["train"]):
+                    alive["train"].kill()
+                    return end(snakemake, target)
+            except (psutil.Error, ValueError, FileNotFoundError):
+                continue
+        elif target in alive:
+            time.sleep(chance.uniform(0.0, LATEST_S.get(target, 2.5)))
+            try:
+                alive[target].kill()
+                return end(snakemake, target)
+            except psutil.Error:
+                continue
+        time.sleep(0.002)
+    return None
+
+
+def end(snakemake: psutil.Popen, target: str) -> str:
+    """Stop Snakemake as well, so that the kills are many and the work between them little."""
+    for process in [snakemake, *snakemake.children(recursive=True)]:
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+    snakemake.wait()
+    return target
+
+
+@pytest.mark.slow
+def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None:
+    undisturbed, project = fresh_checkout(tmp_path / "undisturbed"), fresh_checkout(tmp_path / "chaos")
+    for folder in (undisturbed, project):
+        (folder / "chaos.yaml").write_text(CHAOS)
+    subprocess.run([*COMMAND, "chaos.yaml"], cwd=undisturbed, check=True, capture_output=True)
+    chance, killed, attempts = random.Random(0), Counter(), 0
+    for target in cycle(TARGETS):
+        if sum(killed.values()) >= KILLS and min(killed[name] for name in set(TARGETS)) >= 2:
+            break
+        attempts += 1
+        assert attempts < 4 * KILLS, killed
+        if target == "tokenize" and (project / "results/data/quick/validation.npy").exists():
+            if killed[target] >= 2:
+                continue
+            shutil.rmtree(project / "results")  # there was nothing to tokenize any more
+        if killed_now := kill_one(project, target, chance):
+            killed[killed_now] += 1
+        else:
+            shutil.rmtree(project / "results")  # all was done before it could be killed: from the beginning
+    done = subprocess.run([*COMMAND, "chaos.yaml"], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    print(dict(killed))
+    for name in ("summary.csv", "quick/summary.csv", "quick/runs.csv"):
+        assert (project / "results" / name).read_bytes() == (undisturbed / "results" / name).read_bytes(), name
+    left = [path for path in (project / "results").rglob("*") if ".tmp." in path.name or path.name == "checkpoint.pt"]
+    assert left == []
+
+
+def test_a_lock_is_stale_only_if_nobody_holds_one(tmp_path: Path) -> None:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/0.input.lock").write_text("left")
+    assert stale_locks.clear(tmp_path)
+    assert not (tmp_path / "locks/0.input.lock").exists()
+    (tmp_path / "locks/0.input.lock").write_text("of the one that is alive")
+    assert not stale_locks.clear(tmp_path)  # this process holds one from the first call
+    assert (tmp_path / "locks/0.input.lock").exists()
+
+
+def test_a_killed_snakemake_is_followed_by_the_same_command(tmp_path: Path) -> None:
+    project = fresh_checkout(tmp_path / "project")
+    target = "results/data/quick/tokenizer/tokenizer.json"
+    command = [SNAKEMAKE, target, "--configfile", "quick.yaml"]
+    first = psutil.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    locks = project / ".snakemake/locks"
+    while not (locks.is_dir() and any(locks.iterdir())) and first.poll() is None:
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert any(locks.iterdir())
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (project / target).exists()

@@ -1,0 +1,231 @@
+"""The documentation is true: its commands work, its links lead somewhere, its tables are those of the code, its examples run."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.checkout import ROOT, SNAKEMAKE
+
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Steps that read little and write nothing: these are run as they are.
+HARMLESS = ("spectra", "cost", "config_reference")
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"(\w+=\S+ )?(snakemake|make|python|pip|tensorboard|srun|scripts/\S+) ")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in _FENCED.findall(page.read_text()) if kind == language]
+
+
+def shell_commands(page: Path) -> list[str]:
+    """The lines of the shell blocks of a page, without comments."""
+    lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for block in blocks(page, "sh") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def prose(page: Path) -> str:
+    return _FENCED.sub("", page.read_text())
+
+
+def spans(text: str) -> list[str]:
+    """What stands in single backticks, each on one line."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+
+
+def commands(page: Path) -> list[str]:
+    """All commands of a page, those inside its sentences too."""
+    return shell_commands(page) + [span for span in spans(prose(page)) if _COMMAND.match(span)]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+
+def run(command: list[str], folder: Path, package: Path = ROOT / "workflow") -> str:
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+    return done.stdout
+
+
+def options(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if word.startswith("-")}
+
+
+@cache
+def known_options(*command: str) -> set[str]:
+    return set(re.findall(r"(?<!\w)--?[a-z][\w-]*", run([*command, "--help"], ROOT)))
+
+
+def parsed_by_snakemake(words: list[str]) -> Namespace:
+    """What Snakemake itself makes of a command; the plugins that another profile asks for need not be here."""
+    from snakemake.cli import parse_args
+
+    words = words[: words.index("|")] if "|" in words else words
+    if "--workflow-profile" in words:
+        place = words.index("--workflow-profile")
+        assert (ROOT / words[place + 1] / "profile.yaml").is_file()
+        words = words[:place] + words[place + 2 :]
+    return parse_args(words)[1]
+
+
+def check_python(words: list[str], fresh: Path) -> None:
+    """A step is run where that is harmless; otherwise its options must be those it has."""
+    if words[0] != "-m":
+        script = ROOT / words[0]
+        assert f"python {words[0]}" in script.read_text()
+        assert all(f'"{option}"' in script.read_text() for option in options(words))
+    elif words[1].removeprefix("rope_spectra.") in HARMLESS:
+        run([sys.executable, *(words[: words.index(">")] if ">" in words else words)], fresh)
+    else:
+        assert options(words[2:]) <= known_options(sys.executable, *words[:2])
+
+
+def check(command: str, fresh: Path) -> None:
+    """A command of a kind that is not known here fails, so that none goes unchecked."""
+    first, *words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
+    if first == "snakemake":
+        parsed_by_snakemake(words)
+    elif first == "python":
+        check_python(words, fresh)
+    elif first == "srun":
+        check_python(words[words.index("python") + 1 :], fresh)
+    elif first == "make":
+        run(["make", "-n", *words], ROOT)
+    elif first.startswith("scripts/"):
+        assert options(words) <= known_options(str(ROOT / first))
+    elif first == "tensorboard":
+        assert words[0] == "--logdir"
+        assert f'"{words[1]}/' in (ROOT / "workflow/rope_spectra/artifacts/layout.py").read_text()
+    elif command == "source .venv/bin/activate":
+        assert "$(PYTHON) -m venv .venv" in (ROOT / "Makefile").read_text()
+    elif (first, words[0]) == ("pip", "install"):
+        assert all((ROOT / word).is_file() for word in words[1:] if not word.startswith("-"))
+    else:
+        raise AssertionError(f"no check for a command of this kind: {command}")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_documentation_is_one_that_works(command: str, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # where Snakemake looks for its profile
+    check(command, fresh)
+
+
+def test_snakemake_has_a_plan_for_every_target_of_the_documentation(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    targets, experiments = {"all"}, set()
+    for command in COMMANDS:
+        if command.split()[0] == "snakemake":
+            arguments = parsed_by_snakemake(shlex.split(command)[1:])
+            targets |= set(arguments.targets)
+            experiments |= {name for entry in arguments.config or () for name in entry.removeprefix("run=").split(",")}
+    run([SNAKEMAKE, "-n", "--quiet", "--config", f"run={','.join(sorted(experiments))}", "--", *sorted(targets)], fresh)
+
+
+def test_the_example_of_a_configuration_of_ones_own_is_valid(fresh: Path) -> None:
+    (example,) = blocks(ROOT / "README.md", "yaml")
+    (fresh / "mine.yaml").write_text(example)
+    for split in ("train", "validation"):
+        (fresh / "books" / split).mkdir(parents=True)
+        (fresh / "books" / split / "one.txt").write_text("Once upon a time.\n")
+    assert "results/mine/my_own/seed3/eval.csv" in run([SNAKEMAKE, "-n", "--configfile", "mine.yaml"], fresh)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", prose(page))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_configuration_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == run([sys.executable, "-m", "rope_spectra.config_reference"], ROOT)
+
+
+def test_the_folders_that_the_readme_shows_are_those_that_are_there() -> None:
+    tree = re.search(r"^workflow/rope_spectra/\n((?:  \w+/ .*\n)+)", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
+    there = {path.parent.name for path in (ROOT / "workflow/rope_spectra").glob("*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == there
+
+
+def test_both_readmes_have_the_same_content() -> None:
+    pages = ROOT / "README.md", ROOT / "README.zh-CN.md"
+    for language in ("sh", "yaml"):
+        assert blocks(pages[0], language) == blocks(pages[1], language)
+    english, chinese = (re.split(r"^(#+) .*$", prose(page), flags=re.MULTILINE) for page in pages)
+    assert english[1::2] == chinese[1::2]  # the levels of the headings
+    for here, there in zip(english[::2], chinese[::2], strict=True):
+        assert Counter(spans(here)) == Counter(spans(there))
+        for pattern in (r"^\|", r"^\*\*", r"\]\(.*?\)", r"\d+(?:[.,]\d+)*"):
+            assert Counter(re.findall(pattern, here, re.MULTILINE)) == Counter(re.findall(pattern, there, re.MULTILINE)), here
+
+
+def table_rows(text: str) -> dict[str, list[str]]:
+    """The cells of the rows of Markdown tables that begin with a name in backticks."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    return {first.strip("`"): cells for first, *cells in rows}
+
+
+def test_runs_hours_and_disk_of_each_experiment_are_those_that_cost_prints(fresh: Path) -> None:
+    rows = table_rows((ROOT / "docs/reproducing.md").read_text())
+    assert set(rows) == set(yaml.safe_load((ROOT / "config.yaml").read_text())["experiments"]) - {"demo"}
+    estimates = json.loads(run([sys.executable, "-m", "rope_spectra.cost", "--json", "--config", f"run={','.join(rows)}"], fresh))
+    for item in estimates:
+        runs, *times, disk = rows[item["experiment"]]
+        assert int(runs) == item["runs"]
+        kept = sum(item[f"{what}_bytes"] for what in ("cache", "model", "table"))
+        number, unit = disk.split()
+        assert float(number) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(kept, abs=0.1 * {"MB": 1e6, "GB": 1e9}[unit])
+        for time, gpu in zip(times, item["throughputs"], strict=False):  # none for the toy, whose times are not from there
+            number, unit = time.split()
+            minutes = 60 * sum(gpu["hours"].values())
+            assert minutes == pytest.approx(float(number) * {"min": 1, "h": 60}[unit], abs={"min": 1, "h": 6}[unit])
+
+
+def test_one_version_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f'version = "{citation["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"## [{citation['version']}] - {citation['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def put(path: Path, added: str, before: str) -> None:
+    """Add lines to a file in front of the only place that reads so; at its end if that is nothing."""
+    head, place, tail = path.read_text().rpartition(before) if before else (path.read_text(), "", "")
+    assert place == before
+    path.write_text(head + added + place + tail)
+
+
+def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
+    page = ROOT / "docs/adding-a-spectrum.md"
+    function, entry, golden, promise = blocks(page, "python")
+    choice, parameters, use = blocks(page, "yaml")
+    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests/support", tmp_path / "tests/support")
+    (tmp_path / "tests/rope").mkdir()
+    for name in ("config.yaml", "pyproject.toml", "tests/conftest.py", "tests/rope/test_spectra.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    families, schema = tmp_path / "workflow/rope_spectra/rope/families.py", tmp_path / "workflow/schemas/config.schema.yaml"
+    put(families, f"{function}\n\n", before="FAMILIES: ")
+    put(families, entry, before="}\n\n\ndef omega(")
+    put(schema, ", linear", before="]\n    allOf:\n      - if: {required: [family]")
+    put(schema, choice, before="\n  geometric:\n")
+    put(schema, f"\n{parameters}", before="")
+    put(tmp_path / "tests/rope/test_spectra.py", golden, before='}\n\n\n@pytest.mark.parametrize("name", GOLDEN)')
+    put(tmp_path / "tests/rope/test_spectra.py", f"\n\n{promise}", before="")
+    put(tmp_path / "config.yaml", use, before="")
+
+    package = tmp_path / "workflow"
+    new = "my_linear or test_linear or every_family"
+    assert "3 passed" in run([sys.executable, "-m", "pytest", "-q", "tests/rope/test_spectra.py", "-k", new], tmp_path, package)
+    shown = run([sys.executable, "-m", "rope_spectra.spectra", "--show", "my_linear"], tmp_path, package)
+    assert re.search(r"my_linear +16 +0 ", shown)  # pairs with wavelengths beyond 2048 and beyond 16384 tokens
+    assert "family: linear" in run([sys.executable, "-m", "rope_spectra.config_reference"], tmp_path, package)

@@ -1,0 +1,99 @@
+"""Files that show any damage: JSON that carries its own hash, and the hashes of the files it describes.
+
+A *record* (run.json, eval.json, tables.json, a manifest ...) is written last, vouches for the files of its step and says what
+they were made from. A step reads the record first, and of those files nothing that the record does not vouch for. Any changed
+byte is found, white space included: the seal is over the text as it lies on disk.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rope_spectra.artifacts import files
+from rope_spectra.runtime.errors import UserError
+
+Content = dict[str, Any]
+
+_KEY = "seal"
+_BLANK = "0" * 64
+_REMEDY = "delete it to have it made again"
+
+
+def dumps(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON with sorted keys and a seal: the SHA-256 of the text and a line end, with the seal's own digits as zeros."""
+    text = json.dumps({**content, _KEY: _BLANK}, sort_keys=True, allow_nan=False, indent=indent)
+    return text.replace(_entry(_BLANK), _entry(hashlib.sha256(f"{text}\n".encode()).hexdigest()))
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Publish sealed JSON atomically."""
+    files.write_text(path, dumps(content, indent=2) + "\n")
+
+
+def read(path: Path, *keys: str) -> Content:
+    """The content of a sealed file without its seal; UserError if it is missing, damaged or lacks one of `keys`."""
+    content = files.read_json(path, _KEY, *keys)
+    _verify(path, content)
+    return content
+
+
+def read_if_sealed(path: Path, *keys: str) -> Any:
+    """JSON that the rules write sealed and a user may write by hand without a seal; UserError for a seal that does not fit.
+
+    The caller must refuse keys that it does not know, or damage to the word "seal" would leave a file that never had one.
+    """
+    content = files.read_json(path, *keys)
+    if isinstance(content, dict) and _KEY in content:
+        _verify(path, content)
+    return content
+
+
+def read_settings(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> Content:
+    """Frozen settings, sealed or by hand; UserError for a broken seal, a missing key or one that is not known."""
+    known = [*required, *optional]
+    content = read_if_sealed(path, *required)
+    if unknown := content.keys() - set(known):
+        raise UserError(f"{path}: unknown key {min(unknown)!r}; the keys are {', '.join(known)}")
+    return content
+
+
+@contextmanager
+def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterator[list[Path]]:
+    """Yield a temporary path for each of `paths`; publish them and then the record that vouches for them, all or nothing.
+
+    The record holds `content` as it is at the end of the block, and under "files" the SHA-256 of each file by its path from the
+    record's folder.
+    """
+    with files.together(*paths, record) as [*temporaries, last]:
+        yield temporaries
+        hashes = {_name(record, path): files.sha256(file) for path, file in zip(paths, temporaries, strict=True)}
+        last.write_text(dumps({**content, "files": hashes}, indent=2) + "\n")
+
+
+def check(record: Path, content: Content, *paths: Path) -> None:
+    """Refuse those of `paths` that are not, byte for byte, what the content of the record vouches for."""
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run snakemake to have it made")
+        if files.sha256(path) != content["files"].get(_name(record, path)):
+            raise UserError(f"{path}: not the file that {record} describes (its sha256 differs); {_REMEDY}")
+
+
+def _name(record: Path, path: Path) -> str:
+    return os.path.relpath(path, record.parent)
+
+
+def _verify(path: Path, content: Content) -> None:
+    """Take the seal out of `content`; UserError if it is not that of the file's text."""
+    seal = str(content.pop(_KEY))
+    blank = path.read_bytes().replace(_entry(seal).encode(errors="replace"), _entry(_BLANK).encode())
+    if hashlib.sha256(blank).hexdigest() != seal:
+        raise UserError(f"{path}: damaged or edited (its seal does not fit); {_REMEDY}")
+
+
+def _entry(seal: str) -> str:
+    return f'"{_KEY}": "{seal}"'

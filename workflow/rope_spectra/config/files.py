@@ -1,0 +1,55 @@
+"""The configuration for commands beside Snakemake, merged as it does: config.yaml, then --configfile, then --config."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rope_spectra.config import frozen
+from rope_spectra.config import text as config_text
+from rope_spectra.runtime.errors import UserError
+
+MAIN = Path("config.yaml")
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Snakemake's own options: --configfile FILE ... and --config KEY=VALUE ..."""
+    files = {"nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
+    parser.add_argument("--configfile", type=Path, help="files that add to config.yaml or override parts of it", **files)
+    entries = {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"}
+    parser.add_argument("--config", help="override single keys, such as run=350m_final", **entries)
+
+
+def load(arguments: argparse.Namespace) -> frozen.Settings:
+    """The configuration that the arguments name, checked and completed; UserError for every mistake in it."""
+    from snakemake.utils import update_config
+
+    paths = [MAIN, *arguments.configfile]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UserError(f"{missing[0]}: no such file; run this in the folder of config.yaml, or correct --configfile")
+    config_text.check(paths)
+    merged: dict[str, Any] = {}
+    for path in paths:
+        update_config(merged, _mapping(path))
+    for entry in arguments.config:
+        update_config(merged, _override(entry))
+    return frozen.load(merged)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    value = yaml.load(path.read_bytes(), Loader=_SafeLoader)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: should be keys with values, as config.yaml is")
+    return value
+
+
+def _override(entry: str) -> dict[str, Any]:
+    key, separator, text = entry.partition("=")
+    if not separator:
+        raise UserError(f"--config {entry}: should be KEY=VALUE, such as run=demo")
+    try:
+        return {key: yaml.load(text, Loader=_SafeLoader)}
+    except yaml.YAMLError:
+        raise UserError(f"--config {entry}: the value is not valid YAML") from None

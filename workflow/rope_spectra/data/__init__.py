@@ -1,0 +1,1 @@
+"""Text to token cache: sources of documents, tokenizers, shards, caches."""

@@ -1,0 +1,1 @@
+"""Perplexity by length and position, and the retrieval probe."""

@@ -1,0 +1,1 @@
+"""The Llama-style model, its kernels, its weights on disk and in transformers' form."""

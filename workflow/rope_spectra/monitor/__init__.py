@@ -1,0 +1,1 @@
+"""What results/ says about running and finished jobs, and how `status` shows it."""

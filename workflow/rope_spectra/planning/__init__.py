@@ -1,0 +1,1 @@
+"""Estimates of time, memory and disk, for `cost` and the resources of the rules."""

@@ -1,0 +1,1 @@
+"""What every job has: command line, errors, progress, heartbeat, devices, locks."""

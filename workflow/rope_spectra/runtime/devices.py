@@ -1,0 +1,170 @@
+"""Give each run a GPU of its own: Snakemake counts GPUs (`--resources gpu=4`), but assigns none.
+
+A GPU is leased by a lock on a file that bears its name, in a folder of this machine. The lock ends with the processes that hold
+it, however they end. Only the GPUs that CUDA_VISIBLE_DEVICES leaves (Slurm sets it too) are leased, and it is set to the leased
+ones, so this comes before anything initialises CUDA. Names are UUIDs: numbers mean other GPUs in each container or Slurm job.
+"""
+
+import fcntl
+import os
+import re
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rope_spectra.runtime.cli import log
+from rope_spectra.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+# Not the temporary folder of the job, which may be its own or on a network; locks are of this machine and for all its jobs.
+FOLDER = Path(f"/tmp/rope-spectra-{os.getuid()}")
+_NO_GPU = ("", "-1", "NoDevFiles")
+_POLL_S = 1.0
+_held: list[int] = []
+
+
+def take(preset: str = "auto") -> "torch.device":
+    """The device of this process: a GPU that no other run has, until this process ends; the CPU where there is none.
+
+    `preset` is `device` of a training preset: auto, or cpu for no GPU. A rank takes its own of those its launcher has leased.
+    """
+    import torch
+
+    if preset == "cpu" or not torch.backends.cuda.is_built():
+        return torch.device("cpu")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        share(int(os.environ["LOCAL_RANK"]))
+    else:
+        lease()
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
+    """Hold `count` GPUs until this process ends, waiting while others hold them; their names, none where there is no GPU.
+
+    All or nothing: two processes that each want two of three GPUs do not block each other. UserError if there are fewer.
+    """
+    names = visible()
+    if not names:
+        return []
+    if count > len(names):
+        raise UserError(f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it")
+    _make_private(folder)
+    waiting = False
+    while not (leased := _lock_free_ones(names, count, folder)):
+        if not waiting:
+            log.info("waiting: %d of %d GPUs wanted, other runs hold the rest; lower --resources gpu=", count, len(names))
+        waiting = True
+        time.sleep(_POLL_S)
+    _use(leased)
+    return leased
+
+
+def share(rank: int, folder: Path = FOLDER) -> None:
+    """Hold the GPU of that number among those the launcher of this process has leased; it stays leased while either lives."""
+    if names := visible():
+        _held.append(_lock(folder, names[rank], fcntl.LOCK_SH))
+        _use([names[rank]])
+
+
+def _use(names: list[str]) -> None:
+    os.environ[VARIABLE] = ",".join(names)
+    log.info("on GPU %s", os.environ[VARIABLE])
+
+
+def visible() -> list[str]:
+    """UUIDs of the GPUs (of the parts of those that are split by MIG) that this process may use, in CUDA's order.
+
+    UserError if CUDA_VISIBLE_DEVICES names GPUs but none of this machine.
+    """
+    gpus, chosen = _gpus(), os.environ.get(VARIABLE)
+    if chosen is None or not gpus:
+        return [name for parts in gpus.values() for name in parts]
+    names: list[str] = []
+    for entry in chosen.split(","):
+        found = _named(entry.strip(), gpus)
+        if not found:
+            break  # as CUDA reads it: what follows the first unknown name does not count
+        names += found
+    if not names and chosen.strip() not in _NO_GPU:
+        raise UserError(f"{VARIABLE}: {chosen} is no GPU of this machine, it has {len(gpus)}; see nvidia-smi -L")
+    return list(dict.fromkeys(names))
+
+
+def _gpus() -> dict[str, list[str]]:
+    """UUID of each GPU -> what can be leased of it: itself, or its MIG parts. Asking torch would initialise CUDA too early."""
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    gpus: dict[str, list[str]] = {}
+    for gpu, part in re.findall(r"^GPU .*\(UUID: (.+)\)|^\s+MIG .*\(UUID: (.+)\)", listing, flags=re.MULTILINE):
+        if gpu:
+            gpus[gpu] = []
+        else:
+            gpus[list(gpus)[-1]].append(part)
+    return {gpu: parts or [gpu] for gpu, parts in gpus.items()}
+
+
+def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
+    """What an entry of CUDA_VISIBLE_DEVICES stands for: a number as nvidia-smi counts, or the beginning of a UUID."""
+    if entry.isdecimal():
+        return list(gpus.values())[int(entry)] if int(entry) < len(gpus) else []
+    if entry.startswith("MIG-"):
+        return [part for parts in gpus.values() for part in parts if part.startswith(entry)]
+    return next((parts for gpu, parts in gpus.items() if entry.startswith("GPU-") and gpu.startswith(entry)), [])
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder of the locks, or refuse what someone else has put in its place."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UserError(f"{folder}: is not a folder that only you can write to, as the locks of GPUs need; remove it")
+
+
+def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
+    """Lock `count` GPUs if so many are free, else none. One process chooses at a time."""
+    choosing = _lock(folder, "choosing", fcntl.LOCK_EX)
+    locks: dict[str, int] = {}
+    for name in names:
+        try:
+            locks[name] = _lock(folder, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        if len(locks) == count:
+            break
+    enough = len(locks) == count
+    for descriptor in locks.values():
+        if enough:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # so that ranks can hold it too
+            _held.append(descriptor)
+        else:
+            os.close(descriptor)
+    os.close(choosing)
+    return list(locks) if enough else []
+
+
+def _lock(folder: Path, name: str, operation: int) -> int:
+    """Open and lock a file; the descriptor holds the lock until all that share it are closed, at the latest when they end."""
+    descriptor = os.open(folder / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, operation)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+# A forked child that outlives this process must not keep its GPUs; one that starts another program loses them by itself.
+os.register_at_fork(after_in_child=_let_go)

@@ -1,0 +1,15 @@
+"""Names that become paths: of experiments, spectra, datasets, models, ways to train and to evaluate."""
+
+import re
+
+from rope_spectra.runtime.errors import UserError
+
+PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\s)"  # the same in config.schema.yaml
+RULE = "use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
+
+
+def check(name: object, where: str) -> str:
+    """`name` itself; UserError, naming `where` it stands, unless it can be one part of a path and nothing else."""
+    if not isinstance(name, str) or not re.search(PATTERN, name):
+        raise UserError(f"{where}: {name!r:.120} cannot be a name; {RULE}")
+    return name
