@@ -36,7 +36,14 @@ from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
 
 # Files that Snakemake has found already, as far as they can be seen from here (with --directory they may not).
-or_exit(config_text.check, [path for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]) if path.is_file()])
+or_exit(
+    config_text.check,
+    [
+        path
+        for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles])
+        if path.is_file()
+    ],
+)
 
 if workflow.is_main_process and not DRY_RUN:
     stale_locks.clear(Path(".snakemake"))

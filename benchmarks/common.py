@@ -37,7 +37,11 @@ def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             measured[name].append(sides[name]())
-            print(f"round {turn + 1} of {rounds}: {name}: {in_words(measured[name][-1])}", file=sys.stderr, flush=True)
+            print(
+                f"round {turn + 1} of {rounds}: {name}: {in_words(measured[name][-1])}",
+                file=sys.stderr,
+                flush=True,
+            )
     return {name: _summary(measured[name], measured[names[0]]) for name in names}
 
 
@@ -46,12 +50,20 @@ def _summary(rounds: Sequence[Figures], plain: Sequence[Figures]) -> dict[str, A
         return {key: function([figures[key] for figures in rounds]) for key in rounds[0]}
 
     ratio = {
-        key: statistics.median(figures[key] / base[key] for figures, base in zip(rounds, plain, strict=True))
+        key: statistics.median(
+            figures[key] / base[key] for figures, base in zip(rounds, plain, strict=True)
+        )
         for key in rounds[0]
         if all(base.get(key) for base in plain)
     }
     least, most = over_rounds(min), over_rounds(max)
-    return {"median": over_rounds(statistics.median), "least": least, "most": most, "ratio": ratio, "rounds": list(rounds)}
+    return {
+        "median": over_rounds(statistics.median),
+        "least": least,
+        "most": most,
+        "ratio": ratio,
+        "rounds": list(rounds),
+    }
 
 
 def measure_command(command: Sequence[str | Path], **options: Any) -> dict[str, float]:
@@ -61,10 +73,14 @@ def measure_command(command: Sequence[str | Path], **options: Any) -> dict[str, 
     """
     before = _children_cpu_s()
     began = time.perf_counter()
-    done = subprocess.run([*map(str, command)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    done = subprocess.run(
+        [*map(str, command)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
+    )
     wall_s = time.perf_counter() - began
     if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {done.returncode}:\n{done.stdout[-3000:]}")
+        raise RuntimeError(
+            f"{' '.join(map(str, command))} ended with status {done.returncode}:\n{done.stdout[-3000:]}"
+        )
     return {"wall_s": wall_s, "cpu_s": _children_cpu_s() - before}
 
 
@@ -77,7 +93,9 @@ def machine() -> dict[str, Any]:
     """What a figure depends on besides the code: processor, cores granted, load, software; GPUs if torch has been imported."""
     facts = {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_average": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.machine()}",
@@ -86,7 +104,9 @@ def machine() -> dict[str, Any]:
     }
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        facts["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        facts["gpus"] = [
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        ]
     return facts
 
 
@@ -99,7 +119,9 @@ def _processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def publish(name: str, settings: Mapping[str, Any], results: Mapping[str, Any], output: Path | None = None) -> Path:
+def publish(
+    name: str, settings: Mapping[str, Any], results: Mapping[str, Any], output: Path | None = None
+) -> Path:
     """Write what was measured, with the machine it was measured on, to `output` (results/<name>.json here)."""
     path = output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,13 +130,23 @@ def publish(name: str, settings: Mapping[str, Any], results: Mapping[str, Any], 
     return path
 
 
-def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str], ratios: Mapping[str, str] | None = None) -> str:
+def table(
+    results: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, str],
+    ratios: Mapping[str, str] | None = None,
+) -> str:
     """What `compare` returned as a Markdown table: medians of `columns` and ratios of `ratios`, each {figure: heading}."""
     ratios = ratios or {}
     cells = [["side", *columns.values(), *ratios.values()]]
     for name, side in results.items():
         medians = [number(side["median"].get(key)) for key in columns]
-        cells.append([name, *medians, *(f"{side['ratio'][key]:.2f}x" if key in side["ratio"] else "" for key in ratios)])
+        cells.append(
+            [
+                name,
+                *medians,
+                *(f"{side['ratio'][key]:.2f}x" if key in side["ratio"] else "" for key in ratios),
+            ]
+        )
     return markdown(cells)
 
 
@@ -123,7 +155,11 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     aligned = [
-        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))] for row in rows
+        [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        for row in rows
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [aligned[0], rule, *aligned[1:]])
 

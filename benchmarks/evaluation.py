@@ -30,7 +30,13 @@ def model_of(side: str, size: str, device: torch.device) -> torch.nn.Module:
     torch.manual_seed(0)
     if side == "ours":
         return Llama(sizes, frequencies(SIZES[size])).to(device).eval()
-    shape = (sizes.hidden_size, sizes.num_hidden_layers, sizes.num_attention_heads, sizes.head_dim, sizes.intermediate_size)
+    shape = (
+        sizes.hidden_size,
+        sizes.num_hidden_layers,
+        sizes.num_attention_heads,
+        sizes.head_dim,
+        sizes.intermediate_size,
+    )
     return plain.PlainModel(*shape, sizes.vocab_size, frequencies(SIZES[size])).to(device).eval()
 
 
@@ -38,7 +44,10 @@ def score(side: str, size: str, length: int, chunks: int) -> dict[str, float]:
     """Score the first chunks once: speed, peak bytes above those in use before, log PPL."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = device.type == "cuda"
-    model, tokens = model_of(side, size, device), SIZES[size].ids(1 + length * chunks // SIZES[size].seq_len)
+    model, tokens = (
+        model_of(side, size, device),
+        SIZES[size].ids(1 + length * chunks // SIZES[size].seq_len),
+    )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     before = peak_bytes(device)
@@ -49,7 +58,11 @@ def score(side: str, size: str, length: int, chunks: int) -> dict[str, float]:
     else:
         nll = math.log(plain.perplexity(model, tokens, length, chunks, bf16))
     seconds = time.perf_counter() - began
-    return {"tokens_per_s": length * chunks / seconds, "bytes_above_weights": peak_bytes(device) - before, "nll": nll}
+    return {
+        "tokens_per_s": length * chunks / seconds,
+        "bytes_above_weights": peak_bytes(device) - before,
+        "nll": nll,
+    }
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -60,20 +73,54 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def in_own_process(side: str, arguments: argparse.Namespace, length: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--only", side, "--size", arguments.size, "--lengths", str(length)]
+    command = [
+        sys.executable,
+        __file__,
+        "--only",
+        side,
+        "--size",
+        arguments.size,
+        "--lengths",
+        str(length),
+    ]
     command += ["--chunks", str(arguments.chunks), "--threads", str(arguments.threads)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="4x128", help="model (default: %(default)s)")
-    parser.add_argument("--lengths", nargs="+", type=int, default=[2048, 4096, 8192, 16384], help="tokens of a chunk")
-    parser.add_argument("--chunks", type=int, default=1, help="chunks per length (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds in which each side runs once (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size", choices=SIZES, default="4x128", help="model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lengths",
+        nargs="+",
+        type=int,
+        default=[2048, 4096, 8192, 16384],
+        help="tokens of a chunk",
+    )
+    parser.add_argument(
+        "--chunks", type=int, default=1, help="chunks per length (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="rounds in which each side runs once (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/evaluation.json)")
-    parser.add_argument("--only", choices=["plain", "ours"], help="score one side in this process and print it as JSON")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write the JSON (default: benchmarks/results/evaluation.json)",
+    )
+    parser.add_argument(
+        "--only",
+        choices=["plain", "ours"],
+        help="score one side in this process and print it as JSON",
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.only:
@@ -81,9 +128,16 @@ def main() -> None:
         return
     results = {}
     for length in args.lengths:
-        sides = {side: (lambda side=side, length=length: in_own_process(side, args, length)) for side in ("plain", "ours")}
+        sides = {
+            side: (lambda side=side, length=length: in_own_process(side, args, length))
+            for side in ("plain", "ours")
+        }
         results[length] = common.compare(sides, args.rounds)
-        columns = {"tokens_per_s": "tokens/s", "bytes_above_weights": "bytes above weights", "nll": "nats per token"}
+        columns = {
+            "tokens_per_s": "tokens/s",
+            "bytes_above_weights": "bytes above weights",
+            "nll": "nats per token",
+        }
         ratios = {"tokens_per_s": "x plain", "bytes_above_weights": "memory x plain"}
         print(f"\n{length} tokens\n\n{common.table(results[length], columns, ratios)}")
     print(common.publish("evaluation", vars(args), results, args.output))

@@ -29,9 +29,22 @@ STEPS = 20
 
 def trainer(device: torch.device, precision: str) -> Trainer:
     """The demo's model with the weights of seed 42, ready for STEPS steps."""
-    shape = (None, DEMO.seq_len, DEMO.batch_size, "auto", 6e-4, 0.02, 0.1, (0.9, 0.95), 1.0, precision)
+    shape = (
+        None,
+        DEMO.seq_len,
+        DEMO.batch_size,
+        "auto",
+        6e-4,
+        0.02,
+        0.1,
+        (0.9, 0.95),
+        1.0,
+        precision,
+    )
     torch.manual_seed(42)
-    return Trainer(Llama(DEMO.model, training.frequencies(DEMO)), TrainingConfig(*shape, True, "auto"), device)
+    return Trainer(
+        Llama(DEMO.model, training.frequencies(DEMO)), TrainingConfig(*shape, True, "auto"), device
+    )
 
 
 def losses(device: torch.device, precision: str) -> list[float]:
@@ -59,20 +72,40 @@ def check_numbers(device: torch.device) -> dict[str, float | bool]:
 def check_evaluation(size: str, rounds: int) -> dict[str, object]:
     """Both sides at the longest length, in turn."""
     longest = 8 * training.SIZES[size].seq_len
-    sides = {side: (lambda side=side: evaluation.score(side, size, longest, 1)) for side in ("plain", "ours")}
+    sides = {
+        side: (lambda side=side: evaluation.score(side, size, longest, 1))
+        for side in ("plain", "ours")
+    }
     return common.compare(sides, rounds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/gpu.json)")
-    parser.add_argument("--sizes", nargs="*", choices=training.SIZES, default=["50m", "350m"], help="models to time")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds in which each side runs once (default: %(default)s)")
-    parser.add_argument("--job-steps", type=int, default=100, help="steps of the whole jobs (default: %(default)s)")
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the script itself")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output", type=Path, help="where to write the JSON (default: benchmarks/results/gpu.json)"
+    )
+    parser.add_argument(
+        "--sizes", nargs="*", choices=training.SIZES, default=["50m", "350m"], help="models to time"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=2,
+        help="rounds in which each side runs once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--job-steps", type=int, default=100, help="steps of the whole jobs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the script itself"
+    )
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("no CUDA device here; --device cpu --sizes demo --rounds 1 tries the script itself")
+        sys.exit(
+            "no CUDA device here; --device cpu --sizes demo --rounds 1 tries the script itself"
+        )
     make_deterministic()
     device = torch.device(args.device)
     results = {
@@ -83,7 +116,9 @@ def main() -> None:
         },
         "training": {name: training.measure(name, device, args.rounds) for name in args.sizes},
         "evaluation": {name: check_evaluation(name, args.rounds) for name in args.sizes},
-        "outside_training": {name: training.outside_training(name, args.job_steps) for name in args.sizes[:1]},
+        "outside_training": {
+            name: training.outside_training(name, args.job_steps) for name in args.sizes[:1]
+        },
     }
     print(common.publish("gpu", vars(args), results, args.output))
     # Twenty steps of fp32 on two kinds of hardware differ by rounding alone.

@@ -24,15 +24,29 @@ PIECE = 10_000_000  # tokens
 
 def private_bytes() -> int:
     """Anonymous memory of this process."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("RssAnon")
+    )
     return int(line.split()[1]) * 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gigabytes", type=float, default=4.0, help="size of the cache (default: %(default)s)")
-    parser.add_argument("--limit-mb", type=int, default=300, help="private memory allowed (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/memmap.json)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--gigabytes", type=float, default=4.0, help="size of the cache (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--limit-mb", type=int, default=300, help="private memory allowed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write the JSON (default: benchmarks/results/memmap.json)",
+    )
     args = parser.parse_args()
     count = int(args.gigabytes * 1e9) // 2
     with tempfile.TemporaryDirectory() as folder:
@@ -40,10 +54,14 @@ def main() -> None:
         manifest["sha256"] = write(cache, count)
         resource.setrlimit(resource.RLIMIT_DATA, (args.limit_mb * 2**20, args.limit_mb * 2**20))
         began = time.perf_counter()
-        table = tokens.open_tokens(cache, manifest)[: count // SEQ_LEN * SEQ_LEN].reshape(-1, SEQ_LEN)
+        table = tokens.open_tokens(cache, manifest)[: count // SEQ_LEN * SEQ_LEN].reshape(
+            -1, SEQ_LEN
+        )
         checked = time.perf_counter()
         order = np.random.default_rng(0)
-        total = sum(int(table[order.integers(0, len(table), BATCH_SIZE)].sum()) for _ in range(BATCHES))
+        total = sum(
+            int(table[order.integers(0, len(table), BATCH_SIZE)].sum()) for _ in range(BATCHES)
+        )
         drawn = time.perf_counter()
     results = {
         "check_s": checked - began,

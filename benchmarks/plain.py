@@ -41,15 +41,28 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, length, _ = x.shape
         parts = self.qkv(self.norm1(x)).chunk(3, dim=-1)
-        q, k, v = (part.view(batch, length, self.heads, self.head_dim).transpose(1, 2) for part in parts)
-        attended = F.scaled_dot_product_attention(rotated(q, cos, sin), rotated(k, cos, sin), v, is_causal=True)
+        q, k, v = (
+            part.view(batch, length, self.heads, self.head_dim).transpose(1, 2) for part in parts
+        )
+        attended = F.scaled_dot_product_attention(
+            rotated(q, cos, sin), rotated(k, cos, sin), v, is_causal=True
+        )
         x = x + self.out(attended.transpose(1, 2).reshape(batch, length, -1))
         y = self.norm2(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
 
 class PlainModel(nn.Module):
-    def __init__(self, hidden: int, layers: int, heads: int, head_dim: int, ffn: int, vocab: int, inv_freq: Tensor) -> None:
+    def __init__(
+        self,
+        hidden: int,
+        layers: int,
+        heads: int,
+        head_dim: int,
+        ffn: int,
+        vocab: int,
+        inv_freq: Tensor,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab, hidden)
         self.layers = nn.ModuleList(Layer(hidden, heads, head_dim, ffn) for _ in range(layers))
@@ -75,13 +88,21 @@ def loss_of(model: PlainModel, rows: Tensor) -> Tensor:
     return F.cross_entropy(logits.float().reshape(-1, logits.shape[-1]), rows[:, 1:].reshape(-1))
 
 
-def train(model: PlainModel, rows: np.ndarray, batch: int, accumulate: int, bf16: bool, steps: int) -> float:
+def train(
+    model: PlainModel, rows: np.ndarray, batch: int, accumulate: int, bf16: bool, steps: int
+) -> float:
     """`steps` steps on int64 rows [n, T] in their order; returns the last loss."""
     device = model.inv_freq.device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, foreach=False, fused=False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, foreach=False, fused=False
+    )
     warmup = max(1, int(0.02 * steps))
     for step in range(steps):
-        rate = step / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+        rate = (
+            step / warmup
+            if step < warmup
+            else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+        )
         for group in optimizer.param_groups:
             group["lr"] = 6e-4 * rate
         chosen = torch.from_numpy(rows[step * batch : (step + 1) * batch])
@@ -96,8 +117,14 @@ def train(model: PlainModel, rows: np.ndarray, batch: int, accumulate: int, bf16
 
 
 @torch.no_grad()
-def perplexity(model: PlainModel, tokens: np.ndarray, length: int, chunks: int, bf16: bool) -> float:
+def perplexity(
+    model: PlainModel, tokens: np.ndarray, length: int, chunks: int, bf16: bool
+) -> float:
     """exp(mean over the first chunks of the mean chunk loss)."""
-    ids = torch.from_numpy(tokens[: length * chunks].astype(np.int64)).view(chunks, length).to(model.inv_freq.device)
+    ids = (
+        torch.from_numpy(tokens[: length * chunks].astype(np.int64))
+        .view(chunks, length)
+        .to(model.inv_freq.device)
+    )
     with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
         return math.exp(sum(loss_of(model, chunk[None]).item() for chunk in ids) / chunks)

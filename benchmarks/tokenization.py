@@ -36,7 +36,9 @@ def in_batches(tokenizer: Path, texts: list[str], size: int) -> Figures:
 
     encoder = Tokenizer.from_file(str(tokenizer))
     batches = [texts[start : start + 1000] for start in range(0, len(texts), 1000)]
-    return speed(size, lambda: [encoder.encode_batch(batch, add_special_tokens=False) for batch in batches])
+    return speed(
+        size, lambda: [encoder.encode_batch(batch, add_special_tokens=False) for batch in batches]
+    )
 
 
 def speed(size: int, work) -> Figures:  # noqa: ANN001 (any call without arguments)
@@ -48,26 +50,59 @@ def speed(size: int, work) -> Figures:  # noqa: ANN001 (any call without argumen
 def our_rule(folder: Path, tokenizer: Path, size: int, threads: int) -> Figures:
     output = folder / "shards"
     shutil.rmtree(output, ignore_errors=True)
-    command = [sys.executable, "-m", "rope_spectra.tokenize", "--settings", folder / "settings.json", "--tokenizer", tokenizer]
+    command = [
+        sys.executable,
+        "-m",
+        "rope_spectra.tokenize",
+        "--settings",
+        folder / "settings.json",
+        "--tokenizer",
+        tokenizer,
+    ]
     measured = common.measure_command([*command, "--output", output, "--threads", str(threads)])
     return {"megabytes_per_s": size / 1e6 / measured["wall_s"]}
 
 
-def prepare(folder: Path, patterns: list[str], tokenizer: Path | None, repeat: int) -> tuple[Path, dict[str, Any]]:
+def prepare(
+    folder: Path, patterns: list[str], tokenizer: Path | None, repeat: int
+) -> tuple[Path, dict[str, Any]]:
     """The tokenizer and the source of the text: the user's, or ones made from the generated corpus."""
     if patterns:
-        text = "<|endoftext|>".join(path.read_text(encoding="utf-8") for path in corpus.text_files(patterns))
+        text = "<|endoftext|>".join(
+            path.read_text(encoding="utf-8") for path in corpus.text_files(patterns)
+        )
         (folder / "text.txt").write_text("<|endoftext|>".join([text] * repeat), encoding="utf-8")
-        source = {"source": "text", "files": [str(folder / "text.txt")], "separator": "<|endoftext|>", "text_column": "text"}
+        source = {
+            "source": "text",
+            "files": [str(folder / "text.txt")],
+            "separator": "<|endoftext|>",
+            "text_column": "text",
+        }
     else:
         (folder / "text.txt").write_text(stories(20_000_000))
-        source = {"source": "text", "files": [str(folder / "text.txt")], "separator": "<|end|>", "text_column": "text"}
+        source = {
+            "source": "text",
+            "files": [str(folder / "text.txt")],
+            "separator": "<|end|>",
+            "text_column": "text",
+        }
     if tokenizer is None:
-        settings = {"train": 500_000, "vocab_size": 4096, "source": {"source": "synthetic", "seed": 0, "split": "train"}}
+        settings = {
+            "train": 500_000,
+            "vocab_size": 4096,
+            "source": {"source": "synthetic", "seed": 0, "split": "train"},
+        }
         (folder / "tokenizer.settings.json").write_text(json.dumps(settings))
         tokenizer = folder / "tokenizer.json"
         options = ["--settings", folder / "tokenizer.settings.json", "--output", tokenizer]
-        command = [sys.executable, "-m", "rope_spectra.tokenizer", *options, "--token-bytes", folder / "token_bytes.npy"]
+        command = [
+            sys.executable,
+            "-m",
+            "rope_spectra.tokenizer",
+            *options,
+            "--token-bytes",
+            folder / "token_bytes.npy",
+        ]
         common.measure_command(command)
     return tokenizer, source
 
@@ -84,30 +119,66 @@ def stories(characters: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json (default: one trained on the generated corpus)")
-    parser.add_argument("--text", nargs="*", default=[], help="text files or globs (default: 20 MB of the generated corpus)")
-    parser.add_argument("--repeat", type=int, default=1, help="join the text so many times (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of our rule (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds in which each side runs once (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/tokenization.json)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="tokenizer.json (default: one trained on the generated corpus)",
+    )
+    parser.add_argument(
+        "--text",
+        nargs="*",
+        default=[],
+        help="text files or globs (default: 20 MB of the generated corpus)",
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="join the text so many times (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of our rule (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="rounds in which each side runs once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write the JSON (default: benchmarks/results/tokenization.json)",
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer, source = prepare(folder, args.text, args.tokenizer, args.repeat)
-        (folder / "settings.json").write_text(json.dumps({"split": "train", "tokens": None, "source": source}))
+        (folder / "settings.json").write_text(
+            json.dumps({"split": "train", "tokens": None, "source": source})
+        )
         texts = list(corpus.documents(source))
         size = sum(len(text.encode()) for text in texts)
         sample = texts[: max(1, len(texts) * 5_000_000 // size)]  # the slow sides see 5 MB of it
         sample_size = sum(len(text.encode()) for text in sample)
         sides = {
-            "transformers, one text at a time": lambda: one_at_a_time(tokenizer, sample, sample_size),
+            "transformers, one text at a time": lambda: one_at_a_time(
+                tokenizer, sample, sample_size
+            ),
             "tokenizers, in batches": lambda: in_batches(tokenizer, sample, sample_size),
             "ours, the whole rule": lambda: our_rule(folder, tokenizer, size, args.threads),
         }
-        results = {"megabytes": size / 1e6, "documents": len(texts), "sides": common.compare(sides, args.rounds)}
+        results = {
+            "megabytes": size / 1e6,
+            "documents": len(texts),
+            "sides": common.compare(sides, args.rounds),
+        }
     print(f"{results['megabytes']:.1f} MB, {results['documents']} documents\n")
-    print(common.table(results["sides"], {"megabytes_per_s": "MB/s"}, {"megabytes_per_s": "x one at a time"}))
+    print(
+        common.table(
+            results["sides"], {"megabytes_per_s": "MB/s"}, {"megabytes_per_s": "x one at a time"}
+        )
+    )
     print(common.publish("tokenization", vars(args), results, args.output))
 
 

@@ -31,7 +31,12 @@ from rope_spectra import spectra
 from rope_spectra.model import attention
 from rope_spectra.model.linear import Linear
 from rope_spectra.model.llama import Llama, ModelConfig
-from rope_spectra.training.trainer import Trainer, TrainingConfig, keep_freed_memory, make_deterministic
+from rope_spectra.training.trainer import (
+    Trainer,
+    TrainingConfig,
+    keep_freed_memory,
+    make_deterministic,
+)
 
 Figures = dict[str, float]
 
@@ -84,7 +89,9 @@ def timed(device: torch.device, tokens: int, run) -> Figures:  # noqa: ANN001 (a
         torch.cuda.synchronize()
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
     figures = {"tokens_per_s": tokens / wall, "tokens_per_cpu_s": tokens / cpu}
-    return figures | ({"peak_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {})
+    return figures | (
+        {"peak_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {}
+    )
 
 
 def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
@@ -104,18 +111,35 @@ def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
     first = size.warmup * size.batch_size
     plain.train(model, rows[:first], size.batch_size, size.accumulate, bf16, size.warmup)
     return timed(
-        device, size.tokens, lambda: plain.train(model, rows[first:], size.batch_size, size.accumulate, bf16, size.steps)
+        device,
+        size.tokens,
+        lambda: plain.train(
+            model, rows[first:], size.batch_size, size.accumulate, bf16, size.steps
+        ),
     )
 
 
-def our_side(size: Size, device: torch.device, bf16: bool, compiled: bool | str, deterministic: bool = True) -> Figures:
+def our_side(
+    size: Size, device: torch.device, bf16: bool, compiled: bool | str, deterministic: bool = True
+) -> Figures:
     precision = "bf16" if bf16 else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
     torch.use_deterministic_algorithms(deterministic)
     attention.choose(device, precision, size.model.head_dim, size.seq_len, deterministic)
     config = TrainingConfig(
-        None, size.seq_len, size.batch_size, "auto", 6e-4, 0.02, 0.1, (0.9, 0.95), 1.0, precision, deterministic, compiled
+        None,
+        size.seq_len,
+        size.batch_size,
+        "auto",
+        6e-4,
+        0.02,
+        0.1,
+        (0.9, 0.95),
+        1.0,
+        precision,
+        deterministic,
+        compiled,
     )
     trainer = Trainer(Llama(size.model, frequencies(size)), config, device)
     for _ in trainer.run(size.ids(size.warmup), seed=0, log_every=10):
@@ -144,7 +168,9 @@ def transformers_side(size: Size, device: torch.device, bf16: bool) -> Figures:
             rope_parameters={"rope_type": "default", "rope_theta": GEO["theta"]},
         )
     )
-    rows = torch.from_numpy(size.ids(size.warmup + size.steps).astype(np.int64)).view(-1, size.seq_len)
+    rows = torch.from_numpy(size.ids(size.warmup + size.steps).astype(np.int64)).view(
+        -1, size.seq_len
+    )
     clock: list[tuple[float, float]] = []
 
     class Clock(transformers.TrainerCallback):
@@ -171,7 +197,9 @@ def transformers_side(size: Size, device: torch.device, bf16: bool) -> Figures:
             disable_tqdm=True,
         )
         data = [{"input_ids": row, "labels": row} for row in rows]
-        transformers.Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Clock()]).train()
+        transformers.Trainer(
+            model=model, args=arguments, train_dataset=data, callbacks=[Clock()]
+        ).train()
     wall, cpu = (end - begin for begin, end in zip(*clock, strict=True))
     return {"tokens_per_s": size.tokens / wall, "tokens_per_cpu_s": size.tokens / cpu}
 
@@ -179,7 +207,10 @@ def transformers_side(size: Size, device: torch.device, bf16: bool) -> Figures:
 def product_ceiling(device: torch.device) -> float:
     """FLOP/s of a square matrix product of ours here: bf16 at 8192 on a GPU, fp32 at 1024 on a CPU; the best of ten."""
     side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
-    a, product = torch.randn(side, side, dtype=dtype, device=device), Linear(side, side).to(device, dtype)
+    a, product = (
+        torch.randn(side, side, dtype=dtype, device=device),
+        Linear(side, side).to(device, dtype),
+    )
     best = 0.0
     for _ in range(10):
         speed = timed(device, 1, lambda: product(a))["tokens_per_s"]
@@ -193,10 +224,18 @@ def outside_training(name: str, steps: int) -> dict[str, Figures]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "raw.bin").write_bytes(size.ids(steps).tobytes())
-        source = {"source": "tokens", "file": str(path / "raw.bin"), "vocab_size": size.model.vocab_size}
-        (path / "split.json").write_text(json.dumps({"split": "train", "tokens": None, "source": source}))
+        source = {
+            "source": "tokens",
+            "file": str(path / "raw.bin"),
+            "vocab_size": size.model.vocab_size,
+        }
+        (path / "split.json").write_text(
+            json.dumps({"split": "train", "tokens": None, "source": source})
+        )
         cache = ["--output", path / "tokens.npy", "--manifest", path / "tokens.json"]
-        step("memmap_cache", "--settings", path / "split.json", "--shards", path / "raw.bin", *cache)
+        step(
+            "memmap_cache", "--settings", path / "split.json", "--shards", path / "raw.bin", *cache
+        )
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(path / "compiled")}
         return {
             label: _whole_job(size, path, spectrum, environment)
@@ -204,7 +243,9 @@ def outside_training(name: str, steps: int) -> dict[str, Figures]:
         }
 
 
-def _whole_job(size: Size, path: Path, spectrum: dict[str, float | str], environment: dict[str, str]) -> Figures:
+def _whole_job(
+    size: Size, path: Path, spectrum: dict[str, float | str], environment: dict[str, str]
+) -> Figures:
     training = {
         "tokens": None,
         "seq_len": size.seq_len,
@@ -219,14 +260,29 @@ def _whole_job(size: Size, path: Path, spectrum: dict[str, float | str], environ
         "deterministic": True,
         "compile": "auto",
     }
-    parts = {"spectrum": spectrum | {"name": "geo"}, "model": vars(size.model), "training": training}
+    parts = {
+        "spectrum": spectrum | {"name": "geo"},
+        "model": vars(size.model),
+        "training": training,
+    }
     run = path / f"theta{spectrum['theta']}"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps({"recipe": 1, "experiment": "speed", "seed": 1, **parts}))
+    (run / "config.json").write_text(
+        json.dumps({"recipe": 1, "experiment": "speed", "seed": 1, **parts})
+    )
     tokens = ["--tokens", path / "tokens.npy", "--manifest", path / "tokens.json"]
     began = time.perf_counter()
     threads = ["--threads", str(torch.get_num_threads())]
-    step("train", "--config", run / "config.json", *tokens, "--output", run, *threads, env=environment)
+    step(
+        "train",
+        "--config",
+        run / "config.json",
+        *tokens,
+        "--output",
+        run,
+        *threads,
+        env=environment,
+    )
     wall = time.perf_counter() - began
     rows = [line.split(",") for line in (run / "train.csv").read_text().splitlines()[1:]]
     steady = float(np.median([float(row[4]) for row in rows[len(rows) // 2 :]]))
@@ -234,7 +290,11 @@ def _whole_job(size: Size, path: Path, spectrum: dict[str, float | str], environ
 
 
 def step(module: str, *arguments: str | Path, **options: dict[str, str]) -> None:
-    subprocess.run([sys.executable, "-m", f"rope_spectra.{module}", *map(str, arguments)], check=True, **options)
+    subprocess.run(
+        [sys.executable, "-m", f"rope_spectra.{module}", *map(str, arguments)],
+        check=True,
+        **options,
+    )
 
 
 def set_up(threads: int) -> None:
@@ -242,7 +302,9 @@ def set_up(threads: int) -> None:
     make_deterministic()
 
 
-def apart(side: Callable[..., Figures], size: Size, device: torch.device, *options: bool) -> Figures:
+def apart(
+    side: Callable[..., Figures], size: Size, device: torch.device, *options: bool
+) -> Figures:
     """Run a side; on a CPU in a process of its own, because ours changes how a process keeps its memory."""
     if device.type == "cuda":
         return side(size, device, *options)
@@ -278,20 +340,42 @@ def _data_sheet(device: torch.device) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["demo", "4x128"], help="models to train")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds in which each side runs once (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sizes", nargs="+", choices=SIZES, default=["demo", "4x128"], help="models to train"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        help="rounds in which each side runs once (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--job-steps", type=int, default=60, help="steps of the whole jobs (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/training.json)")
+    parser.add_argument(
+        "--job-steps", type=int, default=60, help="steps of the whole jobs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write the JSON (default: benchmarks/results/training.json)",
+    )
     args = parser.parse_args()
     set_up(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     results = {name: measure(name, device, args.rounds) for name in args.sizes}
     for name, result in results.items():
         result["outside_training"] = outside_training(name, args.job_steps)
-        columns = {"tokens_per_s": "tokens/s", "mfu": "MFU", "of_ceiling": "of ceiling", "peak_bytes": "peak bytes"}
-        print(f"\n{name}\n\n{common.table(result['sides'], columns, RATIOS)}\n{result['outside_training']}")
+        columns = {
+            "tokens_per_s": "tokens/s",
+            "mfu": "MFU",
+            "of_ceiling": "of ceiling",
+            "peak_bytes": "peak bytes",
+        }
+        print(
+            f"\n{name}\n\n{common.table(result['sides'], columns, RATIOS)}\n{result['outside_training']}"
+        )
     print(common.publish("training", vars(args), results, args.output))
 
 

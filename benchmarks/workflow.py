@@ -64,7 +64,9 @@ rule summary:
 def copy_checkout(folder: Path) -> None:
     """What a dry run reads, without results."""
     for name in ("workflow", "profiles", "envs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder / name)
 
@@ -77,7 +79,10 @@ def sweep(config: dict[str, Any], runs: int) -> dict[str, Any]:
     return {
         "run": [*config["experiments"], "sweep"],
         "experiments": {"sweep": experiment},
-        "spectra": {name: {"family": "geometric", "theta": 10_000 + index} for index, name in enumerate(names)},
+        "spectra": {
+            name: {"family": "geometric", "theta": 10_000 + index}
+            for index, name in enumerate(names)
+        },
     }
 
 
@@ -103,7 +108,9 @@ def dry_runs(folder: Path, runs: int, rounds: int) -> dict[str, Any]:
     (bare / "runs.json").write_text(json.dumps(folders))
     sides = {
         "bare": partial(common.measure_command, [SNAKEMAKE, "--cores", "1", "-n"], cwd=bare),
-        "ours": partial(common.measure_command, [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"], cwd=ours),
+        "ours": partial(
+            common.measure_command, [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"], cwd=ours
+        ),
     }
     return {"runs": sum(map(len, folders.values())), "sides": common.compare(sides, rounds)}
 
@@ -133,18 +140,35 @@ def covered(intervals: Iterable[tuple[float, float]]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000, help="runs of the sweep, a multiple of 25 (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of dry runs (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=1000,
+        help="runs of the sweep, a multiple of 25 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds of dry runs (default: %(default)s)"
+    )
     parser.add_argument("--no-demo", action="store_true", help="plan only")
-    parser.add_argument("--output", type=Path, help="where to write the JSON (default: benchmarks/results/workflow.json)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write the JSON (default: benchmarks/results/workflow.json)",
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = {"dry_run": dry_runs(Path(folder), args.runs, args.rounds)}
         if not args.no_demo:
             results["demo"] = demo(Path(folder) / "demo")
     print(f"{results['dry_run']['runs']} runs\n")
-    print(common.table(results["dry_run"]["sides"], {"cpu_s": "CPU s", "wall_s": "wall s"}, {"cpu_s": "x bare"}))
+    print(
+        common.table(
+            results["dry_run"]["sides"], {"cpu_s": "CPU s", "wall_s": "wall s"}, {"cpu_s": "x bare"}
+        )
+    )
     print(f"demo: {common.in_words(results['demo'])}" if "demo" in results else "")
     print(common.publish("workflow", vars(args), results, args.output))
 

@@ -11,7 +11,9 @@ from rope_spectra.artifacts import provenance
 from support.checkout import PACKAGE, SHARED, fresh_checkout, snakemake
 
 # Steps that tests start run the code of this checkout.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])
+)
 
 # A shell that starts the tests in the background has them, and all that they start, ignore the Ctrl-C that some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -35,7 +35,9 @@ def repeated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
 
 
 @pytest.fixture
-def copied(repeated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def copied(
+    repeated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     shutil.copytree("results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return repeated
@@ -44,24 +46,45 @@ def copied(repeated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_which_runs_are_repeated() -> None:
     experiment = {"baseline": "geo+yarn", "seeds": [42, 7], "noise_floor": 2}
     assert noise_floor.repeats(experiment) == [("geo", "42-repeat1"), ("geo", "42-repeat2")]
-    assert noise_floor.runs(experiment) == [("geo", "42"), ("geo", "7"), *noise_floor.repeats(experiment)]
+    assert noise_floor.runs(experiment) == [
+        ("geo", "42"),
+        ("geo", "7"),
+        *noise_floor.repeats(experiment),
+    ]
     assert noise_floor.repeats(experiment | {"noise_floor": 0}) == []
 
 
 def test_a_repeat_is_frozen_as_the_run_it_repeats(repeated: dict[str, Any]) -> None:
-    assert {(folder / "config.json").read_bytes() for folder in REPEATS} == {(FIRST / "config.json").read_bytes()}
-    assert len({json.loads((folder / "run.json").read_text())["identity"] for folder in (FIRST, *REPEATS)}) == 1
+    assert {(folder / "config.json").read_bytes() for folder in REPEATS} == {
+        (FIRST / "config.json").read_bytes()
+    }
+    assert (
+        len(
+            {
+                json.loads((folder / "run.json").read_text())["identity"]
+                for folder in (FIRST, *REPEATS)
+            }
+        )
+        == 1
+    )
 
 
-def test_deterministic_repeats_are_equal_to_the_bit_and_the_page_says_so(repeated: dict[str, Any]) -> None:
+def test_deterministic_repeats_are_equal_to_the_bit_and_the_page_says_so(
+    repeated: dict[str, Any],
+) -> None:
     small.done("noise_floor", "--definition", json.dumps(repeated), "--csv", TABLE)
     table = pd.read_csv(TABLE)
     assert len(table) == 2 * 2  # protocols x lengths
     assert set(table["n_runs"]) == {3}
     assert set(table["n_weights"]) == {1}
     assert table["ppl_spread"].max() == table["ppl_std"].max() == 0
-    seeds = [pd.read_csv(small.folder_of("geo", seed) / "eval.csv").query(LONGEST)["ppl"].iloc[0] for seed in (1, 2)]
-    assert table.query(LONGEST)["seed_std"].iloc[0] == pytest.approx(np.std(seeds, ddof=1), rel=1e-8)
+    seeds = [
+        pd.read_csv(small.folder_of("geo", seed) / "eval.csv").query(LONGEST)["ppl"].iloc[0]
+        for seed in (1, 2)
+    ]
+    assert table.query(LONGEST)["seed_std"].iloc[0] == pytest.approx(
+        np.std(seeds, ddof=1), rel=1e-8
+    )
     said = "geo seed 1 trained 3 times: bit-equal weights; at 32 tokens (protocol `full`) the spread is 0 PPL"
     assert said in PAGE.read_text()
     assert "not measured here" not in PAGE.read_text()
@@ -86,10 +109,15 @@ def test_repeats_that_differ_are_measured_beside_the_seeds(copied: dict[str, Any
     assert row["n_weights"] == 3
     assert row["ppl_spread"] == pytest.approx(0.2 * first)
     assert row["ppl_std"] == pytest.approx(0.1 * first)
-    assert [float(value) for value in row["ppl"].split()] == pytest.approx([first, 1.1 * first, 0.9 * first])
+    assert [float(value) for value in row["ppl"].split()] == pytest.approx(
+        [first, 1.1 * first, 0.9 * first]
+    )
     assert row["n_seeds"] == 2
     small.done("aggregate", *small.aggregate_arguments(copied))
-    assert f"3 different sets of weights; at 32 tokens (protocol `full`) the spread is {0.2 * first:.3g} PPL" in PAGE.read_text()
+    assert (
+        f"3 different sets of weights; at 32 tokens (protocol `full`) the spread is {0.2 * first:.3g} PPL"
+        in PAGE.read_text()
+    )
     assert f"beside a seed std of {row['seed_std']:.3g}" in PAGE.read_text()
 
 
@@ -102,14 +130,19 @@ def test_repeats_do_not_count_as_seeds(repeated: dict[str, Any]) -> None:
 def test_a_run_that_is_no_repeat_is_refused(copied: dict[str, Any]) -> None:
     shutil.rmtree(REPEATS[1])
     shutil.copytree(small.folder_of("geo", 2), REPEATS[1])
-    with pytest.raises(UserError, match=r"seed1-repeat2: not a repeat of seed1, its settings or data differ; delete it"):
+    with pytest.raises(
+        UserError,
+        match=r"seed1-repeat2: not a repeat of seed1, its settings or data differ; delete it",
+    ):
         noise_floor.measure(copied)
 
 
 def test_a_damaged_repeat_is_refused(copied: dict[str, Any]) -> None:
     content = (REPEATS[0] / "eval.csv").read_bytes()
     (REPEATS[0] / "eval.csv").write_bytes(content.replace(b"full", b"fuLl", 1))
-    with pytest.raises(UserError, match=r"repeat1/eval.csv: not the file that .*eval.json describes"):
+    with pytest.raises(
+        UserError, match=r"repeat1/eval.csv: not the file that .*eval.json describes"
+    ):
         noise_floor.measure(copied)
 
 
@@ -119,7 +152,10 @@ def test_nothing_is_repeated_unless_asked(tmp_path: Path, monkeypatch: pytest.Mo
     assert frozen.repeats(loaded, "small") == []
     definition = frozen.as_json(frozen.experiment_settings(loaded, "small"))
     status, lines = small.step("noise_floor", "--definition", definition, "--csv", TABLE)
-    assert (status, lines[-1]) == (1, "error: --definition: small repeats no run; set its noise_floor to 1 or more")
+    assert (status, lines[-1]) == (
+        1,
+        "error: --definition: small repeats no run; set its noise_floor to 1 or more",
+    )
     assert not TABLE.exists()
 
 
@@ -131,7 +167,9 @@ def test_the_workflow_plans_the_repeats_and_the_page_waits_for_them(fresh: Path)
     assert plan.count("rule train:") == 4 + 2
     assert plan.count("rule noise_floor:") == 1
     aggregate = next(part for part in plan.split("\n\n") if "rule aggregate:" in part)
-    assert layout.EVAL.format(experiment="quick", spectrum="geo_500k", seed="1-repeat2") in aggregate
+    assert (
+        layout.EVAL.format(experiment="quick", spectrum="geo_500k", seed="1-repeat2") in aggregate
+    )
 
 
 @pytest.mark.slow
@@ -144,4 +182,7 @@ def test_repeats_through_snakemake(finished: Path, tmp_path: Path) -> None:
     assert done.stderr.count("rule train:") == 1
     table = pd.read_csv(project / "results/quick/noise_floor.csv")
     assert set(table["n_weights"]) == {1}
-    assert "geo_500k seed 1 trained 2 times: bit-equal weights" in (project / "results/quick/summary.md").read_text()
+    assert (
+        "geo_500k seed 1 trained 2 times: bit-equal weights"
+        in (project / "results/quick/summary.md").read_text()
+    )

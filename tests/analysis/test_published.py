@@ -23,7 +23,12 @@ from rope_spectra.runtime.errors import UserError
 from support.checkout import ROOT, SHARED
 
 PUBLISHED_JSON = SHARED / "published/published.json"
-NAMES = {"geo_10k_ALIGN": "geo_10k", "geo_500k_ALIGN": "geo_500k", "geo_native": "geo_500k", "hybrid_native": "hybrid_a0.2_t100k"}
+NAMES = {
+    "geo_10k_ALIGN": "geo_10k",
+    "geo_500k_ALIGN": "geo_500k",
+    "geo_native": "geo_500k",
+    "hybrid_native": "hybrid_a0.2_t100k",
+}
 HYBRID, ANCHORED = "hybrid_a0.2_t100k", "anchpoly_p3.9_omf0.3_t500k"
 
 
@@ -32,12 +37,17 @@ def from_json() -> pd.DataFrame:
     if not PUBLISHED_JSON.exists():
         pytest.skip("the collection of published results is not beside this checkout")
     rows = []
-    for experiment, entry in json.loads(PUBLISHED_JSON.read_text(), parse_float=str)["experiments"].items():
+    for experiment, entry in json.loads(PUBLISHED_JSON.read_text(), parse_float=str)[
+        "experiments"
+    ].items():
         source = "{repo}@{commit}:{path}".format(**entry["source"])
         for spectrum, seeds in entry["results"].items():
             for seed, lengths in seeds.items():
                 name = NAMES.get(spectrum, spectrum)
-                rows += [(experiment, name, int(seed), int(length), str(ppl), source) for length, ppl in lengths.items()]
+                rows += [
+                    (experiment, name, int(seed), int(length), str(ppl), source)
+                    for length, ppl in lengths.items()
+                ]
     return pd.DataFrame(rows, columns=["experiment", "spectrum", "seed", "length", "ppl", "source"])
 
 
@@ -70,7 +80,9 @@ def ppl_deltas(facts: pd.DataFrame, experiment: str, length: int) -> np.ndarray:
 
 def test_three_seeds_at_16384(facts: pd.DataFrame) -> None:
     result = summary(facts, "50m_3cfg_3seed", 16384)
-    assert result.loc[["geo_500k", HYBRID, ANCHORED], "ppl_mean"].tolist() == pytest.approx([18.207, 17.324, 19.133], abs=5e-4)
+    assert result.loc[["geo_500k", HYBRID, ANCHORED], "ppl_mean"].tolist() == pytest.approx(
+        [18.207, 17.324, 19.133], abs=5e-4
+    )
     assert result.loc["geo_500k", "ppl_std"] == pytest.approx(0.940, abs=5e-4)
     ddof_0 = result.loc[["geo_500k", HYBRID, ANCHORED], "ppl_std"] * (2 / 3) ** 0.5
     assert ddof_0.tolist() == pytest.approx([0.768, 0.360, 1.135], abs=5e-4)
@@ -115,7 +127,9 @@ def test_every_fact_is_in_the_collection_digit_by_digit() -> None:
     kept = theirs[theirs["experiment"].isin(ours["experiment"])]
     key = ["experiment", "spectrum", "seed", "length"]
     merged = kept.merge(ours, on=key, how="outer", suffixes=("_json", "_csv"), indicator=True)
-    assert set(merged.loc[merged["_merge"] != "both", "spectrum"]) == {"geo_yarn_progressive"}  # position interpolation, a remap
+    assert set(merged.loc[merged["_merge"] != "both", "spectrum"]) == {
+        "geo_yarn_progressive"
+    }  # position interpolation, a remap
     both = merged[merged["_merge"] == "both"]
     assert (both["ppl_json"] == both["ppl_csv"]).all()
     assert (both["source_json"] == both["source_csv"]).all()
@@ -147,14 +161,20 @@ def test_the_two_machines_of_the_search_stay_apart() -> None:
 
 
 def test_350m_was_evaluated_at_eight_lengths() -> None:
-    runs = published.published_runs("350m_final").pivot(index="length", columns="spectrum", values="ppl")
+    runs = published.published_runs("350m_final").pivot(
+        index="length", columns="spectrum", values="ppl"
+    )
     assert list(runs.index) == [2048, 3072, 4096, 5120, 6144, 8192, 12288, 16384]
     assert runs.loc[16384].to_dict() == {"geo_500k": 14.653, HYBRID: 12.646}
 
 
 def test_the_rerun_spread_comes_from_the_six_repeats() -> None:
-    assert published.rerun_spread(16384) == pytest.approx(np.std([16.991, 17.947, 18.224, 16.569, 16.791, 17.966], ddof=1))
-    assert published.rerun_spread(2048) == pytest.approx(np.std([6.804, 6.852, 6.829, 6.753, 6.767, 6.839], ddof=1))
+    assert published.rerun_spread(16384) == pytest.approx(
+        np.std([16.991, 17.947, 18.224, 16.569, 16.791, 17.966], ddof=1)
+    )
+    assert published.rerun_spread(2048) == pytest.approx(
+        np.std([6.804, 6.852, 6.829, 6.753, 6.767, 6.839], ddof=1)
+    )
     assert np.isnan(published.rerun_spread(12288))  # one run only
     assert np.isnan(published.rerun_spread(3072))
 
@@ -163,13 +183,30 @@ def test_the_rerun_spread_comes_from_the_six_repeats() -> None:
 
 
 def our_runs(ppl: dict[tuple[str, int], float], **changed: str) -> pd.DataFrame:
-    place = {"experiment": "ours", "remap": "none", "protocol": "first_chunks", "length": 16384, "tokens": 1, "chunks": 10}
-    rows = [place | changed | {"spectrum": name, "seed": seed, "ppl": value} for (name, seed), value in ppl.items()]
+    place = {
+        "experiment": "ours",
+        "remap": "none",
+        "protocol": "first_chunks",
+        "length": 16384,
+        "tokens": 1,
+        "chunks": 10,
+    }
+    rows = [
+        place | changed | {"spectrum": name, "seed": seed, "ppl": value}
+        for (name, seed), value in ppl.items()
+    ]
     return pd.DataFrame(rows)
 
 
 def test_compare_uses_one_ddof_and_the_rerun_spread() -> None:
-    ours = our_runs({("geo_500k", 42): 18.0, ("geo_500k", 123): 20.0, (HYBRID, 42): 17.0, ("geo_100k", 42): 11.0})
+    ours = our_runs(
+        {
+            ("geo_500k", 42): 18.0,
+            ("geo_500k", 123): 20.0,
+            (HYBRID, 42): 17.0,
+            ("geo_100k", 42): 11.0,
+        }
+    )
     result = published.compare(published.published_runs("unified_search_3cfg_3seed"), ours)
     assert list(result["spectrum"]) == ["geo_500k", HYBRID]
     assert set(result["length"]) == {16384}
@@ -177,35 +214,54 @@ def test_compare_uses_one_ddof_and_the_rerun_spread() -> None:
     assert (geo["n_published"], geo["n_ours"], geo["mean_ours"]) == (3, 2, 19.0)
     assert (geo["std_published"], geo["std_ours"]) == pytest.approx((0.940, 2**0.5), abs=5e-4)
     assert geo["difference"] == pytest.approx(19.0 - 18.2066667)
-    assert geo["difference_in_rerun_std"] == pytest.approx(geo["difference"] / published.rerun_spread(16384))
+    assert geo["difference_in_rerun_std"] == pytest.approx(
+        geo["difference"] / published.rerun_spread(16384)
+    )
     assert (hybrid["n_ours"], np.isnan(hybrid["std_ours"])) == (1, True)
 
 
 def test_compare_never_mixes_protocols_or_remaps() -> None:
     ppl = {("geo_500k", 42): 18.0}
-    other = pd.concat([our_runs({("geo_500k", 42): 90.0}, protocol="full"), our_runs({("geo_500k", 42): 90.0}, remap="pi")])
+    other = pd.concat(
+        [
+            our_runs({("geo_500k", 42): 90.0}, protocol="full"),
+            our_runs({("geo_500k", 42): 90.0}, remap="pi"),
+        ]
+    )
     facts = published.published_runs("unified_search_3cfg_3seed")
-    assert published.compare(facts, pd.concat([other, our_runs(ppl)]))["mean_ours"].tolist() == [18.0]
+    assert published.compare(facts, pd.concat([other, our_runs(ppl)]))["mean_ours"].tolist() == [
+        18.0
+    ]
     assert len(published.compare(facts, other)) == 0
 
 
 def test_compare_sets_a_run_beside_each_machine() -> None:
-    result = published.compare(published.published_runs("unified_search"), our_runs({("geo_500k", 42): 17.0}))
+    result = published.compare(
+        published.published_runs("unified_search"), our_runs({("geo_500k", 42): 17.0})
+    )
     assert result["mean_published"].tolist() == [16.991, 17.947]
     assert result["n_published"].tolist() == [1, 1]
     assert result["source"].nunique() == 2
 
 
 def test_the_spread_of_50m_says_nothing_about_350m() -> None:
-    result = published.compare(published.published_runs("350m_final"), our_runs({("geo_500k", 42): 15.0}))
+    result = published.compare(
+        published.published_runs("350m_final"), our_runs({("geo_500k", 42): 15.0})
+    )
     assert result["difference"].tolist() == pytest.approx([15.0 - 14.653])
     assert result["difference_in_rerun_std"].isna().all()
 
 
 def as_ours(experiment: str, shift: float = 0.0) -> pd.DataFrame:
     """Runs of ours with the published values plus `shift`, as runs.csv has them."""
-    runs = published.published_runs(experiment).drop_duplicates(["spectrum", "seed", "length"]).drop(columns="source")
-    return runs.assign(experiment=experiment, remap="none", protocol="first_chunks", ppl=runs["ppl"] + shift)
+    runs = (
+        published.published_runs(experiment)
+        .drop_duplicates(["spectrum", "seed", "length"])
+        .drop(columns="source")
+    )
+    return runs.assign(
+        experiment=experiment, remap="none", protocol="first_chunks", ppl=runs["ppl"] + shift
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -216,7 +272,9 @@ def test_a_constant_shift_is_the_difference_and_leaves_the_spread(shift: float) 
     np.testing.assert_allclose(result["difference"], shift, atol=1e-9)
     np.testing.assert_allclose(result["std_ours"], result["std_published"], rtol=1e-6)
     spread = [published.rerun_spread(length) for length in result["length"]]
-    np.testing.assert_allclose(result["difference_in_rerun_std"], shift / np.array(spread), atol=1e-7)
+    np.testing.assert_allclose(
+        result["difference_in_rerun_std"], shift / np.array(spread), atol=1e-7
+    )
 
 
 def test_compare_lists_the_value_of_each_seed() -> None:
@@ -250,16 +308,30 @@ def test_a_row_holds_one_seed_of_both_sides_best_spectrum_first() -> None:
     figure = draw("unified_search_3cfg_3seed", as_ours("unified_search_3cfg_3seed", 0.5))
     seeds = ["seed 42", "seed 123", "seed 7"]
     assert [label.split("  ") for label in row_labels(figure)] == [
-        [name if seed == "seed 42" else "", seed] for name in (HYBRID, "geo_500k", ANCHORED) for seed in seeds
+        [name if seed == "seed 42" else "", seed]
+        for name in (HYBRID, "geo_500k", ANCHORED)
+        for seed in seeds
     ]
     theirs, ours = (marks(figure, 16384, side) for side in ("published", "ours"))
     by_row = theirs[np.argsort(theirs[:, 1])]
-    assert by_row[:, 0].tolist() == [16.847, 17.408, 17.716, 18.224, 19.138, 17.258, 19.609, 17.568, 20.223]
+    assert by_row[:, 0].tolist() == [
+        16.847,
+        17.408,
+        17.716,
+        18.224,
+        19.138,
+        17.258,
+        19.609,
+        17.568,
+        20.223,
+    ]
     np.testing.assert_allclose(ours[np.argsort(ours[:, 1])], by_row + np.array([0.5, 0.0]))
 
 
 def test_a_seed_of_one_side_only_has_a_row_of_its_own() -> None:
-    figure = draw("unified_search_3cfg_3seed", our_runs({("geo_500k", 123): 18.0, ("geo_500k", 5): 20.0}))
+    figure = draw(
+        "unified_search_3cfg_3seed", our_runs({("geo_500k", 123): 18.0, ("geo_500k", 5): 20.0})
+    )
     assert [label.split()[-1] for label in row_labels(figure)] == ["42", "123", "7", "5"]
     assert marks(figure, 16384, "published")[:, 1].tolist() == [0, 1, 2]
     assert marks(figure, 16384, "ours").tolist() == [[18.0, 1], [20.0, 3]]
@@ -275,7 +347,11 @@ def test_bars_are_the_rerun_spread_around_the_published_values() -> None:
 
 
 def test_the_caption_explains_a_spectrum_with_two_published_values() -> None:
-    for experiment, twice in (("unified_search", True), ("unified_search_split_a", False), ("unified_search_3cfg_3seed", False)):
+    for experiment, twice in (
+        ("unified_search", True),
+        ("unified_search_split_a", False),
+        ("unified_search_3cfg_3seed", False),
+    ):
         theirs, ours = published.published_runs(experiment), as_ours(experiment)
         text = published.caption(published.points(theirs, ours, published.compare(theirs, ours)))
         assert (published.TWICE in text) == twice
@@ -288,10 +364,14 @@ def test_350m_has_no_bars_and_says_why() -> None:
     assert len(figure.axes) == 8
     assert not any(axes.collections for axes in figure.axes)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "published"]
-    assert published.NO_RERUNS in " ".join(text.get_text().replace("\n", " ") for axes in figure.axes for text in axes.texts)
+    assert published.NO_RERUNS in " ".join(
+        text.get_text().replace("\n", " ") for axes in figure.axes for text in axes.texts
+    )
 
 
-@pytest.mark.parametrize(("experiment", "rows"), [("unified_search", 22), ("ten_seeds", 20), ("350m_final", 2)])
+@pytest.mark.parametrize(
+    ("experiment", "rows"), [("unified_search", 22), ("ten_seeds", 20), ("350m_final", 2)]
+)
 def test_no_text_touches_another(experiment: str, rows: int) -> None:
     with style.style():
         figure = draw(experiment, as_ours(experiment))
@@ -300,8 +380,12 @@ def test_no_text_touches_another(experiment: str, rows: int) -> None:
     labels = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == rows
     assert all(below.y1 < above.y0 for above, below in pairwise(labels))
-    axis_name = next(text for axes in figure.axes for text in axes.texts if text.get_text() == "Perplexity")
-    assert axis_name.get_window_extent(renderer).x1 < figure.legends[0].get_window_extent(renderer).x0
+    axis_name = next(
+        text for axes in figure.axes for text in axes.texts if text.get_text() == "Perplexity"
+    )
+    assert (
+        axis_name.get_window_extent(renderer).x1 < figure.legends[0].get_window_extent(renderer).x0
+    )
 
 
 # ---- the step
@@ -309,38 +393,89 @@ def test_no_text_touches_another(experiment: str, rows: int) -> None:
 
 def test_the_step_writes_table_and_figure_and_the_same_bytes_again(tmp_path: Path) -> None:
     as_ours("unified_search_3cfg_3seed", 0.1).to_csv(tmp_path / "runs.csv", index=False)
-    published.write("unified_search_3cfg_3seed", tmp_path / "runs.csv", tmp_path / "here.csv", tmp_path / "here.svg")
-    places = ["--runs", "runs.csv", "--csv", "results/again.csv", "--figure", "results/figures/again.svg", "--log", "log/again"]
-    command = [sys.executable, "-m", "rope_spectra.published", "--experiment", "unified_search_3cfg_3seed", *places]
+    published.write(
+        "unified_search_3cfg_3seed",
+        tmp_path / "runs.csv",
+        tmp_path / "here.csv",
+        tmp_path / "here.svg",
+    )
+    places = [
+        "--runs",
+        "runs.csv",
+        "--csv",
+        "results/again.csv",
+        "--figure",
+        "results/figures/again.svg",
+        "--log",
+        "log/again",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "rope_spectra.published",
+        "--experiment",
+        "unified_search_3cfg_3seed",
+        *places,
+    ]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     result = pd.read_csv(tmp_path / "here.csv")
     assert result["difference"].tolist() == pytest.approx([0.1] * 12)
     assert result["n_ours"].tolist() == [3] * 12
     assert ElementTree.parse(tmp_path / "here.svg").getroot().tag.endswith("svg")
     assert (tmp_path / "results/again.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
-    assert (tmp_path / "results/figures/again.svg").read_bytes() == (tmp_path / "here.svg").read_bytes()
+    assert (tmp_path / "results/figures/again.svg").read_bytes() == (
+        tmp_path / "here.svg"
+    ).read_bytes()
     assert "12 means compared" in (tmp_path / "log/again").read_text()
 
 
 @pytest.mark.parametrize(
     ("experiment", "text", "message"),
     [
-        ("demo", "", "--experiment: demo has no published counterpart; use one of unified_search, "),
+        (
+            "demo",
+            "",
+            "--experiment: demo has no published counterpart; use one of unified_search, ",
+        ),
         ("350m_final", "", "runs.csv: not a table of runs with spectrum, seed, "),
         ("350m_final", "step,loss\n0,1.5\n", "runs.csv: not a table of runs with spectrum, seed, "),
         ("350m_final", "a\n1\n1,2,3\n", "runs.csv: not a table of runs with spectrum, seed, "),
-        ("350m_final", "first_chunks,none,geo_500k,2.5,2048", "runs.csv: not a table of runs with spectrum, seed, "),
-        ("350m_final", "full,none,geo_500k,2048", "runs.csv: has no protocol first_chunks with remap none; add both"),
-        ("350m_final", "first_chunks,pi,geo_500k,2048", "runs.csv: has no protocol first_chunks with remap none; add both"),
-        ("350m_final", "first_chunks,none,geo_500k,64", "evaluate its spectra at any of 2048, 3072, 4096, "),
-        ("350m_final", "first_chunks,none,geo_100k,2048", "has no spectrum and length of the published 350m_final"),
+        (
+            "350m_final",
+            "first_chunks,none,geo_500k,2.5,2048",
+            "runs.csv: not a table of runs with spectrum, seed, ",
+        ),
+        (
+            "350m_final",
+            "full,none,geo_500k,2048",
+            "runs.csv: has no protocol first_chunks with remap none; add both",
+        ),
+        (
+            "350m_final",
+            "first_chunks,pi,geo_500k,2048",
+            "runs.csv: has no protocol first_chunks with remap none; add both",
+        ),
+        (
+            "350m_final",
+            "first_chunks,none,geo_500k,64",
+            "evaluate its spectra at any of 2048, 3072, 4096, ",
+        ),
+        (
+            "350m_final",
+            "first_chunks,none,geo_100k,2048",
+            "has no spectrum and length of the published 350m_final",
+        ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, experiment: str, text: str, message: str) -> None:
+def test_what_cannot_be_compared_is_refused_in_one_line(
+    tmp_path: Path, experiment: str, text: str, message: str
+) -> None:
     row = f"protocol,remap,spectrum,length,seed,ppl\n{text},42,2.5\n"
     (tmp_path / "runs.csv").write_text(row if text.endswith(("2048", "64")) else text)
     with pytest.raises(UserError) as refused:
-        published.write(experiment, tmp_path / "runs.csv", tmp_path / "new.csv", tmp_path / "new.svg")
+        published.write(
+            experiment, tmp_path / "runs.csv", tmp_path / "new.csv", tmp_path / "new.svg"
+        )
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
@@ -348,6 +483,13 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, experime
 
 def test_every_experiment_of_the_study_has_a_counterpart() -> None:
     library = yaml.safe_load((ROOT / "config.yaml").read_text())["experiments"]
-    ours = {"demo", "theta_controls", "yarn_compare", "evq", "retrieval", *(name for name in library if name.endswith("_small"))}
+    ours = {
+        "demo",
+        "theta_controls",
+        "yarn_compare",
+        "evq",
+        "retrieval",
+        *(name for name in library if name.endswith("_small")),
+    }
     assert {name for name in library if not published.has_counterpart(name)} == ours
     assert set(published.COUNTERPARTS) <= set(library)

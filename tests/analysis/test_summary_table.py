@@ -41,7 +41,9 @@ def summary(ppl: dict[str, list[float]], seeds: list[int] | None = None) -> pd.D
 
 @pytest.mark.parametrize("name", ["007", "nan", "NA", "1e5", "geo"])
 def test_names_survive_the_file(tmp_path: Path, name: str) -> None:
-    written = pd.DataFrame({"experiment": [name], "spectrum": [name], "ppl_mean": [1 / 3], "ppl_std": [None]})
+    written = pd.DataFrame(
+        {"experiment": [name], "spectrum": [name], "ppl_mean": [1 / 3], "ppl_std": [None]}
+    )
     files.write_text(tmp_path / "table.csv", as_csv(written))
     found = read_csv(tmp_path / "table.csv")
     assert found["spectrum"].tolist() == [name]
@@ -51,14 +53,21 @@ def test_names_survive_the_file(tmp_path: Path, name: str) -> None:
 
 
 def test_the_page_ranks_by_perplexity_at_the_longest_length() -> None:
-    page = summary_page.experiment_page(DEFINITION, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}))
+    page = summary_page.experiment_page(
+        DEFINITION, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]})
+    )
     ranks = [line.split("|")[1:4] for line in page.splitlines() if line.startswith(("| 1", "| 2"))]
-    assert [[cell.strip() for cell in rank] for rank in ranks] == [["1", "demo", "own"], ["2", "demo", "geo"]]
+    assert [[cell.strip() for cell in rank] for rank in ranks] == [
+        ["1", "demo", "own"],
+        ["2", "demo", "geo"],
+    ]
     assert "4.500 ± 0.500" in page
 
 
 def test_three_seeds_cannot_be_significant_and_the_page_says_so() -> None:
-    page = summary_page.experiment_page(DEFINITION, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}))
+    page = summary_page.experiment_page(
+        DEFINITION, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]})
+    )
     assert "own cannot be told from geo by these seeds" in page
     assert "The smallest p that 3 seeds can reach is 0.25" in page
 
@@ -67,14 +76,22 @@ def test_eight_seeds_can_be_and_the_page_names_the_verdict() -> None:
     seeds = list(range(8))
     page = summary_page.experiment_page(
         {**DEFINITION, "seeds": seeds},
-        summary({"geo": [5.0 + 0.1 * seed for seed in seeds], "own": [4.0 + 0.09 * seed for seed in seeds]}, seeds),
+        summary(
+            {
+                "geo": [5.0 + 0.1 * seed for seed in seeds],
+                "own": [4.0 + 0.09 * seed for seed in seeds],
+            },
+            seeds,
+        ),
     )
     assert "own is better than geo" in page
     assert "smallest p" not in page
 
 
 def test_one_seed_has_no_spread_and_no_verdict() -> None:
-    page = summary_page.experiment_page({**DEFINITION, "seeds": [1]}, summary({"geo": [5.0], "own": [4.0]}))
+    page = summary_page.experiment_page(
+        {**DEFINITION, "seeds": [1]}, summary({"geo": [5.0], "own": [4.0]})
+    )
     assert "±" not in "".join(line for line in page.splitlines() if line.startswith("| 1"))
     assert "One seed has no spread" in page
     assert "inconclusive" in page
@@ -82,7 +99,9 @@ def test_one_seed_has_no_spread_and_no_verdict() -> None:
 
 def test_experiments_are_ranked_together_only_where_they_can_be_compared() -> None:
     first, second = summary({"geo": [5.0, 5.5, 6.0]}), summary({"geo": [4.0, 4.5, 5.0]})
-    page = summary_page.overall_page(pd.concat([first, second.assign(experiment="other", model="50m")]))
+    page = summary_page.overall_page(
+        pd.concat([first, second.assign(experiment="other", model="50m")])
+    )
     assert page.count("| 1 ") == 2
     together = summary_page.overall_page(pd.concat([first, second.assign(experiment="other")]))
     assert together.count("| 1 ") == 1
@@ -96,5 +115,9 @@ def test_the_leaderboard_mixes_no_phases_and_leaves_selection_out() -> None:
     }
     page = summary_page.overall_page(pd.concat(phases.values()))
     assert page.count("\n| 1 ") == 2
-    assert page.index("5.000") < page.index("confirmation (part of the text and seeds)") < page.index("6.000")
+    assert (
+        page.index("5.000")
+        < page.index("confirmation (part of the text and seeds)")
+        < page.index("6.000")
+    )
     assert "7.000" not in page

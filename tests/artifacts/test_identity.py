@@ -29,7 +29,9 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
 
 
 @pytest.fixture
-def copied(experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def copied(
+    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     """The finished experiment in a folder that this test may spoil."""
     shutil.copytree("results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
@@ -57,23 +59,38 @@ def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
     loaded = frozen.load(small.EXPERIMENT)
     settings = frozen.run_settings(loaded, "small", "poly", 1)
     identity = provenance.run_identity(settings, {"sha256": "a"})
-    renamed = {**settings, "experiment": "other", "spectrum": settings["spectrum"] | {"name": "another"}}
+    renamed = {
+        **settings,
+        "experiment": "other",
+        "spectrum": settings["spectrum"] | {"name": "another"},
+    }
     assert provenance.run_identity(renamed, {"sha256": "a"}) == identity
     assert provenance.run_identity(settings, {"sha256": "b"}) != identity
-    for section, key, value in [("training", "learning_rate", 2e-3), ("model", "hidden_size", 4), ("spectrum", "p", 3.0)]:
+    for section, key, value in [
+        ("training", "learning_rate", 2e-3),
+        ("model", "hidden_size", 4),
+        ("spectrum", "p", 3.0),
+    ]:
         changed = {**settings, section: settings[section] | {key: value}}
         assert provenance.run_identity(changed, {"sha256": "a"}) != identity
-    sentences = [provenance.run_identity(settings, {"sha256": "a", "sentence": each}) for each in "ab"]
+    sentences = [
+        provenance.run_identity(settings, {"sha256": "a", "sentence": each}) for each in "ab"
+    ]
     assert len({identity, *sentences}) == 3
     for key, value in [("seed", 2), ("recipe", 99)]:
         assert provenance.run_identity({**settings, key: value}, {"sha256": "a"}) != identity
 
 
-@pytest.mark.parametrize("option", ["log_every", "checkpoint_minutes", "checkpoint_steps", "gpus_per_run"])
+@pytest.mark.parametrize(
+    "option", ["log_every", "checkpoint_minutes", "checkpoint_steps", "gpus_per_run"]
+)
 def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
     changed = json.loads(json.dumps(small.EXPERIMENT))
     changed["training"]["toy"][option] = 1
-    both = [frozen.run_settings(frozen.load(raw), "small", "geo", 1) for raw in (small.EXPERIMENT, changed)]
+    both = [
+        frozen.run_settings(frozen.load(raw), "small", "geo", 1)
+        for raw in (small.EXPERIMENT, changed)
+    ]
     assert both[0] == both[1]
 
 
@@ -82,9 +99,7 @@ def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
 
 def test_evaluation_refuses_a_run_of_other_settings(copied: dict[str, Any]) -> None:
     refrozen(RUN / "config.json", "training", learning_rate=2e-3)
-    expected = (
-        f"{RUN}/run.json: was trained with another training.learning_rate (0.001 instead of 0.002); delete it and run again"
-    )
+    expected = f"{RUN}/run.json: was trained with another training.learning_rate (0.001 instead of 0.002); delete it and run again"
     assert refusal("evaluate", *small.evaluate_arguments(RUN)) == expected
     assert refusal("aggregate", *small.aggregate_arguments(copied)) == expected
 
@@ -98,12 +113,19 @@ def test_evaluation_refuses_the_weights_of_another_run(copied: dict[str, Any]) -
 
 @pytest.mark.parametrize(
     ("changes", "difference"),
-    [({"lengths": [16, 64]}, r"lengths (\[16, 32\] instead of \[16, 64\])"), ({"chunks": 3}, "chunks (2 instead of 3)")],
+    [
+        ({"lengths": [16, 64]}, r"lengths (\[16, 32\] instead of \[16, 64\])"),
+        ({"chunks": 3}, "chunks (2 instead of 3)"),
+    ],
     ids=["lengths", "chunks"],
 )
-def test_tables_refuse_an_evaluation_of_other_settings(copied: dict[str, Any], changes: dict[str, Any], difference: str) -> None:
+def test_tables_refuse_an_evaluation_of_other_settings(
+    copied: dict[str, Any], changes: dict[str, Any], difference: str
+) -> None:
     refrozen(Path("results/small/evaluation.json"), "", **changes)
-    expected = f"{RUN}/eval.json: was evaluated with another {difference}; delete it and run again".replace("\\", "")
+    expected = f"{RUN}/eval.json: was evaluated with another {difference}; delete it and run again".replace(
+        "\\", ""
+    )
     assert refusal("aggregate", *small.aggregate_arguments(copied)) == expected
 
 
@@ -114,7 +136,8 @@ def test_tables_refuse_an_evaluation_of_other_text(copied: dict[str, Any]) -> No
     seal.write(record, content)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
     assert re.match(
-        r"results/small/geo/seed2: was evaluated on other text than geo/seed1: sha256 \(0000.* instead of \w+\)", said
+        r"results/small/geo/seed2: was evaluated on other text than geo/seed1: sha256 \(0000.* instead of \w+\)",
+        said,
     )
 
 
@@ -126,7 +149,9 @@ def test_tables_refuse_a_run_trained_on_other_text(copied: dict[str, Any]) -> No
         section["data"]["sha256"] = "0" * 64
         seal.write(OTHER / name, content)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
-    assert said.startswith("results/small/geo/seed2: was trained on other text than geo/seed1: sha256 (0000")
+    assert said.startswith(
+        "results/small/geo/seed2: was trained on other text than geo/seed1: sha256 (0000"
+    )
 
 
 def test_tables_refuse_the_evaluation_of_another_run(copied: dict[str, Any]) -> None:
@@ -143,7 +168,10 @@ def test_tables_refuse_an_evaluation_of_earlier_weights(copied: dict[str, Any]) 
     run["files"]["model.safetensors"] = "0" * 64
     seal.write(RUN / "run.json", run)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
-    assert re.match(rf"{RUN}/eval.json: was made from another model \(\w+ instead of 0+\) than {RUN}/run.json", said)
+    assert re.match(
+        rf"{RUN}/eval.json: was made from another model \(\w+ instead of 0+\) than {RUN}/run.json",
+        said,
+    )
 
 
 def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: dict[str, Any]) -> None:
@@ -155,7 +183,12 @@ def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: dict[
 
 
 def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> None:
-    arguments = ["--definition", json.dumps(copied | {"equivalence_margin": 0.05}), "--output", "new/figures"]
+    arguments = [
+        "--definition",
+        json.dumps(copied | {"equivalence_margin": 0.05}),
+        "--output",
+        "new/figures",
+    ]
     difference = "equivalence_margin (0.01 instead of 0.05)"
     expected = f"results/small/tables.json: was made with another {difference}; delete it to have it made again"
     assert refusal("figures", *arguments) == expected
@@ -163,16 +196,25 @@ def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> 
 
 
 def test_figures_refuse_tables_made_from_other_evaluations(copied: dict[str, Any]) -> None:
-    small.freeze(RUN / "config.json", frozen.run_settings(frozen.load(small.EXPERIMENT), "small", "geo", 3))
+    small.freeze(
+        RUN / "config.json", frozen.run_settings(frozen.load(small.EXPERIMENT), "small", "geo", 3)
+    )
     small.done("train", *small.train_arguments(RUN))
     small.done("evaluate", *small.evaluate_arguments(RUN))
     said = refusal("figures", "--definition", json.dumps(copied), "--output", "new/figures")
-    assert re.match(r"results/small/tables.json: was made from another geo/seed1\.\S+ \(\w+ instead of \w+\)", said)
+    assert re.match(
+        r"results/small/tables.json: was made from another geo/seed1\.\S+ \(\w+ instead of \w+\)",
+        said,
+    )
 
 
-def test_the_published_numbers_are_not_compared_with_another_experiment(copied: dict[str, Any]) -> None:
+def test_the_published_numbers_are_not_compared_with_another_experiment(
+    copied: dict[str, Any],
+) -> None:
     files = ("--csv", "new/p.csv", "--figure", "new/p.svg")
-    assert refusal("published", "--experiment", "350m_final", "--runs", "results/small/runs.csv", *files) == (
+    assert refusal(
+        "published", "--experiment", "350m_final", "--runs", "results/small/runs.csv", *files
+    ) == (
         "results/small/runs.csv: is of the experiment small, not of 350m_final; give the runs.csv of that one"
     )
 
@@ -187,15 +229,34 @@ def plan(project: Path) -> str:
 def test_edits_of_code_and_of_options_make_nothing_again(finished: Path) -> None:
     """A comment and a docstring in every module, touched rules and profiles, another log and checkpoint interval."""
     quick = finished / "quick.yaml"
-    kept = {path: path.read_text() for path in [*(finished / "workflow/rope_spectra").rglob("*.py"), quick]}
+    kept = {
+        path: path.read_text()
+        for path in [*(finished / "workflow/rope_spectra").rglob("*.py"), quick]
+    }
     try:
         for path, text in kept.items():
             if path != quick:
-                path.write_text("# a comment\n" + text.replace('"""\n', ' More words."""\n', 1) + "\n# another\n")
-        for path in [*finished.glob("workflow/rules/*.smk"), finished / "Snakefile", finished / "profiles/default/profile.yaml"]:
+                path.write_text(
+                    "# a comment\n"
+                    + text.replace('"""\n', ' More words."""\n', 1)
+                    + "\n# another\n"
+                )
+        for path in [
+            *finished.glob("workflow/rules/*.smk"),
+            finished / "Snakefile",
+            finished / "profiles/default/profile.yaml",
+        ]:
             path.touch()
-        quick.write_text(kept[quick].replace("log_every: 5", "log_every: 3, checkpoint_minutes: 1, checkpoint_steps: 7"))
-        assert not re.findall(r"^rule (?:train|evaluate|tokenize\w*|memmap_cache|tokenizer):", plan(finished), re.MULTILINE)
+        quick.write_text(
+            kept[quick].replace(
+                "log_every: 5", "log_every: 3, checkpoint_minutes: 1, checkpoint_steps: 7"
+            )
+        )
+        assert not re.findall(
+            r"^rule (?:train|evaluate|tokenize\w*|memmap_cache|tokenizer):",
+            plan(finished),
+            re.MULTILINE,
+        )
         quick.write_text(kept[quick])
         assert "Nothing to be done" in plan(finished)
         quick.write_text(kept[quick].replace("3.0e-3", "2.0e-3"))

@@ -55,7 +55,10 @@ def read_cache(split: str) -> None:
 
 
 def read_shards(split: str) -> None:
-    folder, settings = DATA / "shards" / split, corpus.read_split_settings(DATA / f"{split}.config.json")
+    folder, settings = (
+        DATA / "shards" / split,
+        corpus.read_split_settings(DATA / f"{split}.config.json"),
+    )
     for _ in memmap_cache.read_shards(folder, memmap_cache.read_index(folder, settings)):
         pass
 
@@ -68,11 +71,19 @@ def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
     """How each file of results/ that a step reads is read before it is used."""
     of_run = ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")
     return {
-        DATA / "tokenizer.config.json": lambda: tokenizer.read_settings(DATA / "tokenizer.config.json"),
+        DATA / "tokenizer.config.json": lambda: tokenizer.read_settings(
+            DATA / "tokenizer.config.json"
+        ),
         DATA / "train.config.json": lambda: corpus.read_split_settings(DATA / "train.config.json"),
-        DATA / "tokenizer/tokenizer.json": lambda: tokenizer.load_tokenizer(DATA / "tokenizer/tokenizer.json"),
-        DATA / "tokenizer/token_bytes.npy": lambda: tokenizer.check_record(DATA / "tokenizer/token_bytes.npy"),
-        DATA / "tokenizer/record.json": lambda: tokenizer.load_tokenizer(DATA / "tokenizer/tokenizer.json"),
+        DATA / "tokenizer/tokenizer.json": lambda: tokenizer.load_tokenizer(
+            DATA / "tokenizer/tokenizer.json"
+        ),
+        DATA / "tokenizer/token_bytes.npy": lambda: tokenizer.check_record(
+            DATA / "tokenizer/token_bytes.npy"
+        ),
+        DATA / "tokenizer/record.json": lambda: tokenizer.load_tokenizer(
+            DATA / "tokenizer/tokenizer.json"
+        ),
         DATA / "shards/train/00000.bin": partial(read_shards, "train"),
         DATA / "shards/train/index.json": partial(read_shards, "train"),
         DATA / "train.npy": partial(read_cache, "train"),
@@ -83,7 +94,10 @@ def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
             Path("results/small/options.json"), ["log_every"], DEFAULT_OPTIONS
         ),
         RUN / "model.safetensors": read_model,
-        **{RUN / name: lambda: lineage.evaluations(definition, [("poly", 1), ("geo", 1)]) for name in of_run},
+        **{
+            RUN / name: lambda: lineage.evaluations(definition, [("poly", 1), ("geo", 1)])
+            for name in of_run
+        },
         **{
             Path("results/small") / name: partial(read_tables, definition)
             for name in ("evaluation.json", "tables.json", "runs.csv", "summary.csv")
@@ -104,7 +118,11 @@ def test_every_damage_is_found_and_the_message_says_what_to_do(experiment: dict[
                 read()
                 missed.append(f"{path}, {name}: not found")
             except UserError as error:
-                if "\n" in str(error) or path.name not in str(error) or not REMEDY.search(str(error)):
+                if (
+                    "\n" in str(error)
+                    or path.name not in str(error)
+                    or not REMEDY.search(str(error))
+                ):
                     missed.append(f"{path}, {name}: {error}")
         path.write_bytes(whole)
         read()
@@ -133,8 +151,21 @@ def commands(definition: dict[str, Any]) -> dict[str, list[object]]:
     tables = ("--csv", "new/summary.csv", "--md", "new/summary.md")
     frozen = ("--settings", DATA / "train.config.json")
     return {
-        "tokenizer": [*frozen[:1], DATA / "tokenizer.config.json", "--output", "new/t.json", "--token-bytes", "new/b.npy"],
-        "tokenize": [*frozen, "--tokenizer", DATA / "tokenizer/tokenizer.json", "--output", "new/shards"],
+        "tokenizer": [
+            *frozen[:1],
+            DATA / "tokenizer.config.json",
+            "--output",
+            "new/t.json",
+            "--token-bytes",
+            "new/b.npy",
+        ],
+        "tokenize": [
+            *frozen,
+            "--tokenizer",
+            DATA / "tokenizer/tokenizer.json",
+            "--output",
+            "new/shards",
+        ],
         "memmap_cache": [*frozen, "--shards", DATA / "shards/train", *cache],
         "train": [*small.train_arguments(RUN)[:-4], "--output", "new/run"],
         "evaluate": [*small.evaluate_arguments(RUN), "--output", "new/run"],
@@ -156,15 +187,34 @@ def commands(definition: dict[str, Any]) -> dict[str, list[object]]:
 
 READ_BY = {
     "tokenizer": [DATA / "tokenizer.config.json"],
-    "tokenize": [DATA / "train.config.json", DATA / "tokenizer/tokenizer.json", DATA / "tokenizer/record.json"],
-    "memmap_cache": [DATA / "train.config.json", DATA / "shards/train/index.json", DATA / "shards/train/00000.bin"],
-    "train": [RUN / "config.json", Path("results/small/options.json"), DATA / "train.json", DATA / "train.npy"],
+    "tokenize": [
+        DATA / "train.config.json",
+        DATA / "tokenizer/tokenizer.json",
+        DATA / "tokenizer/record.json",
+    ],
+    "memmap_cache": [
+        DATA / "train.config.json",
+        DATA / "shards/train/index.json",
+        DATA / "shards/train/00000.bin",
+    ],
+    "train": [
+        RUN / "config.json",
+        Path("results/small/options.json"),
+        DATA / "train.json",
+        DATA / "train.npy",
+    ],
     "evaluate": [
         *(RUN / name for name in ("config.json", "run.json", "model.safetensors")),
-        *(DATA / name for name in ("validation.json", "validation.npy", "tokenizer/token_bytes.npy")),
+        *(
+            DATA / name
+            for name in ("validation.json", "validation.npy", "tokenizer/token_bytes.npy")
+        ),
         Path("results/small/evaluation.json"),
     ],
-    "aggregate": [RUN / name for name in ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")],
+    "aggregate": [
+        RUN / name
+        for name in ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")
+    ],
     "figures": [
         *(RUN / name for name in ("train.csv", "eval.npz", "eval.json")),
         *(Path("results/small") / name for name in ("tables.json", "runs.csv", "summary.csv")),
@@ -175,11 +225,17 @@ READ_BY = {
 
 
 @pytest.mark.parametrize("module", READ_BY)
-def test_each_step_refuses_what_it_reads_and_publishes_nothing(experiment: dict[str, Any], module: str) -> None:
+def test_each_step_refuses_what_it_reads_and_publishes_nothing(
+    experiment: dict[str, Any], module: str
+) -> None:
     """The checks above are those of the steps themselves: one flipped bit in each file that a step reads."""
     for path in READ_BY[module]:
         whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
+        path.write_bytes(
+            whole[: len(whole) // 2]
+            + bytes([whole[len(whole) // 2] ^ 1])
+            + whole[len(whole) // 2 + 1 :]
+        )
         try:
             status, lines = small.step(module, *commands(experiment)[module])
         finally:
@@ -189,21 +245,35 @@ def test_each_step_refuses_what_it_reads_and_publishes_nothing(experiment: dict[
         assert len(errors) == 1, lines
         assert path.name in errors[0]
         assert REMEDY.search(errors[0]), errors
-        left = [file for file in Path("new").rglob("*") if file.is_file()] if Path("new").exists() else []
+        left = (
+            [file for file in Path("new").rglob("*") if file.is_file()]
+            if Path("new").exists()
+            else []
+        )
         assert not left
 
 
 # --- seals -----------------------------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8")).filter(lambda key: key != "seal"), JSON, max_size=4))
-def test_what_was_sealed_is_read_as_it_was(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8")).filter(lambda key: key != "seal"), JSON, max_size=4
+    )
+)
+def test_what_was_sealed_is_read_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "sealed.json"
     seal.write(path, content)
     assert seal.read(path) == content
@@ -216,7 +286,9 @@ def test_settings_by_hand_need_no_seal_but_known_keys(tmp_path: Path) -> None:
     path.write_text('{"lengths": [16]}')
     assert seal.read_settings(path, ["lengths"]) == {"lengths": [16]}
     path.write_text('{"lengths": [16], "sael": "x"}')
-    with pytest.raises(UserError, match=r"evaluation.json: unknown key 'sael'; the keys are lengths"):
+    with pytest.raises(
+        UserError, match=r"evaluation.json: unknown key 'sael'; the keys are lengths"
+    ):
         seal.read_settings(path, ["lengths"])
 
 
@@ -248,7 +320,9 @@ def test_who_reads_a_file_keeps_it_while_it_is_replaced(tmp_path: Path) -> None:
 def test_what_killed_processes_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     """A process is killed while it writes; the next writer of that file removes its leftover, and nobody else's."""
     code = "import os, sys; from pathlib import Path\nfrom rope_spectra.artifacts import files\n"
-    code += "with files.atomic(Path(sys.argv[1])) as t:\n t.write_text('half'); os.kill(os.getpid(), 9)"
+    code += (
+        "with files.atomic(Path(sys.argv[1])) as t:\n t.write_text('half'); os.kill(os.getpid(), 9)"
+    )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "cache.npy")])
     assert killed.returncode == -9
     assert len(list(tmp_path.glob("cache.npy.tmp.*"))) == 1
@@ -263,7 +337,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own, which can be filled and made read-only."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
     try:
@@ -290,21 +366,46 @@ def outputs(disk: Path) -> dict[str, list[object]]:
     run = disk / "run"
     files = ("--settings", DATA / "train.config.json")
     return {
-        "tokenize": [*files, "--tokenizer", DATA / "tokenizer/tokenizer.json", "--output", disk / "shards"],
-        "memmap_cache": [*files, "--shards", DATA / "shards/train", "--output", disk / "t.npy", "--manifest", disk / "t.json"],
+        "tokenize": [
+            *files,
+            "--tokenizer",
+            DATA / "tokenizer/tokenizer.json",
+            "--output",
+            disk / "shards",
+        ],
+        "memmap_cache": [
+            *files,
+            "--shards",
+            DATA / "shards/train",
+            "--output",
+            disk / "t.npy",
+            "--manifest",
+            disk / "t.json",
+        ],
         "train": [*small.train_arguments(RUN)[:-4], "--output", run, "--threads", 1],
         "evaluate": [*small.evaluate_arguments(RUN), "--output", run],
     }
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "ballast"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "ballast"
+    }
 
 
-@pytest.mark.parametrize(("spoil", "reason"), [(fill, "No space left on device"), (make_read_only, "Read-only file system")])
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(fill, "No space left on device"), (make_read_only, "Read-only file system")],
+)
 @pytest.mark.parametrize("module", ["tokenize", "memmap_cache", "train", "evaluate"])
 def test_a_disk_that_takes_nothing_more_is_one_line_and_loses_nothing(
-    experiment: dict[str, Any], disk: Path, module: str, spoil: Callable[[Path], Callable[[], None]], reason: str
+    experiment: dict[str, Any],
+    disk: Path,
+    module: str,
+    spoil: Callable[[Path], Callable[[], None]],
+    reason: str,
 ) -> None:
     """Where there was nothing before and, but for tokenize, which never writes over shards, over what is there already."""
     for _ in range(1 if module == "tokenize" else 2):
@@ -321,9 +422,13 @@ def test_a_disk_that_takes_nothing_more_is_one_line_and_loses_nothing(
         assert contents(disk)
 
 
-def test_a_file_where_a_folder_should_be_is_named(experiment: dict[str, Any], tmp_path: Path) -> None:
+def test_a_file_where_a_folder_should_be_is_named(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "run").write_text("in the way")
-    status, lines = small.step("evaluate", *small.evaluate_arguments(RUN), "--output", tmp_path / "run")
+    status, lines = small.step(
+        "evaluate", *small.evaluate_arguments(RUN), "--output", tmp_path / "run"
+    )
     assert status == 1
     assert lines[-1] == f"error: {tmp_path / 'run'}: File exists"
 
@@ -331,10 +436,19 @@ def test_a_file_where_a_folder_should_be_is_named(experiment: dict[str, Any], tm
 # --- two at once -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(experiment: dict[str, Any], tmp_path: Path) -> None:
+def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
     """This process plays the first one: it holds the folder, and finishes while the second one waits."""
     output = tmp_path / "shards"
-    arguments = ["--settings", DATA / "train.config.json", "--tokenizer", DATA / "tokenizer/tokenizer.json", "--output", output]
+    arguments = [
+        "--settings",
+        DATA / "train.config.json",
+        "--tokenizer",
+        DATA / "tokenizer/tokenizer.json",
+        "--output",
+        output,
+    ]
     command = [sys.executable, "-m", "rope_spectra.tokenize", *map(str, arguments)]
     with files.locked(tmp_path / "shards.partial") as waited:
         assert not waited
@@ -349,35 +463,58 @@ def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(experiment: d
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
-def test_two_tokenizers_at_once_write_what_one_writes(experiment: dict[str, Any], tmp_path: Path) -> None:
-    arguments = ["--settings", DATA / "train.config.json", "--tokenizer", DATA / "tokenizer/tokenizer.json"]
+def test_two_tokenizers_at_once_write_what_one_writes(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    arguments = [
+        "--settings",
+        DATA / "train.config.json",
+        "--tokenizer",
+        DATA / "tokenizer/tokenizer.json",
+    ]
     arguments += ["--output", tmp_path / "shards", "--shard-tokens", 100]
     command = [sys.executable, "-m", "rope_spectra.tokenize", *map(str, arguments)]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert 0 in [process.returncode for process in both], said
     for process, lines in zip(both, said, strict=True):  # the second may also come when all is done
-        assert process.returncode == 0 or "already holds shards; delete it to make them again" in lines
+        assert (
+            process.returncode == 0 or "already holds shards; delete it to make them again" in lines
+        )
     written = b"".join(path.read_bytes() for path in sorted((tmp_path / "shards").glob("*.bin")))
-    assert written == b"".join(path.read_bytes() for path in sorted((DATA / "shards/train").glob("*.bin")))
+    assert written == b"".join(
+        path.read_bytes() for path in sorted((DATA / "shards/train").glob("*.bin"))
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
 @pytest.mark.slow
-def test_a_second_snakemake_is_refused_and_one_that_ignores_the_lock_does_no_harm(finished: Path, tmp_path: Path) -> None:
+def test_a_second_snakemake_is_refused_and_one_that_ignores_the_lock_does_no_harm(
+    finished: Path, tmp_path: Path
+) -> None:
     """Two at once in one folder, with Snakemake's lock and without; the same command again ends with the undisturbed result."""
     expected = (finished / "results/summary.csv").read_bytes()
     project = tmp_path / "project"
     shutil.copytree(finished, project, ignore=shutil.ignore_patterns("results", ".snakemake"))
-    command = [str(Path(sys.executable).with_name("snakemake")), "--configfile", "quick.yaml", "--cores", "1"]
-    first = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        str(Path(sys.executable).with_name("snakemake")),
+        "--configfile",
+        "quick.yaml",
+        "--cores",
+        "1",
+    ]
+    first = subprocess.Popen(
+        command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while not list(project.glob(".snakemake/locks/*")):
         assert first.poll() is None
         time.sleep(0.1)
     refused = snakemake(project, "--configfile", "quick.yaml", ok=False)
     assert refused.returncode == 1
     assert "Directory cannot be locked" in refused.stderr
-    second = subprocess.Popen([*command, "--nolock"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    second = subprocess.Popen(
+        [*command, "--nolock"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     for process in (first, second):
         process.wait(timeout=400)
     snakemake(project, "--configfile", "quick.yaml")

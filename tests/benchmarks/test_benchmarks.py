@@ -19,7 +19,15 @@ import workflow
 
 def benchmark(name: str, output: Path, *options: str | Path) -> dict[str, Any]:
     """What the benchmark writes as JSON; its table is Markdown."""
-    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", "--rounds", "1", "--output", output, *options]
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / f"{name}.py",
+        "--rounds",
+        "1",
+        "--output",
+        output,
+        *options,
+    ]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "\n| side " in done.stdout
@@ -29,7 +37,9 @@ def benchmark(name: str, output: Path, *options: str | Path) -> dict[str, Any]:
     return written["results"]
 
 
-def test_sides_take_turns_and_ratios_are_those_of_each_round(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sides_take_turns_and_ratios_are_those_of_each_round(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     order: list[str] = []
     speeds = {"plain": iter([1.0, 2.0, 4.0]), "ours": iter([3.0, 4.0, 16.0])}
 
@@ -39,9 +49,17 @@ def test_sides_take_turns_and_ratios_are_those_of_each_round(capsys: pytest.Capt
 
     results = common.compare({name: lambda name=name: side(name) for name in speeds}, rounds=3)
     assert order == ["plain", "ours", "ours", "plain", "plain", "ours"]
-    assert [results["ours"][key]["rate"] for key in ("median", "least", "most", "ratio")] == [4.0, 3.0, 16.0, 3.0]
+    assert [results["ours"][key]["rate"] for key in ("median", "least", "most", "ratio")] == [
+        4.0,
+        3.0,
+        16.0,
+        3.0,
+    ]
     assert results["plain"]["ratio"] == {"rate": 1.0}
-    assert common.table(results, {"rate": "per s"}, {"rate": "x plain"}).splitlines()[-1] == "| ours  |     4 |   3.00x |"
+    assert (
+        common.table(results, {"rate": "per s"}, {"rate": "x plain"}).splitlines()[-1]
+        == "| ours  |     4 |   3.00x |"
+    )
 
 
 def test_a_command_that_fails_is_no_measurement() -> None:
@@ -54,17 +72,25 @@ def test_a_command_that_fails_is_no_measurement() -> None:
     [([], 0), ([(1, 3)], 2), ([(1, 3), (2, 5)], 4), ([(2, 5), (1, 3), (2, 3), (9, 10)], 5)],
     ids=["none", "one", "overlapping", "apart and within"],
 )
-def test_time_in_which_several_jobs_ran_counts_once(jobs: list[tuple[float, float]], seconds: float) -> None:
+def test_time_in_which_several_jobs_ran_counts_once(
+    jobs: list[tuple[float, float]], seconds: float
+) -> None:
     assert workflow.covered(jobs) == seconds
 
 
 @pytest.mark.slow
 def test_tokenization_is_compared_on_the_text_that_is_given(tmp_path: Path) -> None:
-    stories = [synthetic.story(0, "validation", index).strip() for index in range(20)]  # as they are read
+    stories = [
+        synthetic.story(0, "validation", index).strip() for index in range(20)
+    ]  # as they are read
     (tmp_path / "stories.txt").write_text("<|endoftext|>".join(stories), encoding="utf-8")
-    results = benchmark("tokenization", tmp_path / "out.json", "--text", tmp_path / "stories.txt", "--repeat", "3")
+    results = benchmark(
+        "tokenization", tmp_path / "out.json", "--text", tmp_path / "stories.txt", "--repeat", "3"
+    )
     assert results["documents"] == 60
-    assert results["megabytes"] == pytest.approx(3 * sum(len(story.encode()) for story in stories) / 1e6)
+    assert results["megabytes"] == pytest.approx(
+        3 * sum(len(story.encode()) for story in stories) / 1e6
+    )
     assert len(results["sides"]) == 3
     assert all(side["median"]["megabytes_per_s"] > 0 for side in results["sides"].values())
 

@@ -20,19 +20,30 @@ def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return learn_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
-def raw_tokens(folder: Path, content: bytes, budget: int | None = None) -> tuple[dict[str, Any], Path]:
+def raw_tokens(
+    folder: Path, content: bytes, budget: int | None = None
+) -> tuple[dict[str, Any], Path]:
     (folder / "train.bin").write_bytes(content)
     source = {"source": "tokens", "file": str(folder / "train.bin"), "vocab_size": 128}
     return split_settings(source, budget), folder / "train.bin"
 
 
-@given(st.lists(st.integers(0, 127), min_size=1, max_size=50), st.one_of(st.none(), st.integers(1, 60)))
-def test_raw_tokens_are_taken_as_they_are(tmp_path_factory: pytest.TempPathFactory, ids: list[int], budget: int | None) -> None:
+@given(
+    st.lists(st.integers(0, 127), min_size=1, max_size=50), st.one_of(st.none(), st.integers(1, 60))
+)
+def test_raw_tokens_are_taken_as_they_are(
+    tmp_path_factory: pytest.TempPathFactory, ids: list[int], budget: int | None
+) -> None:
     folder = tmp_path_factory.mktemp("raw")
     split, file = raw_tokens(folder, np.array(ids, "<u2").tobytes(), budget)
     manifest = memmap_cache.build(split, file, folder / "train.npy")
     assert tokens.open_tokens(folder / "train.npy", manifest).tolist() == ids[:budget]
-    assert (manifest["vocab_size"], manifest["bytes"], manifest["documents"], manifest["tokenizer_sha256"]) == (
+    assert (
+        manifest["vocab_size"],
+        manifest["bytes"],
+        manifest["documents"],
+        manifest["tokenizer_sha256"],
+    ) == (
         128,
         None,
         None,
@@ -85,7 +96,10 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
         content.replace(b"<u2", b"<i2"),
     ):
         cache.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"train.npy: not the 50 tokens of its manifest .*; delete it and run again"):
+        with pytest.raises(
+            UserError,
+            match=r"train.npy: not the 50 tokens of its manifest .*; delete it and run again",
+        ):
             tokens.open_tokens(cache, manifest)
     cache.unlink()
     with pytest.raises(UserError, match=r"train.npy: no such file"):

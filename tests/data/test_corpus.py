@@ -21,15 +21,30 @@ from rope_spectra.runtime.errors import UserError
 from support.checkout import SHARED
 
 TINYSTORIES = SHARED / "data/tinystories"
-needs_tinystories = pytest.mark.skipif(not TINYSTORIES.is_dir(), reason="the TinyStories excerpt is not beside the repository")
+needs_tinystories = pytest.mark.skipif(
+    not TINYSTORIES.is_dir(), reason="the TinyStories excerpt is not beside the repository"
+)
 
 
-def text(*files: Path | str, separator: str | None = None, text_column: str = "text") -> dict[str, Any]:
-    return {"source": "text", "files": [str(file) for file in files], "separator": separator, "text_column": text_column}
+def text(
+    *files: Path | str, separator: str | None = None, text_column: str = "text"
+) -> dict[str, Any]:
+    return {
+        "source": "text",
+        "files": [str(file) for file in files],
+        "separator": separator,
+        "text_column": text_column,
+    }
 
 
 def hub(path: Path | str, split: str = "train", text_column: str = "text") -> dict[str, Any]:
-    return {"source": "hub", "path": str(path), "revision": None, "text_column": text_column, "split": split}
+    return {
+        "source": "hub",
+        "path": str(path),
+        "revision": None,
+        "text_column": text_column,
+        "split": split,
+    }
 
 
 def error_of(source: dict[str, Any]) -> str:
@@ -58,17 +73,23 @@ def test_splitting_does_not_depend_on_the_blocks(content: str, separator: str, s
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50), st.integers(1, 5))
-def test_decoding_does_not_depend_on_the_blocks(tmp_path_factory: pytest.TempPathFactory, content: str, size: int) -> None:
+def test_decoding_does_not_depend_on_the_blocks(
+    tmp_path_factory: pytest.TempPathFactory, content: str, size: int
+) -> None:
     path = tmp_path_factory.mktemp("text") / "a.txt"
     path.write_bytes(content.encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "_BLOCK", size)
         # A mark of three bytes at the very start is the one thing that is not text; real blocks always hold it whole.
-        assert "".join(corpus._characters(path)) == (content.removeprefix("\ufeff") if size >= 3 else content)
+        assert "".join(corpus._characters(path)) == (
+            content.removeprefix("\ufeff") if size >= 3 else content
+        )
 
 
 def test_json_lines_plain_and_gzip_in_pattern_order(tmp_path: Path) -> None:
-    (tmp_path / "z.jsonl").write_text('{"story": "one\\u2028still one", "id": 1}\r\n\n{"story": "two"}\n')
+    (tmp_path / "z.jsonl").write_text(
+        '{"story": "one\\u2028still one", "id": 1}\r\n\n{"story": "two"}\n'
+    )
     with gzip.open(tmp_path / "a.jsonl.gz", "wt") as file:
         file.write('{"story": "three"}')
     source = text(tmp_path / "z.jsonl", tmp_path / "*.jsonl*", text_column="story")
@@ -80,11 +101,15 @@ def test_file_names_with_pattern_characters_are_taken_literally(tmp_path: Path) 
     assert list(corpus.documents(text(tmp_path / "[a].txt"))) == ["brackets"]
 
 
-def test_the_byte_of_undecodable_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_byte_of_undecodable_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(corpus, "_BLOCK", 4)
     content = "\ufeffgrün und ".encode() + b"\xff und mehr"
     (tmp_path / "bad.txt").write_bytes(content)
-    assert f"bad.txt: not UTF-8 at byte {content.index(255)};" in error_of(text(tmp_path / "bad.txt"))
+    assert f"bad.txt: not UTF-8 at byte {content.index(255)};" in error_of(
+        text(tmp_path / "bad.txt")
+    )
     (tmp_path / "cut.txt").write_bytes("grün und grü".encode()[:-1])
     assert "cut.txt: not UTF-8 at byte 12;" in error_of(text(tmp_path / "cut.txt"))
 
@@ -94,7 +119,11 @@ def test_the_byte_of_undecodable_text_is_named(tmp_path: Path, monkeypatch: pyte
     [
         ("a.jsonl", b'{"text": "one"}\n{"text": \n', "a.jsonl:2: not a JSON object with text"),
         ("a.jsonl", b'{"text": "one"}\n["two"]\n', "a.jsonl:2: not a JSON object;"),
-        ("a.jsonl", b'{"body": "one", "id": 3}\n', "a.jsonl:1: no column 'text'; text_column should be one of: body, id"),
+        (
+            "a.jsonl",
+            b'{"body": "one", "id": 3}\n',
+            "a.jsonl:1: no column 'text'; text_column should be one of: body, id",
+        ),
         ("a.jsonl", b'{"text": 3}\n', "a.jsonl:1: column 'text' holds int, not text"),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', "a.jsonl:1: not a JSON object with text"),
         ("a.txt.gz", b"not gzip", "a.txt.gz: not a whole gzip file"),
@@ -123,7 +152,10 @@ def test_the_text_file_of_tinystories_equals_the_hub_layout() -> None:
     [
         ({"path": "/no/such/folder"}, "/no/such/folder: cannot read split 'train'"),
         ({"split": "trian"}, "available splits: train, validation"),
-        ({"text_column": "story"}, "row 0 of 'train': no column 'story'; text_column should be one of: text"),
+        (
+            {"text_column": "story"},
+            "row 0 of 'train': no column 'story'; text_column should be one of: text",
+        ),
     ],
 )
 @needs_tinystories
@@ -156,12 +188,17 @@ def test_reading_a_hub_folder_takes_no_more_memory_for_more_text(tmp_path: Path)
     for times in (3, 30):
         (tmp_path / str(times)).mkdir()
         with ParquetWriter(
-            tmp_path / str(times) / "train.parquet", table.schema, compression="none", use_dictionary=False
+            tmp_path / str(times) / "train.parquet",
+            table.schema,
+            compression="none",
+            use_dictionary=False,
         ) as file:
             for _ in range(times):
                 file.write_table(table)
         command = [sys.executable, "-c", READ_HUB, json.dumps(hub(tmp_path / str(times)))]
-        characters, peak = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+        characters, peak = map(
+            int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        )
         assert characters == times * 4_000_000
         peaks.append(peak)
     assert peaks[1] < 1.15 * peaks[0], peaks
@@ -171,7 +208,9 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert error_of(hub("no-such-owner/no-such-dataset")).startswith("no-such-owner/no-such-dataset: cannot read split 'train'")
+    assert error_of(hub("no-such-owner/no-such-dataset")).startswith(
+        "no-such-owner/no-such-dataset: cannot read split 'train'"
+    )
 
 
 GOOD: dict[str, Any] = {"split": "train", "tokens": 100, "source": text("a.txt")}
@@ -180,22 +219,38 @@ GOOD: dict[str, Any] = {"split": "train", "tokens": 100, "source": text("a.txt")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.update(tokens="50M"), "'tokens' is '50M'; it should be a whole number or null"),
+        (
+            lambda s: s.update(tokens="50M"),
+            "'tokens' is '50M'; it should be a whole number or null",
+        ),
         (lambda s: s.update(tokens=True), "'tokens' is True; it should be a whole number or null"),
         (lambda s: s.update(tokens=0), "'tokens' is 0; it should be at least 1"),
         (lambda s: s.pop("split"), "key 'split' is missing"),
         (lambda s: s.update(seed=1), "unknown key 'seed'; the keys are split, tokens, source"),
         (lambda s: s.update(source="a.txt"), "'source' is 'a.txt'; it should be a mapping"),
-        (lambda s: s["source"].update(source="txt"), "source: 'source' is 'txt'; it should be one of hub, text"),
+        (
+            lambda s: s["source"].update(source="txt"),
+            "source: 'source' is 'txt'; it should be one of hub, text",
+        ),
         (lambda s: s["source"].update(files=[]), "source: 'files' is []"),
         (lambda s: s["source"].update(files=[1]), "source: 'files' is [1]"),
         (lambda s: s["source"].update(separator=""), "source: 'separator' is empty"),
         (lambda s: s["source"].update(path="x"), "source: unknown key 'path'"),
-        (lambda s: s.update(source={"source": "synthetic", "seed": 0, "split": "test"}), "source: 'split' is 'test'"),
-        (lambda s: s.update(source={"source": "synthetic", "seed": 0, "split": "train"}, tokens=None), "stories never end"),
+        (
+            lambda s: s.update(source={"source": "synthetic", "seed": 0, "split": "test"}),
+            "source: 'split' is 'test'",
+        ),
+        (
+            lambda s: s.update(
+                source={"source": "synthetic", "seed": 0, "split": "train"}, tokens=None
+            ),
+            "stories never end",
+        ),
     ],
 )
-def test_malformed_settings_are_named(tmp_path: Path, change: Callable[[dict], object], message: str) -> None:
+def test_malformed_settings_are_named(
+    tmp_path: Path, change: Callable[[dict], object], message: str
+) -> None:
     settings = json.loads(json.dumps(GOOD))
     change(settings)
     path = tmp_path / "train.config.json"
@@ -213,7 +268,10 @@ def test_good_settings_are_read(tmp_path: Path) -> None:
 
 def test_stories_are_the_same_everywhere() -> None:
     """Golden: a change of these words changes the demo's numbers."""
-    digests = [hashlib.sha256(synthetic.story(0, split, 3).encode()).hexdigest()[:16] for split in ("train", "validation")]
+    digests = [
+        hashlib.sha256(synthetic.story(0, split, 3).encode()).hexdigest()[:16]
+        for split in ("train", "validation")
+    ]
     assert digests == ["3dc1ed5b9f1d1ec4", "dee172f35d467458"]
 
 
@@ -230,7 +288,10 @@ def test_names_and_things_recur_to_the_end(seed: int, index: int) -> None:
 
 def test_no_story_is_in_both_splits() -> None:
     def friends(split: str) -> set[tuple[str, ...]]:
-        found = (re.search(r"named (\w+)\..*friend was (\w+),", synthetic.story(0, split, i)).groups() for i in range(200))
+        found = (
+            re.search(r"named (\w+)\..*friend was (\w+),", synthetic.story(0, split, i)).groups()
+            for i in range(200)
+        )
         return set(found)
 
     assert len(friends("train")) > 150

@@ -43,9 +43,17 @@ def expected(small_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return shards(tmp_path_factory.mktemp("reference"), small_tokenizer, None)
 
 
-def shards(folder: Path, tokenizer_file: Path, sample: int | None, source: dict = STORIES, budget: int | None = BUDGET) -> bytes:
+def shards(
+    folder: Path,
+    tokenizer_file: Path,
+    sample: int | None,
+    source: dict = STORIES,
+    budget: int | None = BUDGET,
+) -> bytes:
     """Tokenize into many small shards; their tokens in a row."""
-    tokenize.tokenize(split_settings(source, budget), tokenizer_file, folder / "shards", 1000, sample)
+    tokenize.tokenize(
+        split_settings(source, budget), tokenizer_file, folder / "shards", 1000, sample
+    )
     return b"".join(file.read_bytes() for file in sorted((folder / "shards").glob("*.bin")))
 
 
@@ -69,7 +77,9 @@ def use(monkeypatch: pytest.MonkeyPatch, fake: Encode) -> None:
     monkeypatch.setattr(encoding, "gigatoken", lambda _: fake)
 
 
-def test_it_gives_the_tokens_of_the_reference(small_tokenizer: Path, expected: bytes, tmp_path: Path) -> None:
+def test_it_gives_the_tokens_of_the_reference(
+    small_tokenizer: Path, expected: bytes, tmp_path: Path
+) -> None:
     assert shards(tmp_path, small_tokenizer, 2) == expected
     assert backend(tmp_path)["name"].startswith("gigatoken ")
     assert "gave the same ids for 2 documents" in backend(tmp_path)["why"]
@@ -96,7 +106,11 @@ def test_loading_it_anew_changes_no_id(
 
 
 def test_a_difference_in_the_sample_leaves_it_unused(
-    small_tokenizer: Path, expected: bytes, reference: Encode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_tokenizer: Path,
+    expected: bytes,
+    reference: Encode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     second = synthetic.story(0, "train", 1)
     use(monkeypatch, wrong_for(lambda text: text == second, reference))
@@ -105,7 +119,11 @@ def test_a_difference_in_the_sample_leaves_it_unused(
     assert backend(tmp_path) == {"name": "tokenizers", "why": why}
 
 
-@pytest.mark.parametrize("hard", [text for text in encoding.HARD_CASES if len(text) > 3], ids=lambda text: ascii(text[:6]))
+@pytest.mark.parametrize(
+    "hard",
+    [text for text in encoding.HARD_CASES if len(text) > 3],
+    ids=lambda text: ascii(text[:6]),
+)
 def test_a_difference_in_a_hard_case_leaves_it_unused(
     hard: str, small_tokenizer: Path, reference: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +141,9 @@ def test_without_the_package_the_reference_goes_on(
     assert backend(tmp_path) == {"name": "tokenizers", "why": "gigatoken is not installed"}
 
 
-def test_a_tokenizer_it_cannot_read_is_encoded_by_the_reference(small_tokenizer: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_it_cannot_read_is_encoded_by_the_reference(
+    small_tokenizer: Path, tmp_path: Path
+) -> None:
     content = json.loads(small_tokenizer.read_bytes())
     content["pre_tokenizer"] = {"type": "Digits", "individual_digits": True}
     unusual = tmp_path / "tokenizer.json"
@@ -140,18 +160,28 @@ def story_number(number: int) -> Callable[[str], bool]:
 
 
 def test_a_later_difference_makes_all_shards_again(
-    small_tokenizer: Path, expected: bytes, reference: Encode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_tokenizer: Path,
+    expected: bytes,
+    reference: Encode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Story 3 is wrong and not among those compared; its ids are in a shard when the error in story 5 comes to light."""
     wrong, found = story_number(3), story_number(5)
-    monkeypatch.setattr(encoding, "_COMPARE_EVERY", 4)  # after the sample of one: stories 1, 5, 9 ...
+    monkeypatch.setattr(
+        encoding, "_COMPARE_EVERY", 4
+    )  # after the sample of one: stories 1, 5, 9 ...
     use(monkeypatch, wrong_for(lambda text: wrong(text) or found(text), reference))
     assert shards(tmp_path, small_tokenizer, 1) == expected
     assert backend(tmp_path)["name"] == "tokenizers"
 
 
 def test_without_the_later_comparison_that_error_would_stay(
-    small_tokenizer: Path, expected: bytes, reference: Encode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_tokenizer: Path,
+    expected: bytes,
+    reference: Encode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use(monkeypatch, wrong_for(story_number(3), reference))
     assert shards(tmp_path, small_tokenizer, 1) != expected
@@ -163,11 +193,21 @@ def test_a_character_not_seen_before_is_compared(
     plain = list(islice(synthetic.stories(0, "train"), 6))
     plain[4] = plain[4][:500] + "ß" + plain[4][500:]
     (tmp_path / "a.txt").write_text("<eot>".join(plain))
-    source = {"source": "text", "files": [str(tmp_path / "a.txt")], "separator": "<eot>", "text_column": "text"}
-    use(monkeypatch, wrong_for(lambda text: "ß" in text and text not in encoding.HARD_CASES, reference))
+    source = {
+        "source": "text",
+        "files": [str(tmp_path / "a.txt")],
+        "separator": "<eot>",
+        "text_column": "text",
+    }
+    use(
+        monkeypatch,
+        wrong_for(lambda text: "ß" in text and text not in encoding.HARD_CASES, reference),
+    )
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert shards(tmp_path / "a", small_tokenizer, 1, source, None) == shards(tmp_path / "b", small_tokenizer, None, source, None)
+    assert shards(tmp_path / "a", small_tokenizer, 1, source, None) == shards(
+        tmp_path / "b", small_tokenizer, None, source, None
+    )
     assert backend(tmp_path / "a")["name"] == "tokenizers"
 
 
@@ -179,7 +219,9 @@ def test_a_run_that_was_wrong_once_goes_on_with_the_reference(
     (tmp_path / "shards").rename(partial)
     index = seal.read(partial / "index.json")
     seal.write(
-        partial / "index.json", index | {"shards": index["shards"][:-1], "backend": {"name": "tokenizers", "why": "it erred"}}
+        partial / "index.json",
+        index
+        | {"shards": index["shards"][:-1], "backend": {"name": "tokenizers", "why": "it erred"}},
     )
     monkeypatch.setattr(encoding, "gigatoken", pytest.fail)
     assert shards(tmp_path, small_tokenizer, 1) == expected
@@ -193,29 +235,49 @@ def test_a_text_within_the_sample_never_loads_it(
     assert shards(tmp_path, small_tokenizer, 1000) == expected
 
 
-def test_long_documents_make_a_short_sample(small_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_documents_make_a_short_sample(
+    small_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encoding, "_SAMPLE_CHARACTERS", 10_000)
     shards(tmp_path, small_tokenizer, 1000)
     assert "gave the same ids for 2 documents" in backend(tmp_path)["why"]
 
 
-def test_by_hand_the_size_of_the_sample_comes_from_the_options(small_tokenizer: Path, tmp_path: Path) -> None:
+def test_by_hand_the_size_of_the_sample_comes_from_the_options(
+    small_tokenizer: Path, tmp_path: Path
+) -> None:
     write_json(tmp_path / "settings.json", split_settings(STORIES, BUDGET))
-    files = ["--settings", tmp_path / "settings.json", "--tokenizer", small_tokenizer, "--output", tmp_path / "shards"]
+    files = [
+        "--settings",
+        tmp_path / "settings.json",
+        "--tokenizer",
+        small_tokenizer,
+        "--output",
+        tmp_path / "shards",
+    ]
     write_json(tmp_path / "options.json", {"tokenizer_check": 3})
-    done = run(step("tokenize", *files, "--options", tmp_path / "options.json", "--shard-tokens", 1000))
+    done = run(
+        step("tokenize", *files, "--options", tmp_path / "options.json", "--shard-tokens", 1000)
+    )
     assert "encoding with tokenizers (the first 3 documents, to check gigatoken on)" in done.stderr
     assert "it gave the same ids for 3 documents and the hard cases" in done.stderr
 
 
 @given(st.lists(st.integers(0, 5), min_size=1), st.data())
-def test_a_cut_ends_with_the_document_that_brings_the_tokens(lengths: list[int], data: st.DataObject) -> None:
+def test_a_cut_ends_with_the_document_that_brings_the_tokens(
+    lengths: list[int], data: st.DataObject
+) -> None:
     documents = [np.arange(length, dtype="<u2") for length in lengths]
     encoded = encoding.join(documents)
     tokens = data.draw(st.integers(1, sum(lengths) + 3))
     short = encoded.cut(tokens)
     assert short.ids.tolist() == encoded.ids[:tokens].tolist()
-    taken = next((count for count in range(1, len(lengths) + 1) if sum(lengths[:count]) >= tokens), len(lengths))
+    taken = next(
+        (count for count in range(1, len(lengths) + 1) if sum(lengths[:count]) >= tokens),
+        len(lengths),
+    )
     assert len(short.ends) == taken
     assert short.ends[-1] == len(short.ids)
-    assert [ids.tolist() for ids in map(short.document, range(taken - 1))] == [ids.tolist() for ids in documents[: taken - 1]]
+    assert [ids.tolist() for ids in map(short.document, range(taken - 1))] == [
+        ids.tolist() for ids in documents[: taken - 1]
+    ]

@@ -17,9 +17,21 @@ from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import read_json, write_json
 from rope_spectra.data import corpus, encoding, synthetic
 from rope_spectra.runtime.errors import UserError
-from support.data_steps import DATA, ENVIRONMENT, NEOX, STORIES, cache_of, learn_tokenizer, run, split_settings, step
+from support.data_steps import (
+    DATA,
+    ENVIRONMENT,
+    NEOX,
+    STORIES,
+    cache_of,
+    learn_tokenizer,
+    run,
+    split_settings,
+    step,
+)
 
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the TinyStories excerpt and the NeoX tokenizer are not here")
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the TinyStories excerpt and the NeoX tokenizer are not here"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +45,48 @@ def test_hub_and_text_give_the_same_tokens_of_real_stories(tmp_path: Path) -> No
     path.write_bytes(tokenizer.make({"path": str(NEOX.parent), "revision": None}))
     assert path.read_bytes() == NEOX.read_bytes()
     folder = DATA / "tinystories"
-    hub = {"source": "hub", "path": str(folder), "revision": None, "text_column": "text", "split": "validation"}
-    text = {"source": "text", "files": [str(folder / "validation.txt")], "separator": "<|endoftext|>", "text_column": "text"}
+    hub = {
+        "source": "hub",
+        "path": str(folder),
+        "revision": None,
+        "text_column": "text",
+        "split": "validation",
+    }
+    text = {
+        "source": "text",
+        "files": [str(folder / "validation.txt")],
+        "separator": "<|endoftext|>",
+        "text_column": "text",
+    }
     of_hub, hub_manifest = cache_of(tmp_path / "hub", split_settings(hub, None), path)
-    of_text, text_manifest = cache_of(tmp_path / "text", split_settings(text, None), path, shard_tokens=50_000)
+    of_text, text_manifest = cache_of(
+        tmp_path / "text", split_settings(text, None), path, shard_tokens=50_000
+    )
     assert np.array_equal(of_hub, of_text)
     assert hub_manifest | {"settings": None} == text_manifest | {"settings": None}
-    assert (hub_manifest["documents"], hub_manifest["tokens"], hub_manifest["vocab_size"]) == (801, len(of_hub), 50_277)
+    assert (hub_manifest["documents"], hub_manifest["tokens"], hub_manifest["vocab_size"]) == (
+        801,
+        len(of_hub),
+        50_277,
+    )
 
 
-def test_documents_follow_each_other_and_the_last_is_cut(small_tokenizer: Path, tmp_path: Path) -> None:
+def test_documents_follow_each_other_and_the_last_is_cut(
+    small_tokenizer: Path, tmp_path: Path
+) -> None:
     loaded = tokenizer.load_tokenizer(small_tokenizer)
     stories = [synthetic.story(0, "train", index) for index in range(5)]
     expected = [loaded.encode(story, add_special_tokens=False).ids for story in stories]
     budget = sum(map(len, expected[:4])) + 100
-    found, manifest = cache_of(tmp_path / "cut", split_settings(STORIES, budget), small_tokenizer, shard_tokens=1)
+    found, manifest = cache_of(
+        tmp_path / "cut", split_settings(STORIES, budget), small_tokenizer, shard_tokens=1
+    )
     assert found.tolist() == list(chain.from_iterable(expected))[:budget]
     assert len(list((tmp_path / "cut" / "shards").glob("*.bin"))) == 5
     cut_text = loaded.decode(expected[4][:100])
-    assert manifest["bytes"] == sum(len(story.encode()) for story in stories[:4]) + len(cut_text.encode())
+    assert manifest["bytes"] == sum(len(story.encode()) for story in stories[:4]) + len(
+        cut_text.encode()
+    )
     assert (manifest["tokens"], manifest["documents"], manifest["dtype"]) == (budget, 5, "<u2")
 
 
@@ -63,19 +98,32 @@ def test_shards_and_batches_do_not_change_the_cache(
     monkeypatch.setattr(tokenize, "_BATCH_CHARACTERS", 1)
     again, manifest_again = cache_of(tmp_path / "b", split, small_tokenizer, shard_tokens=100)
     assert manifest == manifest_again
-    assert (tmp_path / "a" / "train.npy").read_bytes() == (tmp_path / "b" / "train.npy").read_bytes()
+    assert (tmp_path / "a" / "train.npy").read_bytes() == (
+        tmp_path / "b" / "train.npy"
+    ).read_bytes()
     assert np.array_equal(found, again)
     plain = np.load(tmp_path / "a" / "train.npy", mmap_mode="r")
     assert (plain.dtype, plain.shape) == (np.dtype("<u2"), (20_000,))
     assert hashlib.sha256(plain.tobytes()).hexdigest() == manifest["sha256"]
 
 
-def test_a_killed_run_continues_after_its_last_whole_shard(small_tokenizer: Path, tmp_path: Path) -> None:
+def test_a_killed_run_continues_after_its_last_whole_shard(
+    small_tokenizer: Path, tmp_path: Path
+) -> None:
     split = split_settings(STORIES, 600_000)
     write_json(tmp_path / "train.config.json", split)
     output, partial = tmp_path / "shards", tmp_path / "shards.partial"
-    files = ["--settings", tmp_path / "train.config.json", "--tokenizer", small_tokenizer, "--output", output]
-    process = subprocess.Popen(step("tokenize", *files, "--shard-tokens", 5000), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    files = [
+        "--settings",
+        tmp_path / "train.config.json",
+        "--tokenizer",
+        small_tokenizer,
+        "--output",
+        output,
+    ]
+    process = subprocess.Popen(
+        step("tokenize", *files, "--shard-tokens", 5000), env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
     while not (partial / "00002.bin").exists() and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -107,19 +155,31 @@ def test_another_identity_starts_afresh(small_tokenizer: Path, tmp_path: Path) -
     interrupt(split_settings(STORIES, 20_000), small_tokenizer, tmp_path / "shards")
     other = split_settings(STORIES | {"seed": 1}, 10_000)
     tokenize.tokenize(other, small_tokenizer, tmp_path / "shards", 100_000)
-    assert sorted(file.name for file in (tmp_path / "shards").iterdir()) == ["00000.bin", "index.json"]
+    assert sorted(file.name for file in (tmp_path / "shards").iterdir()) == [
+        "00000.bin",
+        "index.json",
+    ]
     assert (
-        memmap_cache.build(other, tmp_path / "shards", tmp_path / "a.npy") == cache_of(tmp_path / "b", other, small_tokenizer)[1]
+        memmap_cache.build(other, tmp_path / "shards", tmp_path / "a.npy")
+        == cache_of(tmp_path / "b", other, small_tokenizer)[1]
     )
 
 
 def test_a_text_that_changed_meanwhile_is_not_mixed(small_tokenizer: Path, tmp_path: Path) -> None:
     stories = [synthetic.story(0, "train", index) for index in range(4)]
     (tmp_path / "a.txt").write_text("###".join(stories))
-    source = {"source": "text", "files": [str(tmp_path / "a.txt")], "separator": "###", "text_column": "text"}
+    source = {
+        "source": "text",
+        "files": [str(tmp_path / "a.txt")],
+        "separator": "###",
+        "text_column": "text",
+    }
     interrupt(split_settings(source, None), small_tokenizer, tmp_path / "shards")
     (tmp_path / "a.txt").write_text("###".join(stories[1:]))
-    with pytest.raises(UserError, match=r"shards.partial: the text of 00000.bin has changed since; delete this folder"):
+    with pytest.raises(
+        UserError,
+        match=r"shards.partial: the text of 00000.bin has changed since; delete this folder",
+    ):
         tokenize.tokenize(split_settings(source, None), small_tokenizer, tmp_path / "shards", 1000)
 
 
@@ -131,9 +191,21 @@ def test_finished_shards_are_not_overwritten(small_tokenizer: Path, tmp_path: Pa
 
 def test_an_empty_corpus_is_an_error_of_one_line(small_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("## ##")
-    source = {"source": "text", "files": [str(tmp_path / "a.txt")], "separator": "##", "text_column": "text"}
+    source = {
+        "source": "text",
+        "files": [str(tmp_path / "a.txt")],
+        "separator": "##",
+        "text_column": "text",
+    }
     write_json(tmp_path / "settings.json", split_settings(source, None))
-    arguments = ["--settings", tmp_path / "settings.json", "--tokenizer", small_tokenizer, "--output", tmp_path / "shards"]
+    arguments = [
+        "--settings",
+        tmp_path / "settings.json",
+        "--tokenizer",
+        small_tokenizer,
+        "--output",
+        tmp_path / "shards",
+    ]
     done = run(step("tokenize", *arguments))
     assert done.returncode == 1
     (line,) = (line for line in done.stderr.splitlines() if "encoding with" not in line)
@@ -165,13 +237,32 @@ def test_memory_does_not_grow_with_the_corpus(small_tokenizer: Path, tmp_path: P
         folder = tmp_path / str(times)
         folder.mkdir()
         (folder / "text.txt").write_text(stories * times)
-        source = {"source": "text", "files": [str(folder / "text.txt")], "separator": "<eot>", "text_column": "text"}
+        source = {
+            "source": "text",
+            "files": [str(folder / "text.txt")],
+            "separator": "<eot>",
+            "text_column": "text",
+        }
         common = ["--settings", folder / "s.json"]
         write_json(folder / "s.json", split_settings(source, None))
         write_json(folder / "options.json", {"tokenizer_check": 10})
-        shards = ["--tokenizer", small_tokenizer, "--output", folder / "shards", "--shard-tokens", 50_000]
+        shards = [
+            "--tokenizer",
+            small_tokenizer,
+            "--output",
+            folder / "shards",
+            "--shard-tokens",
+            50_000,
+        ]
         shards += ["--options", folder / "options.json"]
-        joined = ["--shards", folder / "shards", "--output", folder / "train.npy", "--manifest", folder / "train.json"]
+        joined = [
+            "--shards",
+            folder / "shards",
+            "--output",
+            folder / "train.npy",
+            "--manifest",
+            folder / "train.json",
+        ]
         peaks["tokenize"].append(peak_kib("tokenize", *common, *shards))
         peaks["memmap_cache"].append(peak_kib("memmap_cache", *common, *joined))
     assert read_json(tmp_path / "10" / "train.json")["documents"] == 2000

@@ -15,7 +15,9 @@ from rope_spectra.data import encoding
 from rope_spectra.runtime.errors import UserError
 from support.data_steps import DATA, NEOX, STORIES, learn_tokenizer, run, step
 
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the TinyStories excerpt and the NeoX tokenizer are not here")
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the TinyStories excerpt and the NeoX tokenizer are not here"
+)
 AWKWARD = [
     "👩‍👩‍👧 emoji 🎉",
     "a\n\n\t  b" + " " * 57 + "c",
@@ -35,7 +37,15 @@ def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_learned_tokenizer_is_the_same_each_time(small_tokenizer: Path, tmp_path: Path) -> None:
     write_json(tmp_path / "settings.json", {"train": 100_000, "vocab_size": 400, "source": STORIES})
     output, sizes = tmp_path / "tokenizer.json", tmp_path / "token_bytes.npy"
-    command = step("tokenizer", "--settings", tmp_path / "settings.json", "--output", output, "--token-bytes", sizes)
+    command = step(
+        "tokenizer",
+        "--settings",
+        tmp_path / "settings.json",
+        "--output",
+        output,
+        "--token-bytes",
+        sizes,
+    )
     done = run(command)
     assert done.returncode == 0, done.stderr
     assert output.read_bytes() == small_tokenizer.read_bytes()
@@ -60,7 +70,9 @@ def test_token_bytes_of_real_text_and_a_real_tokenizer() -> None:
     texts = [*AWKWARD, (DATA / "tinystories" / "validation.txt").read_text()[:300_000]]
     encoded = encoding.reference(loaded)(texts)
     for index, text in enumerate(texts):
-        assert sizes[encoded.document(index)].sum() == len(loaded.normalizer.normalize_str(text).encode())
+        assert sizes[encoded.document(index)].sum() == len(
+            loaded.normalizer.normalize_str(text).encode()
+        )
     assert len(sizes) == 50_277
 
 
@@ -88,7 +100,9 @@ def test_unfit_tokenizers_are_named(small_tokenizer: Path, tmp_path: Path) -> No
     ]:
         with pytest.raises(UserError, match=message):
             tokenizer.parse_tokenizer(content, "x")
-    with pytest.raises(UserError, match=r"tokenizer.json: no such file; tokenizer.path should be a folder"):
+    with pytest.raises(
+        UserError, match=r"tokenizer.json: no such file; tokenizer.path should be a folder"
+    ):
         tokenizer.fetch(str(tmp_path), None)
 
 
@@ -105,17 +119,31 @@ def test_a_tokenizer_that_truncates_and_pads_does_neither_here(small_tokenizer: 
             "pad_token": "!",
         },
     )
-    encoded = encoding.reference(tokenizer.parse_tokenizer(content, "x"))(["Once upon a time there was a pony.", "a"])
+    encoded = encoding.reference(tokenizer.parse_tokenizer(content, "x"))(
+        ["Once upon a time there was a pony.", "a"]
+    )
     assert len(encoded.document(0)) > 4
     assert len(encoded.document(1)) == 1
 
 
 def test_an_unreachable_hub_is_one_line(tmp_path: Path) -> None:
-    write_json(tmp_path / "settings.json", {"path": "no-such-owner/no-such-tokenizer", "revision": "abc"})
-    arguments = ["--settings", tmp_path / "settings.json", "--output", tmp_path / "t.json", "--token-bytes", tmp_path / "b.npy"]
+    write_json(
+        tmp_path / "settings.json", {"path": "no-such-owner/no-such-tokenizer", "revision": "abc"}
+    )
+    arguments = [
+        "--settings",
+        tmp_path / "settings.json",
+        "--output",
+        tmp_path / "t.json",
+        "--token-bytes",
+        tmp_path / "b.npy",
+    ]
     done = run(step("tokenizer", *arguments))
     assert done.returncode == 1
-    assert "no-such-owner/no-such-tokenizer: cannot fetch tokenizer.json at revision abc" in done.stderr.splitlines()[-1]
+    assert (
+        "no-such-owner/no-such-tokenizer: cannot fetch tokenizer.json at revision abc"
+        in done.stderr.splitlines()[-1]
+    )
     assert "Traceback" not in done.stderr
 
 

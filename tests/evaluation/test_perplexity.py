@@ -52,26 +52,39 @@ def test_full_scores_every_target_of_every_block_from_its_piece(model: Llama, le
 
 
 def test_every_length_scores_the_same_number_of_tokens(model: Llama) -> None:
-    counts = {length: perplexity.full(model, TOKENS, length, 64, 16).tokens.sum() for length in (8, 24, 32, 64)}
+    counts = {
+        length: perplexity.full(model, TOKENS, length, 64, 16).tokens.sum()
+        for length in (8, 24, 32, 64)
+    }
     assert set(counts.values()) == {64}
 
 
 def test_in_length_positions_do_not_depend_on_what_follows(model: Llama) -> None:
     """The first 16 positions of a piece of 64 and of a piece of 16 at the same place are the same predictions."""
-    long, short = perplexity.full(model, TOKENS, 64, 64, 16), perplexity.full(model, TOKENS, 16, 64, 16)
+    long, short = (
+        perplexity.full(model, TOKENS, 64, 64, 16),
+        perplexity.full(model, TOKENS, 16, 64, 16),
+    )
     at = perplexity.bin_edges(64, 16).tolist().index(16)
     pieces = perplexity.token_nll(
-        model, torch.from_numpy(TOKENS[:16].astype(np.int64))[None], torch.from_numpy(TOKENS[1:17].astype(np.int64))[None]
+        model,
+        torch.from_numpy(TOKENS[:16].astype(np.int64))[None],
+        torch.from_numpy(TOKENS[1:17].astype(np.int64))[None],
     )
     assert long.nll[0, :at].sum() == pytest.approx(pieces.double().sum().item(), rel=1e-6)
     assert short.nll[0].sum() > long.nll[0, :at].sum()
 
 
 def test_chunks_of_the_head_change_nothing_but_rounding(model: Llama) -> None:
-    ids, targets = (torch.from_numpy(TOKENS[start : start + 600].astype(np.int64)).view(2, 300) for start in (0, 1))
+    ids, targets = (
+        torch.from_numpy(TOKENS[start : start + 600].astype(np.int64)).view(2, 300)
+        for start in (0, 1)
+    )
     whole = perplexity.token_nll(model, ids, targets, head_rows=600)
     for rows in (1, 7, 128):
-        torch.testing.assert_close(perplexity.token_nll(model, ids, targets, head_rows=rows), whole, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            perplexity.token_nll(model, ids, targets, head_rows=rows), whole, rtol=1e-5, atol=1e-6
+        )
 
 
 @given(length=st.integers(1, 5000), train_length=st.integers(2, 5000))

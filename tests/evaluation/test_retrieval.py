@@ -32,7 +32,10 @@ KEY = Sentence(before=(900, 901), after=(902,), values=tuple(range(1000, 1032)))
 TEXT = np.random.default_rng(0).integers(0, 800, 5000).astype(np.uint16)
 GOLDEN_CANDIDATES = [[1028, 1000, 1023], [1007, 1004, 1018], [1019, 1018, 1016]]
 POINTS = [
-    *(("geo", seed, length, right) for seed, length, right in [(1, 64, 15), (2, 64, 17), (1, 256, 4), (2, 256, 6)]),
+    *(
+        ("geo", seed, length, right)
+        for seed, length, right in [(1, 64, 15), (2, 64, 17), (1, 256, 4), (2, 256, 6)]
+    ),
     *(("hybrid", seed, length, 15) for seed in (1, 2) for length in (64, 256)),
 ]
 GOLDEN_IDS = [
@@ -45,7 +48,9 @@ GOLDEN_IDS = [
 
 
 @given(length=st.integers(8, 300), count=st.integers(1, 40), distractors=st.integers(1, 31))
-def test_a_trial_is_a_passage_of_the_text_with_the_sentence_and_the_question(length: int, count: int, distractors: int) -> None:
+def test_a_trial_is_a_passage_of_the_text_with_the_sentence_and_the_question(
+    length: int, count: int, distractors: int
+) -> None:
     made = probe.trials(KEY, TEXT, length, count, distractors)
     assert made.ids.shape == (count, length - 1)
     assert made.candidates.shape == (count, 1 + distractors)
@@ -56,14 +61,19 @@ def test_a_trial_is_a_passage_of_the_text_with_the_sentence_and_the_question(len
         assert ids[place : place + 4] == [900, 901, candidates[0], 902]
         assert ids[-2:] == [900, 901]
         passage = np.array(ids[:place] + ids[place + 4 : -2], np.uint16)
-        assert any(np.array_equal(TEXT[start : start + len(passage)], passage) for start in range(len(TEXT) - len(passage) + 1))
+        assert any(
+            np.array_equal(TEXT[start : start + len(passage)], passage)
+            for start in range(len(TEXT) - len(passage) + 1)
+        )
 
 
 def test_trials_have_different_passages_and_ask_the_same_at_every_length() -> None:
     short, long = (probe.trials(KEY, TEXT, length, 50, 9) for length in (64, 1024))
     assert len(np.unique(long.ids, axis=0)) == 50
     np.testing.assert_array_equal(short.candidates, long.candidates)
-    places = [np.argmax(made.ids == 900, axis=1) / (made.ids.shape[1] - 6) for made in (short, long)]
+    places = [
+        np.argmax(made.ids == 900, axis=1) / (made.ids.shape[1] - 6) for made in (short, long)
+    ]
     np.testing.assert_allclose(*places, atol=2 / 58)
     assert places[1].min() < 0.1
     assert places[1].max() > 0.9
@@ -76,7 +86,9 @@ def test_trials_are_the_same_on_every_machine() -> None:
 
 
 @given(st.permutations(KEY.values))
-def test_a_model_that_does_not_look_back_is_right_by_chance_whatever_it_prefers(preference: list[int]) -> None:
+def test_a_model_that_does_not_look_back_is_right_by_chance_whatever_it_prefers(
+    preference: list[int],
+) -> None:
     liking = {value: rank for rank, value in enumerate(preference)}
     candidates = probe.trials(KEY, TEXT, 16, 2000, 9).candidates
     nll = np.vectorize(liking.get)(candidates).astype(np.float32)
@@ -89,7 +101,11 @@ def test_a_model_that_does_not_look_back_is_right_by_chance_whatever_it_prefers(
     ("length", "count", "message"),
     [
         (7, 1, "evaluation: length 7 is too short for retrieval, it needs 8 tokens; raise it"),
-        (4990, 100, "evaluation: retrieval has 100 trials, a text of 5000 tokens has too few passages of 4983; lower trials"),
+        (
+            4990,
+            100,
+            "evaluation: retrieval has 100 trials, a text of 5000 tokens has too few passages of 4983; lower trials",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(length: int, count: int, message: str) -> None:
@@ -107,7 +123,9 @@ def test_of_the_first_rows_that_share_has_the_sentence(share: float, n: int) -> 
 
 
 @given(seq_len=st.integers(16, 128), share=st.floats(0.1, 1), start=st.integers(0, 1000))
-def test_rows_have_the_sentence_between_their_own_text(seq_len: int, share: float, start: int) -> None:
+def test_rows_have_the_sentence_between_their_own_text(
+    seq_len: int, share: float, start: int
+) -> None:
     rows, numbers = TEXT[: 16 * seq_len].reshape(16, seq_len), np.arange(start, start + 16)
     before = rows.copy()
     changed = probe.with_sentences(rows, numbers, KEY, share)
@@ -133,7 +151,10 @@ def test_a_row_is_the_same_in_whatever_batch_it_comes() -> None:
 
     whole = torch.cat(list(batches.batches(table, 6, 3, 0, slice(None), change)))
     resumed = torch.cat(list(batches.batches(table, 6, 3, 5, slice(None), change)))
-    halves = [torch.cat(list(batches.batches(table, 6, 3, 0, part, change))) for part in (slice(0, 3), slice(3, 6))]
+    halves = [
+        torch.cat(list(batches.batches(table, 6, 3, 0, part, change)))
+        for part in (slice(0, 3), slice(3, 6))
+    ]
     assert torch.equal(whole[30:], resumed)
     assert torch.equal(whole.view(-1, 6, 64)[:, :3].reshape(-1, 64), halves[0])
     assert torch.equal(whole.view(-1, 6, 64)[:, 3:].reshape(-1, 64), halves[1])
@@ -144,7 +165,8 @@ def test_a_row_is_the_same_in_whatever_batch_it_comes() -> None:
 
 def test_a_row_too_short_for_two_sentences_is_one_line() -> None:
     with pytest.raises(
-        UserError, match=r"^training: seq_len 15 is too short for retrieval_share, it needs 16 tokens; raise it or"
+        UserError,
+        match=r"^training: seq_len 15 is too short for retrieval_share, it needs 16 tokens; raise it or",
     ):
         probe.mentions(KEY, 15)
 
@@ -155,29 +177,42 @@ def test_a_row_too_short_for_two_sentences_is_one_line() -> None:
 @pytest.fixture(scope="module")
 def words() -> Tokenizer:
     return tokenizer.train_bpe(
-        ["every morning they walked along the river under tall green trees with their brother Robert"] * 9, 600
+        [
+            "every morning they walked along the river under tall green trees with their brother Robert"
+        ]
+        * 9,
+        600,
     )
 
 
 def counts_of(encoder: Tokenizer, text: str) -> np.ndarray:
-    return sentence.count(np.array(encoder.encode(text).ids, np.uint16), tokenizer.vocab_size(encoder))
+    return sentence.count(
+        np.array(encoder.encode(text).ids, np.uint16), tokenizer.vocab_size(encoder)
+    )
 
 
-def test_values_are_frequent_words_of_one_token_with_the_same_tokens_around(words: Tokenizer) -> None:
+def test_values_are_frequent_words_of_one_token_with_the_same_tokens_around(
+    words: Tokenizer,
+) -> None:
     text = " they river river river morning walked along under green trees with their brother Robert every tall"
     made = sentence.in_tokens("Key: {value}.", words, counts_of(words, text))
     assert made["words"][0] == "river"
-    assert set(made["words"]) == set(text.split()) - {"every", "tall"} | ({"every", "tall"} & set(made["words"]))
+    assert set(made["words"]) == set(text.split()) - {"every", "tall"} | (
+        {"every", "tall"} & set(made["words"])
+    )
     for value, word in zip(made["values"], made["words"], strict=True):
         assert words.encode(f"Key: {word}.").ids == [*made["before"], value, *made["after"]]
 
 
 def test_too_few_words_are_one_line_with_a_remedy(words: Tokenizer) -> None:
     with pytest.raises(
-        UserError, match=r"^retrieval_sentence: 'Key: \{value\}\.' takes 2 frequent words .* 10 are needed; begin"
+        UserError,
+        match=r"^retrieval_sentence: 'Key: \{value\}\.' takes 2 frequent words .* 10 are needed; begin",
     ):
         sentence.in_tokens("Key: {value}.", words, counts_of(words, " river morning"))
-    with pytest.raises(UserError, match="takes 0 frequent words"):  # without a space each word is several tokens
+    with pytest.raises(
+        UserError, match="takes 0 frequent words"
+    ):  # without a space each word is several tokens
         sentence.in_tokens("Key:{value}", words, counts_of(words, " river morning with trees"))
 
 
@@ -189,7 +224,9 @@ def test_counting_in_blocks_is_counting(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_real_tokenizer_has_words_enough(real_data: Path) -> None:
     encoder = tokenizer.load_tokenizer(real_data / "neox" / "tokenizer.json")
     made = sentence.in_tokens(
-        "Key: {value}.", encoder, counts_of(encoder, (real_data / "tinystories/train.txt").read_text()[:300_000])
+        "Key: {value}.",
+        encoder,
+        counts_of(encoder, (real_data / "tinystories/train.txt").read_text()[:300_000]),
     )
     assert len(made["words"]) == sentence.VALUES
     assert {"Once", "They"} & set(made["words"])
@@ -198,7 +235,9 @@ def test_the_real_tokenizer_has_words_enough(real_data: Path) -> None:
 # --- scoring --------------------------------------------------------------------------------------------------------------------
 
 
-def test_candidates_are_scored_as_the_next_token_of_their_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_are_scored_as_the_next_token_of_their_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(0)
     sizes = ModelConfig(16, 1, 2, 8, 24, 1032, initializer_range=0.5)
     model = Llama(sizes, torch.tensor([1.0, 0.3, 0.1, 0.01])).eval()
@@ -207,15 +246,24 @@ def test_candidates_are_scored_as_the_next_token_of_their_trial(monkeypatch: pyt
     nll = perplexity.candidate_nll(model, *made)
     for ids, candidates, scores in zip(made.ids, made.candidates, nll, strict=True):
         with torch.no_grad():
-            expected = -model(torch.from_numpy(ids.astype(np.int64))[None])[0, -1].log_softmax(-1)[candidates]
+            expected = -model(torch.from_numpy(ids.astype(np.int64))[None])[0, -1].log_softmax(-1)[
+                candidates
+            ]
         np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
-    [(5, 10, 0.2366, 0.7634), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
+    [
+        (5, 10, 0.2366, 0.7634),
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+    ],
 )
-def test_wilson_intervals_of_the_literature(successes: int, trials: int, low: float, high: float) -> None:
+def test_wilson_intervals_of_the_literature(
+    successes: int, trials: int, low: float, high: float
+) -> None:
     """To the four digits that they are printed with; the last one is in Newcombe (1998), table I."""
     assert statistics.wilson95(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
@@ -226,7 +274,9 @@ def test_a_wilson_interval_holds_the_share_and_mirrors(case: tuple[int, int]) ->
     low, high = statistics.wilson95(successes, trials)
     assert 0 <= low <= successes / trials + 1e-12
     assert successes / trials - 1e-12 <= high <= 1
-    assert statistics.wilson95(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+    assert statistics.wilson95(trials - successes, trials) == pytest.approx(
+        (1 - high, 1 - low), abs=1e-12
+    )
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------------------
@@ -243,40 +293,69 @@ def scores(right: int, trials: int = 20, gap: float = 2.0) -> np.ndarray:
 def test_a_run_is_counted_with_its_intervals() -> None:
     row = retrieval_table.by_run({("geo", 1, "none", 64): scores(15)}).iloc[0]
     assert (row["trials"], row["chance"], row["correct"], row["accuracy"]) == (20, 0.1, 15, 0.75)
-    assert (row["accuracy_wilson95_low"], row["accuracy_wilson95_high"]) == statistics.wilson95(15, 20)
+    assert (row["accuracy_wilson95_low"], row["accuracy_wilson95_high"]) == statistics.wilson95(
+        15, 20
+    )
     gaps = np.array([2.0] * 15 + [(8 * 2.0 - 0.5) / 9] * 5)
     assert row["nll_gap"] == pytest.approx(gaps.mean())
-    assert (row["nll_gap_ci95_low"], row["nll_gap_ci95_high"]) == pytest.approx(statistics.mean_ci95(gaps))
+    assert (row["nll_gap_ci95_low"], row["nll_gap_ci95_high"]) == pytest.approx(
+        statistics.mean_ci95(gaps)
+    )
 
 
 def test_a_tie_is_not_right() -> None:
-    assert retrieval_table.by_run({("geo", 1, "none", 64): np.zeros((5, 10))}).iloc[0]["correct"] == 0
+    assert (
+        retrieval_table.by_run({("geo", 1, "none", 64): np.zeros((5, 10))}).iloc[0]["correct"] == 0
+    )
 
 
 def test_spectra_are_compared_on_the_seeds_that_both_have() -> None:
     nll = {("geo", seed, "none", 64): scores(right) for seed, right in [(1, 4), (2, 6), (3, 5)]}
-    nll |= {("hybrid", seed, "none", 64): scores(right, gap=3.0) for seed, right in [(2, 10), (3, 12), (4, 20)]}
-    table = retrieval_table.summarize(retrieval_table.by_run(nll), "geo", ["hybrid"]).set_index("spectrum")
+    nll |= {
+        ("hybrid", seed, "none", 64): scores(right, gap=3.0)
+        for seed, right in [(2, 10), (3, 12), (4, 20)]
+    }
+    table = retrieval_table.summarize(retrieval_table.by_run(nll), "geo", ["hybrid"]).set_index(
+        "spectrum"
+    )
     assert table.loc["geo", ["n_seeds", "seeds", "baseline"]].tolist() == [3, "1 2 3", "geo"]
     assert table.loc["geo", "accuracy_mean"] == pytest.approx(0.25)
     assert table.loc["geo", "accuracy_std"] == pytest.approx(0.05)
-    assert table.loc["geo", ["accuracy_wilson95_low", "accuracy_wilson95_high"]].tolist() == list(statistics.wilson95(15, 60))
+    assert table.loc["geo", ["accuracy_wilson95_low", "accuracy_wilson95_high"]].tolist() == list(
+        statistics.wilson95(15, 60)
+    )
     assert np.isnan(table.loc["geo", "delta_accuracy"])
     hybrid = table.loc["hybrid"]
     assert (hybrid["n_pairs"], hybrid["wins"]) == (2, "2/2")
     assert hybrid["delta_accuracy"] == pytest.approx(np.mean([10 / 20 - 6 / 20, 12 / 20 - 5 / 20]))
     assert hybrid["p_sign_flip"] == 0.5
-    assert hybrid["delta_nll_gap_ci95_low"] < hybrid["delta_nll_gap"] < hybrid["delta_nll_gap_ci95_high"]
+    assert (
+        hybrid["delta_nll_gap_ci95_low"]
+        < hybrid["delta_nll_gap"]
+        < hybrid["delta_nll_gap_ci95_high"]
+    )
 
 
 def test_the_section_says_chance_and_stars_what_is_above_it() -> None:
-    nll = {("geo", seed, "none", length): scores(right) for seed in (1, 2) for length, right in [(64, 18), (256, 2)]}
-    nll |= {("hybrid", seed, "none", length): scores(15, gap=2.5) for seed in (1, 2) for length in (64, 256)}
+    nll = {
+        ("geo", seed, "none", length): scores(right)
+        for seed in (1, 2)
+        for length, right in [(64, 18), (256, 2)]
+    }
+    nll |= {
+        ("hybrid", seed, "none", length): scores(15, gap=2.5)
+        for seed in (1, 2)
+        for length in (64, 256)
+    }
     summary = retrieval_table.summarize(retrieval_table.by_run(nll), "geo", ["hybrid"])
     text = retrieval_page.section({"baseline": "geo"}, summary)
     assert "one of 10 words" in text
     assert "chance, 10 %" in text
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
     assert rows[0] == ["spectrum", "64", "256", "NLL gap at 256 against geo"]
     assert rows[2] == ["geo", "90 ± 0 (77 to 96)*", "10 ± 0 (4 to 23)", ""]
     assert rows[3][:3] == ["hybrid", "75 ± 0 (60 to 86)*", "75 ± 0 (60 to 86)*"]
@@ -287,7 +366,11 @@ def test_the_figure_shows_the_means_over_the_seeds_and_the_level_of_chance() -> 
     nll = {(name, seed, "none", length): scores(right) for name, seed, length, right in POINTS}
     runs = retrieval_table.by_run(nll)
     axes = plots.retrieval(runs, 0.1, 64, style.looks(["geo", "hybrid"], "geo")).axes[0]
-    means = {line.get_color(): line.get_ydata().tolist() for line in axes.lines if line.get_marker() in ("o", "s")}
+    means = {
+        line.get_color(): line.get_ydata().tolist()
+        for line in axes.lines
+        if line.get_marker() in ("o", "s")
+    }
     assert means == {style.BASELINE_COLOUR: [0.8, 0.25], style.COLOURS[0]: [0.75, 0.75]}
     assert [0.1, 0.1] in [list(line.get_ydata()) for line in axes.lines]
     assert axes.get_ylim() == (0.0, 1.03)
@@ -307,18 +390,26 @@ def loaded(**changes: Any) -> dict[str, Any]:
 def test_without_the_probe_frozen_settings_are_what_they_were_before_there_was_one() -> None:
     off, on = loaded(), loaded(training__toy__retrieval_share=0.5, evaluation__toy__retrieval={})
     assert "retrieval_share" not in frozen.run_settings(off, "small", "geo", 1)["training"]
-    assert "retrieval" not in frozen.evaluation_settings(off, "small") | frozen.experiment_settings(off, "small")
+    assert "retrieval" not in frozen.evaluation_settings(off, "small") | frozen.experiment_settings(
+        off, "small"
+    )
     assert frozen.run_settings(on, "small", "geo", 1)["training"]["retrieval_share"] == 0.5
     evaluated = loaded(evaluation__toy__retrieval={})
-    assert frozen.run_settings(evaluated, "small", "geo", 1) == frozen.run_settings(off, "small", "geo", 1)
-    for settings in (frozen.evaluation_settings(on, "small"), frozen.experiment_settings(on, "small")):
+    assert frozen.run_settings(evaluated, "small", "geo", 1) == frozen.run_settings(
+        off, "small", "geo", 1
+    )
+    for settings in (
+        frozen.evaluation_settings(on, "small"),
+        frozen.experiment_settings(on, "small"),
+    ):
         assert settings["retrieval"] == {"trials": 200, "distractors": 9}
 
 
 @pytest.mark.parametrize("sentence", ["Key.", "{value} it is", " {value}", "{value} and {value}"])
 def test_a_sentence_without_a_place_for_the_value_is_refused(sentence: str) -> None:
     with pytest.raises(
-        UserError, match=r"^datasets\.toy\.retrieval_sentence: .* should have \{value\} once, after at least one word$"
+        UserError,
+        match=r"^datasets\.toy\.retrieval_sentence: .* should have \{value\} once, after at least one word$",
     ):
         loaded(datasets__toy__retrieval_sentence=sentence)
 
@@ -379,9 +470,13 @@ def test_every_run_is_probed_and_tabulated(probed: Path) -> None:
     assert len(runs) == 2 * 2 * 2 * 2
     assert set(runs["trials"]) == {20}
     assert set(runs["chance"]) == {0.1}
-    at_64 = runs[runs["length"] == 64].pivot(index=["spectrum", "seed"], columns="remap", values="nll_gap")
+    at_64 = runs[runs["length"] == 64].pivot(
+        index=["spectrum", "seed"], columns="remap", values="nll_gap"
+    )
     assert (at_64["none"] == at_64["pi"]).all()  # no remap within the training length
-    beyond = runs[runs["length"] == 128].pivot(index=["spectrum", "seed"], columns="remap", values="nll_gap")
+    beyond = runs[runs["length"] == 128].pivot(
+        index=["spectrum", "seed"], columns="remap", values="nll_gap"
+    )
     assert (beyond["none"] != beyond["pi"]).all()
     summary = pd.read_csv(probed / "results/probed/retrieval.csv")
     assert len(summary) == 2 * 2 * 2
@@ -403,17 +498,31 @@ def test_a_run_says_what_sentences_it_saw(probed: Path, finished: Path) -> None:
 
 def test_nothing_is_left_to_do_and_another_sentence_trains_again(probed: Path) -> None:
     assert "Nothing to be done" in snakemake(probed, "-n", "--configfile", "probed.yaml").stdout
-    (probed / "other.yaml").write_text('datasets: {probed: {retrieval_sentence: "Remember {value}!"}}\n')
+    (probed / "other.yaml").write_text(
+        'datasets: {probed: {retrieval_sentence: "Remember {value}!"}}\n'
+    )
     plan = planned(probed, "--configfile", "probed.yaml", "other.yaml")
     assert (plan["sentence"], plan["train"], plan["evaluate"]) == (1, 4, 4)
     assert "tokenize_train" not in plan
 
 
-def test_a_step_that_needs_the_sentence_says_so(probed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_needs_the_sentence_says_so(
+    probed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(probed)
-    data = ("--tokens", "results/data/probed/validation.npy", "--manifest", "results/data/probed/validation.json")
+    data = (
+        "--tokens",
+        "results/data/probed/validation.npy",
+        "--manifest",
+        "results/data/probed/validation.json",
+    )
     status, lines = small.step(
-        "evaluate", "--run", "results/probed/geo_500k/seed1", "--settings", "results/probed/evaluation.json", *data
+        "evaluate",
+        "--run",
+        "results/probed/geo_500k/seed1",
+        "--settings",
+        "results/probed/evaluation.json",
+        *data,
     )
     assert status == 1
     assert lines == [
@@ -422,7 +531,10 @@ def test_a_step_that_needs_the_sentence_says_so(probed: Path, monkeypatch: pytes
 
 
 def test_damage_to_the_sentence_is_found(probed: Path, tmp_path: Path) -> None:
-    path, content = tmp_path / "sentence.json", (probed / "results/data/probed/sentence.json").read_bytes()
+    path, content = (
+        tmp_path / "sentence.json",
+        (probed / "results/data/probed/sentence.json").read_bytes(),
+    )
     for _, damaged in damages(content, random.Random(0)):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"sentence\.json: "):
@@ -433,7 +545,9 @@ def test_damage_to_the_sentence_is_found(probed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_trained_toy_model_finds_the_word_within_its_training_length(fresh: Path) -> None:
-    (fresh / "one.yaml").write_text("experiments: {retrieval_small: {spectra: [geo_500k], seeds: [42, 123]}}\n")
+    (fresh / "one.yaml").write_text(
+        "experiments: {retrieval_small: {spectra: [geo_500k], seeds: [42, 123]}}\n"
+    )
     snakemake(fresh, "--cores", "2", "--configfile", "one.yaml", "--config", "run=retrieval_small")
     runs = pd.read_csv(fresh / "results/retrieval_small/retrieval_runs.csv").set_index("length")
     assert runs.loc[128, "accuracy_wilson95_low"] > 2 * runs.loc[128, "chance"]

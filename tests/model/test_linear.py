@@ -15,7 +15,9 @@ def pair(inputs: int, outputs: int) -> tuple[Linear, nn.Linear]:
 
 @pytest.mark.parametrize("size", [(24, 56), (56, 24), (32, 32)], ids=str)
 @pytest.mark.parametrize("rows", [(7,), (3, 5), (2, 1)], ids=str)
-def test_product_and_gradients_are_those_of_torch(size: tuple[int, int], rows: tuple[int, ...]) -> None:
+def test_product_and_gradients_are_those_of_torch(
+    size: tuple[int, int], rows: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
     layers = pair(*size)
     inputs = [torch.linspace(-1, 1, size[0]).repeat(*rows, 1).requires_grad_() for _ in layers]

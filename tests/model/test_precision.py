@@ -46,21 +46,43 @@ def test_bf16_is_used_and_stays_close() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler"
+)
 def test_compiled_training_follows_eager() -> None:
     np.testing.assert_allclose(losses(compile=True), losses(), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("seq_len", "vocab_size", "rows"), [(128, 512, 32), (512, 16384, 8), (2048, 50304, 1)])
-def test_micro_batches_are_bounded_on_a_cpu_by_the_size_of_the_logits(seq_len: int, vocab_size: int, rows: int) -> None:
+@pytest.mark.parametrize(
+    ("seq_len", "vocab_size", "rows"), [(128, 512, 32), (512, 16384, 8), (2048, 50304, 1)]
+)
+def test_micro_batches_are_bounded_on_a_cpu_by_the_size_of_the_logits(
+    seq_len: int, vocab_size: int, rows: int
+) -> None:
     model = Llama(replace(SIZES, vocab_size=vocab_size), torch.ones(8))
-    assert Trainer(model, config(seq_len=seq_len, batch_size=32), torch.device("cpu")).micro_batch_size == rows
+    assert (
+        Trainer(model, config(seq_len=seq_len, batch_size=32), torch.device("cpu")).micro_batch_size
+        == rows
+    )
 
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_and_finds_the_cpu_equal_to_itself(tmp_path: Path) -> None:
-    options = ["--device", "cpu", "--sizes", "demo", "--rounds", "1", "--job-steps", "30", "--output", tmp_path / "gpu.json"]
-    subprocess.run([sys.executable, "benchmarks/gpu.py", *options], cwd=ROOT, check=True, capture_output=True)
+    options = [
+        "--device",
+        "cpu",
+        "--sizes",
+        "demo",
+        "--rounds",
+        "1",
+        "--job-steps",
+        "30",
+        "--output",
+        tmp_path / "gpu.json",
+    ]
+    subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", *options], cwd=ROOT, check=True, capture_output=True
+    )
     results = json.loads((tmp_path / "gpu.json").read_text())["results"]
     assert results["numbers"] == {
         "fp32_largest_relative_difference": 0.0,
@@ -68,7 +90,9 @@ def test_the_gpu_benchmark_runs_and_finds_the_cpu_equal_to_itself(tmp_path: Path
         "bf16_resumes_to_the_bit": True,
     }
     assert set(results["training"]["demo"]["sides"]) >= {"plain", "ours", "ours, compiled"}
-    assert all(side["median"]["tokens_per_s"] > 0 for side in results["training"]["demo"]["sides"].values())
+    assert all(
+        side["median"]["tokens_per_s"] > 0 for side in results["training"]["demo"]["sides"].values()
+    )
     scores = [side["median"]["nll"] for side in results["evaluation"]["demo"].values()]
     np.testing.assert_allclose(scores, np.log(512), rtol=0.02)
     assert results["outside_training"]["demo"]["cold"]["wall_s"] > 0
@@ -77,9 +101,14 @@ def test_the_gpu_benchmark_runs_and_finds_the_cpu_equal_to_itself(tmp_path: Path
 def test_the_gpu_benchmark_says_where_there_is_no_gpu() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    done = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 1
-    assert done.stderr == "no CUDA device here; --device cpu --sizes demo --rounds 1 tries the script itself\n"
+    assert (
+        done.stderr
+        == "no CUDA device here; --device cpu --sizes demo --rounds 1 tries the script itself\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +119,9 @@ def test_the_gpu_benchmark_says_where_there_is_no_gpu() -> None:
         ((8, 0), True, ["flash", "cudnn", "math"]),
     ],
 )
-def test_attention_kernels_by_card(capability: tuple[int, int], deterministic: bool, names: list[str]) -> None:
+def test_attention_kernels_by_card(
+    capability: tuple[int, int], deterministic: bool, names: list[str]
+) -> None:
     assert attention.candidates(capability, deterministic) == names
     assert attention.choose(torch.device("cpu"), "bf16", 64, 2048, deterministic) == "cpu"
 
@@ -115,7 +146,9 @@ def test_deterministic_means_that_torch_refuses_what_is_not() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc"
+)
 def test_memory_freed_by_a_step_serves_the_next_one() -> None:
     """A block of 64 MB has 16384 pages; after some times none is asked for again."""
     code = (

@@ -12,7 +12,10 @@ from support import reference
 from support.tiny_model import GEOMETRIC, config, llama, tokens
 
 ANCHORED = {"family": "anchored_poly", "theta": 500_000.0, "p": 3.9, "omf": 0.3}
-OMEGA = {"geometric": reference.geometric(16, 500_000.0), "anchored_poly": reference.anchored_poly(16, 500_000.0, 3.9, 0.3)}
+OMEGA = {
+    "geometric": reference.geometric(16, 500_000.0),
+    "anchored_poly": reference.anchored_poly(16, 500_000.0, 3.9, 0.3),
+}
 
 
 def reference_arguments(family: str) -> dict:
@@ -36,7 +39,9 @@ def test_the_random_stream_is_used_up_alike() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("definition", [GEOMETRIC, ANCHORED], ids=lambda definition: definition["family"])
+@pytest.mark.parametrize(
+    "definition", [GEOMETRIC, ANCHORED], ids=lambda definition: definition["family"]
+)
 @pytest.mark.parametrize("micro_batch_size", ["auto", 2])
 def test_training_follows_the_reference_loop(definition: dict, micro_batch_size: int | str) -> None:
     text = tokens(64 * 8 * 60 + 17)
@@ -49,7 +54,9 @@ def test_training_follows_the_reference_loop(definition: dict, micro_batch_size:
         peak=3e-3,
         accumulate=4 if micro_batch_size == 2 else 1,
     )
-    trainer = Trainer(llama(definition, 7), config(micro_batch_size=micro_batch_size), torch.device("cpu"))
+    trainer = Trainer(
+        llama(definition, 7), config(micro_batch_size=micro_batch_size), torch.device("cpu")
+    )
     rows = [row for _, row in trainer.run(text, seed=7, log_every=1)]
     ours = [row.loss for row in rows]
     assert len(ours) == 60
@@ -60,7 +67,9 @@ def test_training_follows_the_reference_loop(definition: dict, micro_batch_size:
     held_out = tokens(64 * 4 * 10, seed=1)
     for length in (64, 256):
         score = perplexity.first_chunks(trainer.model.eval(), held_out, length, chunks=10)
-        assert np.exp(score.nll) == pytest.approx(reference.first_chunks(expected_model, held_out, length), rel=1e-3)
+        assert np.exp(score.nll) == pytest.approx(
+            reference.first_chunks(expected_model, held_out, length), rel=1e-3
+        )
 
 
 def test_first_chunks_equals_the_reference_on_the_same_weights() -> None:
@@ -68,7 +77,9 @@ def test_first_chunks_equals_the_reference_on_the_same_weights() -> None:
     torch.manual_seed(3)
     expected = reference.Reference(**reference_arguments("anchored_poly"))
     score = perplexity.first_chunks(llama(ANCHORED, 3), held_out, 128, chunks=10)
-    assert np.exp(score.nll) == pytest.approx(reference.first_chunks(expected, held_out, 128), rel=1e-6)
+    assert np.exp(score.nll) == pytest.approx(
+        reference.first_chunks(expected, held_out, 128), rel=1e-6
+    )
     assert (score.chunks, score.tokens) == (10, 1270)
 
 

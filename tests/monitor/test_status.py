@@ -33,7 +33,15 @@ from rope_spectra.runtime.errors import UserError
 from support.checkout import ROOT, SNAKEMAKE
 
 RUN = {"experiment": "demo", "spectrum": "geo", "seed": 1}
-STEPS = {"label": "step", "done": 300, "total": 762, "unit": "steps", "rate": 16.0, "left_s": 29.0, "note": "loss 3.21"}
+STEPS = {
+    "label": "step",
+    "done": 300,
+    "total": 762,
+    "unit": "steps",
+    "rate": 16.0,
+    "left_s": 29.0,
+    "note": "loss 3.21",
+}
 HERE, MINUTE = socket.gethostname(), 60.0
 
 WATCHED = """
@@ -65,7 +73,15 @@ def leave_sign(results: Path, job: str, age: float = 1.0, **facts: Any) -> None:
     log = layout.within(results, layout.log(job))
     log.parent.mkdir(parents=True, exist_ok=True)
     now = time.time() - age
-    sign = {"state": "running", "error": None, "pid": os.getpid(), "host": HERE, "started": now, "updated": now, "device": None}
+    sign = {
+        "state": "running",
+        "error": None,
+        "pid": os.getpid(),
+        "host": HERE,
+        "started": now,
+        "updated": now,
+        "device": None,
+    }
     heartbeat.path(log).write_text(json.dumps(sign | {"step": "train"} | facts))
 
 
@@ -108,7 +124,9 @@ def test_a_living_process_is_running_with_what_it_says(tmp_path: Path) -> None:
 
 def test_a_process_that_is_gone_is_dead_and_not_running(tmp_path: Path) -> None:
     leave_sign(tmp_path, "train/demo/geo/seed1", pid=gone_process(), **STEPS)
-    layout.within(tmp_path, layout.log("train/demo/geo/seed1")).write_text("geo on cpu\nstep 300/762\n")
+    layout.within(tmp_path, layout.log("train/demo/geo/seed1")).write_text(
+        "geo on cpu\nstep 300/762\n"
+    )
     part = run_of(tmp_path)
     assert (part.state, part.error) == ("dead", "step 300/762")
     assert "is gone; last sign of life" in text_of(tmp_path)
@@ -130,8 +148,12 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(2, "running"), (12, "silent")])
-def test_on_another_machine_the_age_of_the_last_sign_decides(tmp_path: Path, minutes: int, state: str) -> None:
-    leave_sign(tmp_path, "train/demo/geo/seed1", age=minutes * MINUTE, host="node07", pid=1, **STEPS)
+def test_on_another_machine_the_age_of_the_last_sign_decides(
+    tmp_path: Path, minutes: int, state: str
+) -> None:
+    leave_sign(
+        tmp_path, "train/demo/geo/seed1", age=minutes * MINUTE, host="node07", pid=1, **STEPS
+    )
     assert run_of(tmp_path).state == state
     if state == "silent":
         assert "maybe dead, was training" in text_of(tmp_path)
@@ -139,8 +161,17 @@ def test_on_another_machine_the_age_of_the_last_sign_decides(tmp_path: Path, min
 
 
 def test_a_failure_is_shown_with_its_reason_until_the_files_are_made(tmp_path: Path) -> None:
-    leave_sign(tmp_path, "train/demo/geo/seed1", age=5, state="failed", error="training diverged: the loss is nan")
-    assert (run_of(tmp_path).state, run_of(tmp_path).error) == ("failed", "training diverged: the loss is nan")
+    leave_sign(
+        tmp_path,
+        "train/demo/geo/seed1",
+        age=5,
+        state="failed",
+        error="training diverged: the loss is nan",
+    )
+    assert (run_of(tmp_path).state, run_of(tmp_path).error) == (
+        "failed",
+        "training diverged: the loss is nan",
+    )
     assert "log: " in text_of(tmp_path)
     touch(tmp_path, layout.RUN, layout.TRAIN_LOG, layout.EVAL, layout.EVAL_NLL)
     assert run_of(tmp_path).state == "done"
@@ -153,13 +184,19 @@ def test_a_deleted_result_is_waited_for_again(tmp_path: Path) -> None:
 
 def test_a_damaged_sign_counts_as_none(tmp_path: Path) -> None:
     leave_sign(tmp_path, "train/demo/geo/seed1")
-    heartbeat.path(layout.within(tmp_path, layout.log("train/demo/geo/seed1"))).write_text('{"state": "run')
+    heartbeat.path(layout.within(tmp_path, layout.log("train/demo/geo/seed1"))).write_text(
+        '{"state": "run'
+    )
     assert run_of(tmp_path).state == "waiting"
 
 
 def test_a_finished_run_shows_its_perplexity_at_the_longest_length(tmp_path: Path) -> None:
     touch(tmp_path, layout.RUN, layout.TRAIN_LOG, layout.EVAL, layout.EVAL_NLL)
-    rows = ["none,first_chunks,1024,11.0,2.4,9,1", "none,full,128,5.0,1.6,9,1", "none,full,1024,9.77,2.28,9,1"]
+    rows = [
+        "none,first_chunks,1024,11.0,2.4,9,1",
+        "none,full,128,5.0,1.6,9,1",
+        "none,full,1024,9.77,2.28,9,1",
+    ]
     eval_csv = layout.within(tmp_path, layout.EVAL.format(**RUN))
     eval_csv.write_text("\n".join(["remap,protocol,length,ppl,nll,tokens,chunks", *rows]) + "\n")
     assert run_of(tmp_path).facts == {"ppl": 9.77, "length": 1024, "protocol": "full"}
@@ -167,9 +204,19 @@ def test_a_finished_run_shows_its_perplexity_at_the_longest_length(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("height", "is_folded"), [(30, False), (10, True)])
-def test_finished_runs_share_a_line_where_the_terminal_is_low(tmp_path: Path, height: int, is_folded: bool) -> None:
+def test_finished_runs_share_a_line_where_the_terminal_is_low(
+    tmp_path: Path, height: int, is_folded: bool
+) -> None:
     for seed in range(6):
-        touch(tmp_path, layout.RUN_CONFIG, layout.RUN, layout.TRAIN_LOG, layout.EVAL, layout.EVAL_NLL, seed=seed)
+        touch(
+            tmp_path,
+            layout.RUN_CONFIG,
+            layout.RUN,
+            layout.TRAIN_LOG,
+            layout.EVAL,
+            layout.EVAL_NLL,
+            seed=seed,
+        )
     console = Console(width=80, height=height, record=True, file=io.StringIO())
     console.print(status._fitting(status.look(tmp_path, None), console))
     text = console.export_text()
@@ -201,12 +248,24 @@ def fail_with(error: BaseException) -> Any:
     [
         pytest.param(lambda _: None, "done", None, id="end"),
         pytest.param(fail_with(SystemExit(0)), "done", None, id="exit-0"),
-        pytest.param(fail_with(UserError("a.npy: damaged")), "failed", "a.npy: damaged", id="user-error"),
         pytest.param(
-            fail_with(OSError(28, "No space left on device", "a.npy")), "failed", "a.npy: No space left on device", id="disk"
+            fail_with(UserError("a.npy: damaged")), "failed", "a.npy: damaged", id="user-error"
         ),
-        pytest.param(fail_with(RuntimeError("out of memory\nat 0x0")), "failed", "RuntimeError: out of memory", id="crash"),
-        pytest.param(fail_with(SystemExit(128 + signal.SIGTERM)), "stopped", "by SIGTERM", id="sigterm"),
+        pytest.param(
+            fail_with(OSError(28, "No space left on device", "a.npy")),
+            "failed",
+            "a.npy: No space left on device",
+            id="disk",
+        ),
+        pytest.param(
+            fail_with(RuntimeError("out of memory\nat 0x0")),
+            "failed",
+            "RuntimeError: out of memory",
+            id="crash",
+        ),
+        pytest.param(
+            fail_with(SystemExit(128 + signal.SIGTERM)), "stopped", "by SIGTERM", id="sigterm"
+        ),
         pytest.param(fail_with(SystemExit(255)), "failed", "exit status 255", id="exit-255"),
         pytest.param(fail_with(KeyboardInterrupt()), "stopped", "by Ctrl-C", id="ctrl-c"),
     ],
@@ -218,7 +277,9 @@ def test_a_step_says_how_it_ended(tmp_path: Path, main: Any, state: str, error: 
 
 def test_a_step_tells_its_progress_and_its_device(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    clock = iter([0.0, 100.0, 101.0, 103.0])  # made, then updates; the second one comes too early to be told
+    clock = iter(
+        [0.0, 100.0, 101.0, 103.0]
+    )  # made, then updates; the second one comes too early to be told
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
 
     def main(_: Any) -> None:
@@ -269,26 +330,52 @@ GPU_IDLE, GPU_BUSY = Gpu(0, "NVIDIA H200", 0, 500, 143771), Gpu(0, "NVIDIA H200"
 
 def running(kind: str, rule: str, **sign: Any) -> Part:
     now = time.time()
-    facts = {"host": HERE, "pid": 1, "started": now - 500, "updated": now, "state": "running", "device": "cuda:0", "done": 1}
-    return Part("geo seed1", kind, "running", rule, "results/logs/a.log", 0.0, None, facts | sign, {})
+    facts = {
+        "host": HERE,
+        "pid": 1,
+        "started": now - 500,
+        "updated": now,
+        "state": "running",
+        "device": "cuda:0",
+        "done": 1,
+    }
+    return Part(
+        "geo seed1", kind, "running", rule, "results/logs/a.log", 0.0, None, facts | sign, {}
+    )
 
 
 @pytest.mark.parametrize(
     ("gpus", "parts", "meaning"),
     [
-        pytest.param([], [running("run", "train")], "no GPU here: .*; training on the CPU", id="none"),
+        pytest.param(
+            [], [running("run", "train")], "no GPU here: .*; training on the CPU", id="none"
+        ),
         pytest.param([GPU_BUSY], [running("run", "train")], "GPU at work$", id="busy"),
         pytest.param([GPU_BUSY], [], "but not for a job of this project", id="busy-for-others"),
         pytest.param(
-            [GPU_IDLE], [running("data", "tokenize_train")], "idle is normal now: tokens are being written", id="tokens"
+            [GPU_IDLE],
+            [running("data", "tokenize_train")],
+            "idle is normal now: tokens are being written",
+            id="tokens",
         ),
         pytest.param(
-            [GPU_IDLE], [running("run", "train", device="cpu")], "idle is normal now: the job runs on the CPU", id="cpu"
+            [GPU_IDLE],
+            [running("run", "train", device="cpu")],
+            "idle is normal now: the job runs on the CPU",
+            id="cpu",
         ),
         pytest.param(
-            [GPU_IDLE], [running("run", "train")], "idle although geo seed1 is in train: .*results/logs/a.log", id="hung"
+            [GPU_IDLE],
+            [running("run", "train")],
+            "idle although geo seed1 is in train: .*results/logs/a.log",
+            id="hung",
         ),
-        pytest.param([GPU_IDLE], [running("run", "train", host="node07")], "idle: no job is running here", id="elsewhere"),
+        pytest.param(
+            [GPU_IDLE],
+            [running("run", "train", host="node07")],
+            "idle: no job is running here",
+            id="elsewhere",
+        ),
         pytest.param([GPU_IDLE], [], "idle: no job is running here", id="nothing"),
     ],
 )
@@ -331,14 +418,19 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     folder = tmp_path_factory.mktemp("watched")
     for name in ("workflow", "profiles", "envs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "watched.yaml").write_text(WATCHED)
     targets = [f"results/{name}/geo_500k/seed1/eval.csv" for name in ("good", "bad", "long")]
     options = ["--cores", "1", "--resources", "gpu=1", "--configfile", "watched.yaml"]
     with (folder / "snakemake.log").open("w") as log:
-        seen = watch(folder, subprocess.Popen([SNAKEMAKE, *targets, *options], cwd=folder, stdout=log, stderr=log))
+        seen = watch(
+            folder,
+            subprocess.Popen([SNAKEMAKE, *targets, *options], cwd=folder, stdout=log, stderr=log),
+        )
     done = run_command(folder, "--json", "--configfile", "watched.yaml")
     return Watched(folder, seen, json.loads(done.stdout))
 
@@ -346,7 +438,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 def watch(folder: Path, snakemake: subprocess.Popen) -> list[status.Status]:
     """Look again and again until Snakemake ends; kill the long training hard as soon as it has done a step."""
     with contextlib.chdir(folder):
-        settings = config_files.load(argparse.Namespace(configfile=[Path("watched.yaml")], config=[]))
+        settings = config_files.load(
+            argparse.Namespace(configfile=[Path("watched.yaml")], config=[])
+        )
     seen = []
     while snakemake.poll() is None:
         seen.append(status.look(folder / "results", settings))
@@ -362,7 +456,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, check=True)
+    return subprocess.run(
+        command(*arguments), cwd=folder, capture_output=True, text=True, check=True
+    )
 
 
 def run_in(look: dict[str, Any], experiment: int) -> dict[str, Any]:
@@ -388,20 +484,26 @@ def test_a_training_that_fails_is_shown_with_its_last_line(watched: Watched) -> 
 
 def test_a_training_that_is_killed_hard_is_dead(watched: Watched) -> None:
     run = run_in(watched.end, 2)
-    assert (run["state"], run["rule"]) == ("dead", "train"), (watched.folder / "snakemake.log").read_text()[-3000:]
+    assert (run["state"], run["rule"]) == ("dead", "train"), (
+        watched.folder / "snakemake.log"
+    ).read_text()[-3000:]
     assert run["sign"]["done"] >= 1
     assert run["age_s"] > 0
 
 
 def test_caches_are_shown_with_their_tokens_and_bytes(watched: Watched) -> None:
-    train = next(part for part in watched.end["experiments"][0]["parts"] if part["name"] == "train tokens")
+    train = next(
+        part for part in watched.end["experiments"][0]["parts"] if part["name"] == "train tokens"
+    )
     assert train["state"] == "done"
     assert train["facts"] == {"tokens": 20_000, "bytes_on_disk": 128 + 2 * 20_000}
 
 
 def test_the_view_is_plain_text_of_80_columns_and_changes_nothing(watched: Watched) -> None:
     def files() -> list[tuple[str, int]]:
-        return sorted((str(path), path.stat().st_mtime_ns) for path in (watched.folder / "results").rglob("*"))
+        return sorted(
+            (str(path), path.stat().st_mtime_ns) for path in (watched.folder / "results").rglob("*")
+        )
 
     before = files()
     done = run_command(watched.folder, "--configfile", "watched.yaml")
@@ -420,7 +522,9 @@ def test_the_view_is_plain_text_of_80_columns_and_changes_nothing(watched: Watch
 def test_a_broken_configuration_hides_nothing(watched: Watched) -> None:
     (watched.folder / "broken.yaml").write_text("experiments: {good: {baseline: nothing}}\n")
     done = run_command(watched.folder, "--configfile", "watched.yaml", "broken.yaml")
-    assert "experiments.good.baseline: 'nothing' is not among its spectra" in " ".join(done.stdout.split())
+    assert "experiments.good.baseline: 'nothing' is not among its spectra" in " ".join(
+        done.stdout.split()
+    )
     assert "failed   geo_500k seed1" in done.stdout
 
 
@@ -464,5 +568,7 @@ def test_it_starts_without_anything_heavy(watched: Watched) -> None:
         "runpy.run_module('rope_spectra.status', run_name='__main__')\n"
         "print(sorted({'torch', 'pandas', 'scipy', 'transformers', 'matplotlib'} & sys.modules.keys()), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=watched.folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=watched.folder, capture_output=True, text=True, check=True
+    )
     assert done.stderr.splitlines()[-1] == "[]"

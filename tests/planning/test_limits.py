@@ -44,7 +44,10 @@ def test_a_retry_asks_for_more_and_a_larger_model_too(request_) -> None:
     for attempt in (1, 2, 3):
         asked = [request_(CONFIG, experiment, attempt) for experiment in experiments]
         assert asked == sorted(asked)
-        assert all(request_(CONFIG, name, attempt + 1) > before for name, before in zip(experiments, asked, strict=True))
+        assert all(
+            request_(CONFIG, name, attempt + 1) > before
+            for name, before in zip(experiments, asked, strict=True)
+        )
 
 
 def test_the_trainings_of_the_study_fit_into_their_time() -> None:
@@ -55,20 +58,26 @@ def test_the_trainings_of_the_study_fit_into_their_time() -> None:
 def test_several_gpus_ask_for_less_time_and_more_memory() -> None:
     several = settings.load(RAW)
     several["training"]["350m"]["gpus_per_run"] = 4
-    assert limits.train_minutes(several, "350m_final", 1) < limits.train_minutes(CONFIG, "350m_final", 1)
+    assert limits.train_minutes(several, "350m_final", 1) < limits.train_minutes(
+        CONFIG, "350m_final", 1
+    )
     assert limits.train_mb(several, "350m_final", 1) == 4 * limits.train_mb(CONFIG, "350m_final", 1)
 
 
 def test_more_text_asks_for_more_time() -> None:
     large = settings.load(RAW | {"datasets": RAW["datasets"] | {"tinystories": LARGE}})
     for minutes in (limits.tokenize_minutes, limits.cache_minutes):
-        assert minutes(large, "tinystories", "train", 1) > minutes(CONFIG, "tinystories", "train", 1)
+        assert minutes(large, "tinystories", "train", 1) > minutes(
+            CONFIG, "tinystories", "train", 1
+        )
 
 
 def test_slurm_is_refused_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     limits.check_commands("local")
-    with pytest.raises(UserError, match=r"^executor: slurm needs sbatch, which is not on this machine; "):
+    with pytest.raises(
+        UserError, match=r"^executor: slurm needs sbatch, which is not on this machine; "
+    ):
         limits.check_commands("slurm")
     (tmp_path / "sbatch").touch(mode=0o755)
     limits.check_commands("slurm")

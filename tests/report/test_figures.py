@@ -38,7 +38,10 @@ def make_definition(names: list[str]) -> dict:
     return {
         "experiment": "demo",
         "seeds": [42, 123, 7],
-        "spectra": [{"name": name, "family": "geometric", "theta": 10_000.0 + 1000 * k} for k, name in enumerate(names)],
+        "spectra": [
+            {"name": name, "family": "geometric", "theta": 10_000.0 + 1000 * k}
+            for k, name in enumerate(names)
+        ],
         "baseline": "geo",
         "equivalence_margin": 0.01,
         "lengths": LENGTHS,
@@ -47,23 +50,38 @@ def make_definition(names: list[str]) -> dict:
     }
 
 
-def make_runs(names: list[str], seeds: list[int], protocols: tuple[str, ...] = ("first_chunks", "full")) -> pd.DataFrame:
+def make_runs(
+    names: list[str], seeds: list[int], protocols: tuple[str, ...] = ("first_chunks", "full")
+) -> pd.DataFrame:
     random = np.random.default_rng(0)
     rows = [
-        {"experiment": "demo", "spectrum": name, "seed": seed, "remap": "none", "protocol": protocol, "length": length}
+        {
+            "experiment": "demo",
+            "spectrum": name,
+            "seed": seed,
+            "remap": "none",
+            "protocol": protocol,
+            "length": length,
+        }
         for name in names
         for seed in seeds
         for protocol in protocols
         for length in LENGTHS
     ]
     growth = np.log2([row["length"] / TRAIN_LENGTH for row in rows])
-    nll = 1.4 + growth * [0.2 + 0.1 * names.index(row["spectrum"]) for row in rows] + random.normal(0, 0.03, len(rows))
+    nll = (
+        1.4
+        + growth * [0.2 + 0.1 * names.index(row["spectrum"]) for row in rows]
+        + random.normal(0, 0.03, len(rows))
+    )
     return pd.DataFrame(rows).assign(nll=nll, ppl=np.exp(nll), tokens=3072, chunks=10, phase="all")
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     names = list(runs["spectrum"].unique())
-    return summary_table.summarize(runs, "geo", [name for name in names if name != "geo"], margin=0.01)
+    return summary_table.summarize(
+        runs, "geo", [name for name in names if name != "geo"], margin=0.01
+    )
 
 
 def write_experiment(folder: Path, runs: pd.DataFrame) -> None:
@@ -72,14 +90,21 @@ def write_experiment(folder: Path, runs: pd.DataFrame) -> None:
         log = folder / layout.TRAIN_LOG.format(experiment="demo", spectrum=name, seed=seed)
         log.parent.mkdir(parents=True)
         steps = np.arange(0, 100, 10)
-        pd.DataFrame({"step": steps, "loss": 2 + 4 / (1 + steps), "lr": 0.0, "tokens": 0}).to_csv(log, index=False)
+        pd.DataFrame({"step": steps, "loss": 2 + 4 / (1 + steps), "lr": 0.0, "tokens": 0}).to_csv(
+            log, index=False
+        )
         edges = perplexity.bin_edges(1024, TRAIN_LENGTH)
         tokens = np.diff(edges)
         nll = np.arange(1, len(tokens) + 1) * tokens * np.ones((BLOCKS, 1))
         (log.parent / "eval.csv").write_text("remap,protocol,length,ppl,nll,tokens,chunks\n")
-        np.savez(log.parent / "eval.npz", **{"none/1024/nll": nll, "none/1024/tokens": tokens, "none/1024/edges": edges})
+        np.savez(
+            log.parent / "eval.npz",
+            **{"none/1024/nll": nll, "none/1024/tokens": tokens, "none/1024/edges": edges},
+        )
     runs.to_csv(folder / layout.RUNS.format(experiment="demo"), index=False)
-    summarize(runs).to_csv(folder / layout.EXPERIMENT_SUMMARY.format(experiment="demo"), index=False)
+    summarize(runs).to_csv(
+        folder / layout.EXPERIMENT_SUMMARY.format(experiment="demo"), index=False
+    )
 
 
 @pytest.fixture
@@ -106,10 +131,24 @@ def of(runs: pd.DataFrame, protocol: str = "full") -> pd.DataFrame:
 
 def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> None:
     definition = make_definition(NAMES)
-    arguments = ["--definition", json.dumps(definition), "--output", "again", "--spectra-csv", "results/demo/spectra.csv"]
+    arguments = [
+        "--definition",
+        json.dumps(definition),
+        "--output",
+        "again",
+        "--spectra-csv",
+        "results/demo/spectra.csv",
+    ]
     figures.write_figures(definition, Path("here"))
-    subprocess.run([sys.executable, "-m", "rope_spectra.figures", *arguments], check=True, cwd=demo, capture_output=True)
-    assert {path.name for path in Path("again").iterdir()} == {f"{figure}.svg" for figure in layout.FIGURES}
+    subprocess.run(
+        [sys.executable, "-m", "rope_spectra.figures", *arguments],
+        check=True,
+        cwd=demo,
+        capture_output=True,
+    )
+    assert {path.name for path in Path("again").iterdir()} == {
+        f"{figure}.svg" for figure in layout.FIGURES
+    }
     for path in Path("again").iterdir():
         assert path.read_bytes() == (Path("here") / path.name).read_bytes()
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
@@ -125,11 +164,17 @@ def test_curves_are_means_with_bands_of_the_sample_std() -> None:
     mean = next(line for line in axes.lines if line.get_marker() == "s")
     np.testing.assert_allclose(mean.get_ydata(), by_length.mean())
     np.testing.assert_array_equal(mean.get_xdata(), LENGTHS)
-    band = next(item for item in axes.collections if isinstance(item, PolyCollection)).get_paths()[0].vertices
+    band = (
+        next(item for item in axes.collections if isinstance(item, PolyCollection))
+        .get_paths()[0]
+        .vertices
+    )
     for length in LENGTHS:
         edges = band[band[:, 0] == length, 1]
         deviation = by_length.std()[length]
-        np.testing.assert_allclose([edges.min(), edges.max()], by_length.mean()[length] + np.array([-deviation, deviation]))
+        np.testing.assert_allclose(
+            [edges.min(), edges.max()], by_length.mean()[length] + np.array([-deviation, deviation])
+        )
     assert axes.get_yscale() == axes.get_xscale() == "log"
     assert list(axes.get_xticks()) == LENGTHS
     assert "n = 3" in texts(figure)
@@ -150,13 +195,22 @@ def test_one_seed_has_no_band_and_says_so() -> None:
     curves = plots.ppl_by_length(of(runs), "full", TRAIN_LENGTH, styles)
     assert not curves.axes[0].collections
     assert "n = 1" in texts(curves)
-    forest = panels.paired_deltas(figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, styles)
+    forest = panels.paired_deltas(
+        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, styles
+    )
     assert "dots only" in texts(forest)
     assert all(len(axes.lines) == 1 for axes in forest.axes)  # the zero line alone, no interval
 
 
 def test_only_steps_that_all_seeds_logged_are_averaged() -> None:
-    losses = pd.DataFrame({"spectrum": "geo", "seed": [1, 1, 1, 2, 2], "step": [0, 5, 10, 0, 10], "loss": [8.0, 6, 4, 7, 3]})
+    losses = pd.DataFrame(
+        {
+            "spectrum": "geo",
+            "seed": [1, 1, 1, 2, 2],
+            "step": [0, 5, 10, 0, 10],
+            "loss": [8.0, 6, 4, 7, 3],
+        }
+    )
     mean = plots.training_loss(losses, style.looks(["geo"], "geo")).axes[0].lines[-1]
     np.testing.assert_array_equal(np.column_stack(mean.get_data()), [[0, 7.5], [10, 3.5]])
 
@@ -166,7 +220,19 @@ def test_loss_by_position_is_the_mean_of_each_bin() -> None:
     runs = pd.DataFrame({"spectrum": ["geo"], "seed": [7], "remap": ["none"]})
     positions = figures.read_positions(make_definition(NAMES), runs, 1024)
     assert positions["nll"].tolist() == pytest.approx(range(1, 12))
-    assert positions["context"].tolist() == [1, 2, 3.5, 6.5, 12.5, 24.5, 48.5, 96.5, 192.5, 384.5, 768.5]
+    assert positions["context"].tolist() == [
+        1,
+        2,
+        3.5,
+        6.5,
+        12.5,
+        24.5,
+        48.5,
+        96.5,
+        192.5,
+        384.5,
+        768.5,
+    ]
 
 
 def test_deltas_are_paired_by_seed_and_length() -> None:
@@ -176,29 +242,43 @@ def test_deltas_are_paired_by_seed_and_length() -> None:
     assert set(deltas["seed"]) == {1, 2}
     nll = runs.set_index(["spectrum", "seed", "length"])["nll"]
     for row in deltas.itertuples():
-        assert row.delta == pytest.approx(nll["poly", row.seed, row.length] - nll["geo", row.seed, row.length])
+        assert row.delta == pytest.approx(
+            nll["poly", row.seed, row.length] - nll["geo", row.seed, row.length]
+        )
 
 
 def test_the_forest_shows_the_intervals_of_the_summary() -> None:
     runs = make_runs(NAMES, [42, 123, 7])
     summary = of(summarize(runs))
     figure = panels.paired_deltas(
-        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), summary, "geo", 0.01, style.looks(NAMES, "geo")
+        figures.paired_deltas(of(runs), ALL_AGAINST_GEO),
+        summary,
+        "geo",
+        0.01,
+        style.looks(NAMES, "geo"),
     )
     hybrid, poly = figure.axes
     assert (hybrid.get_title("left"), poly.get_title("left")) == ("hybrid", "poly")
     rows = summary[summary["spectrum"] == "hybrid"].sort_values("length")
-    bars = [line.get_xdata() for line in hybrid.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 1]
+    bars = [
+        line.get_xdata()
+        for line in hybrid.lines
+        if len(line.get_xdata()) == 2 and line.get_linewidth() > 1
+    ]
     np.testing.assert_allclose(bars, rows[["delta_log_ppl_ci95_low", "delta_log_ppl_ci95_high"]])
     dots = next(item for item in hybrid.collections if isinstance(item, PathCollection))
     assert len(dots.get_offsets()) == 3 * len(LENGTHS)
-    assert [label.get_text() for label in hybrid.get_yticklabels()] == [str(length) for length in LENGTHS]
+    assert [label.get_text() for label in hybrid.get_yticklabels()] == [
+        str(length) for length in LENGTHS
+    ]
     assert hybrid.patches[0].get_width() == pytest.approx(2 * np.log(1.01))
 
 
 def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baselines() -> None:
     native = of(make_runs(["geo", "hybrid"], [1, 2, 3]))
-    yarn = native.assign(remap="yarn", ppl=native["ppl"] * np.where(native["length"] > TRAIN_LENGTH, 0.9, 1.0))
+    yarn = native.assign(
+        remap="yarn", ppl=native["ppl"] * np.where(native["length"] > TRAIN_LENGTH, 0.9, 1.0)
+    )
     runs = pd.concat([native, yarn])
     deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid+none vs geo+yarn"]))
     against = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
@@ -206,12 +286,18 @@ def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baseli
     ppl = runs.set_index(["spectrum", "remap", "seed", "length"])["ppl"]
     for row in deltas[deltas["spectrum"] == "hybrid"].itertuples():
         assert row.delta == pytest.approx(
-            np.log(ppl["hybrid", "none", row.seed, row.length] / ppl["geo", "yarn", row.seed, row.length])
+            np.log(
+                ppl["hybrid", "none", row.seed, row.length]
+                / ppl["geo", "yarn", row.seed, row.length]
+            )
         )
     deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid"]))
     styles = style.looks(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
     forest = panels.paired_deltas(deltas, figures.by_arm(of(summarize(runs))), "geo", 0.01, styles)
-    assert [axes.get_title("left") for axes in forest.axes] == ["hybrid\nv geo", "hybrid+yarn\nv geo+yarn"]
+    assert [axes.get_title("left") for axes in forest.axes] == [
+        "hybrid\nv geo",
+        "hybrid+yarn\nv geo+yarn",
+    ]
     assert "against its baseline" in texts(forest)
     curves = texts(plots.ppl_by_length(figures.by_arm(runs), "full", TRAIN_LENGTH, styles))
     assert all(name in curves for name in styles)
@@ -221,10 +307,18 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
     names = ["geo", *(f"s{k}" for k in range(6))]
     runs = make_runs(names, [42])
     figure = panels.paired_deltas(
-        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, style.looks(names, "geo")
+        figures.paired_deltas(of(runs), ALL_AGAINST_GEO),
+        of(summarize(runs)),
+        "geo",
+        0.01,
+        style.looks(names, "geo"),
     )
-    assert [axes.get_title("left") for axes in figure.axes] == [f"length {length}" for length in LENGTHS]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names[1:]  # made ever worse
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        f"length {length}" for length in LENGTHS
+    ]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names[
+        1:
+    ]  # made ever worse
 
 
 @pytest.mark.usefixtures("demo")
@@ -240,7 +334,9 @@ def test_pairs_that_do_not_rotate_are_mentioned() -> None:
     omegas = {"still": np.array([1.0, 0.1, 0.0]), "geo": np.array([1.0, 0.1, 0.01])}
     figure = plots.spectra(omegas, 128, 1024, style.looks(list(omegas), "geo"))
     assert "do not rotate" in texts(figure)
-    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), 2 * np.pi / np.array([1.0, 0.1]))
+    np.testing.assert_allclose(
+        figure.axes[0].lines[0].get_ydata(), 2 * np.pi / np.array([1.0, 0.1])
+    )
 
 
 def test_22_spectra_look_different_and_their_labels_do_not_touch() -> None:
@@ -252,14 +348,19 @@ def test_22_spectra_look_different_and_their_labels_do_not_touch() -> None:
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     labels = [text for text in figure.findobj(Annotation) if text.get_text() in styles]
-    boxes = sorted((Text.get_window_extent(label, renderer) for label in labels), key=lambda box: box.y0)
+    boxes = sorted(
+        (Text.get_window_extent(label, renderer) for label in labels), key=lambda box: box.y0
+    )
     assert len(boxes) == 22
     assert all(above.y0 > below.y1 for below, above in pairwise(boxes))
     in_order = sorted(labels, key=lambda label: label.xy[1])
     assert all(below.xyann[1] < above.xyann[1] for below, above in pairwise(in_order))
 
 
-@given(wanted=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30).map(sorted), gap=st.floats(0.001, 0.03))
+@given(
+    wanted=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30).map(sorted),
+    gap=st.floats(0.001, 0.03),
+)
 def test_spread_labels_keep_their_distance_and_stay_inside(wanted: list[float], gap: float) -> None:
     placed = style.spread(np.array(wanted), gap)
     assert np.all(np.diff(placed) >= gap - 1e-12)

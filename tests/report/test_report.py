@@ -43,12 +43,18 @@ class Browser:
         self.url = f"{url}/session"
         options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         logs = {"browser": "ALL", "performance": "ALL"}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": logs, "timeouts": {"script": 20_000}}
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": logs,
+            "timeouts": {"script": 20_000},
+        }
         self.url += "/" + self.call("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
     def call(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json"}, method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.load(answer)["value"]
@@ -76,12 +82,16 @@ class Browser:
     def menu(self, *texts: str) -> None:
         """Click through the menu on the left."""
         for text in texts:
-            self.click(f"[...document.querySelectorAll('nav a')].find(a => a.innerText.trim() === {json.dumps(text)})")
+            self.click(
+                f"[...document.querySelectorAll('nav a')].find(a => a.innerText.trim() === {json.dumps(text)})"
+            )
 
     def row_button(self, path: str, icon: int) -> None:
         """Click the eye (0) or the circled i (1) of a result in the list on the left."""
         row = f"tr => Object.values(results[{json.dumps(path)}].labels).includes(tr.cells[0].innerText)"
-        self.click(f"[...document.querySelectorAll('nav tbody tr')].find({row})?.querySelectorAll('a')[{icon}]")
+        self.click(
+            f"[...document.querySelectorAll('nav tbody tr')].find({row})?.querySelectorAll('a')[{icon}]"
+        )
 
     def log(self, kind: str) -> list[dict[str, Any]]:
         return self.call("/se/log", {"type": kind})
@@ -97,11 +107,20 @@ def page(finished: Path) -> Path:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
-        pytest.skip("chromium and chromedriver (Debian: chromium, chromium-driver) are not installed")
+        pytest.skip(
+            "chromium and chromedriver (Debian: chromium, chromium-driver) are not installed"
+        )
     with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
         try:
-            port = next(filter(None, (re.search(r"successfully on port (\d+)", line) for line in process.stdout)))[1]
-            browser = Browser(f"http://127.0.0.1:{port}", chromium, tmp_path_factory.mktemp("profile"))
+            port = next(
+                filter(
+                    None,
+                    (re.search(r"successfully on port (\d+)", line) for line in process.stdout),
+                )
+            )[1]
+            browser = Browser(
+                f"http://127.0.0.1:{port}", chromium, tmp_path_factory.mktemp("profile")
+            )
             yield browser
             browser.call("", method="DELETE")
         finally:
@@ -115,7 +134,9 @@ def opened(browser: Browser, page: Path) -> Browser:
 
 
 def test_every_result_is_listed_with_its_experiment(opened: Browser) -> None:
-    listed = opened.value("Object.fromEntries(Object.entries(categories).map(([k, v]) => [k, Object.values(v).flat()]))")
+    listed = opened.value(
+        "Object.fromEntries(Object.entries(categories).map(([k, v]) => [k, Object.values(v).flat()]))"
+    )
     assert {name: sorted(paths) for name, paths in listed.items()} == {
         "All experiments": sorted([layout.SUMMARY, layout.SUMMARY_MD]),
         "quick": sorted(layout.experiment_files("quick")),
@@ -145,13 +166,25 @@ def test_every_result_has_a_caption(opened: Browser, path: str) -> None:
 
 def test_the_start_page_asks_and_answers(opened: Browser, page: Path) -> None:
     text = opened.value("document.querySelector('#app .prose').innerText")
-    summary = (page.parent / layout.EXPERIMENT_SUMMARY_MD.format(experiment="quick")).read_text(encoding="utf-8")
-    cells = [cell.strip() for line in summary.splitlines() if line.startswith("|") for cell in line.split("|")[1:-1]]
-    shown = opened.value("[...document.querySelectorAll('#app .prose td, #app .prose th')].map(cell => cell.textContent)")
+    summary = (page.parent / layout.EXPERIMENT_SUMMARY_MD.format(experiment="quick")).read_text(
+        encoding="utf-8"
+    )
+    cells = [
+        cell.strip()
+        for line in summary.splitlines()
+        if line.startswith("|")
+        for cell in line.split("|")[1:-1]
+    ]
+    shown = opened.value(
+        "[...document.querySelectorAll('#app .prose td, #app .prose th')].map(cell => cell.textContent)"
+    )
     assert "Which rotary spectrum degrades least" in text
     assert shown == [cell for cell in cells if set(cell) != {"-"}]
     assert "What this cannot show" in text
-    assert opened.value("document.querySelector('#app .prose svg').getBoundingClientRect().width") > 300
+    assert (
+        opened.value("document.querySelector('#app .prose svg').getBoundingClientRect().width")
+        > 300
+    )
     assert not opened.value("document.querySelector('#app .system-message')")
 
 
@@ -173,7 +206,11 @@ def test_the_page_needs_no_network_and_logs_no_error(opened: Browser, page: Path
     opened.menu("Statistics", "quick", "Figures")
     opened.row_button(FIGURES[0], icon=0)
     events = [json.loads(entry["message"])["message"] for entry in opened.log("performance")]
-    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    urls = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
     assert page.as_uri() in urls
     assert {urlsplit(url).scheme for url in urls} <= {"file", "data", "blob", "chrome"}
     assert not [entry["message"] for entry in opened.log("browser") if entry["level"] == "SEVERE"]

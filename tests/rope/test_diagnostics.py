@@ -44,9 +44,15 @@ KNOWN = [  # K = 32, trained at 2048: pairs with wavelength > 2048, > 16384, < 1
 omegas = st.lists(st.floats(1e-6, 2.0), min_size=1, max_size=64).map(np.array)
 
 
-@pytest.mark.parametrize(("definition", "above_train", "above_longest", "below_16", "first_negative"), KNOWN)
-def test_known_answers(definition: dict, above_train: int, above_longest: int, below_16: int, first_negative: int) -> None:
-    result = diagnostics.diagnose(spectra.inv_freq(definition, 64), train_length=2048, longest=16384)
+@pytest.mark.parametrize(
+    ("definition", "above_train", "above_longest", "below_16", "first_negative"), KNOWN
+)
+def test_known_answers(
+    definition: dict, above_train: int, above_longest: int, below_16: int, first_negative: int
+) -> None:
+    result = diagnostics.diagnose(
+        spectra.inv_freq(definition, 64), train_length=2048, longest=16384
+    )
     assert result["wavelength_above_train"] == above_train
     assert result["wavelength_above_longest"] == above_longest
     assert result["wavelength_below_16"] == below_16
@@ -56,33 +62,48 @@ def test_known_answers(definition: dict, above_train: int, above_longest: int, b
 @pytest.mark.parametrize("theta", [1e4, 1e5, 5e5])
 def test_critical_dimension_is_the_published_formula_for_geometric_spectra(theta: float) -> None:
     """Liu et al. 2023: 2 ceil(d/2 log_theta(L / 2 pi))."""
-    result = diagnostics.diagnose(spectra.inv_freq(geometric(theta), 64), train_length=2048, longest=16384)
+    result = diagnostics.diagnose(
+        spectra.inv_freq(geometric(theta), 64), train_length=2048, longest=16384
+    )
     assert result["critical_dimension"] == 2 * math.ceil(32 * math.log(2048 / (2 * math.pi), theta))
 
 
 def test_rotations_of_the_extreme_pairs() -> None:
-    result = diagnostics.diagnose(np.array([2 * math.pi / 8, 2 * math.pi / 4096]), train_length=2048, longest=4096)
+    result = diagnostics.diagnose(
+        np.array([2 * math.pi / 8, 2 * math.pi / 4096]), train_length=2048, longest=4096
+    )
     assert result["rotations_fastest"] == pytest.approx(256)
     assert result["rotations_slowest"] == pytest.approx(0.5)
 
 
 def test_a_pair_that_does_not_rotate_has_an_endless_wavelength() -> None:
     result = diagnostics.diagnose(np.array([1.0, 0.0, 0.0]), train_length=64, longest=128)
-    assert (result["wavelength_above_train"], result["wavelength_above_longest"], result["rotations_slowest"]) == (2, 2, 0.0)
+    assert (
+        result["wavelength_above_train"],
+        result["wavelength_above_longest"],
+        result["rotations_slowest"],
+    ) == (2, 2, 0.0)
     assert result["first_negative_distance"] is None  # the two still pairs outweigh the third
 
 
-@given(omega=st.lists(st.floats(0.01, 2.0), min_size=1, max_size=16).map(np.array), limit=st.integers(1, 9000))
+@given(
+    omega=st.lists(st.floats(0.01, 2.0), min_size=1, max_size=16).map(np.array),
+    limit=st.integers(1, 9000),
+)
 def test_first_negative_distance_is_the_first(omega: np.ndarray, limit: int) -> None:
     found = diagnostics.first_negative_distance(omega, limit)
-    *before, last = [sum(math.cos(m * w) for w in omega) / len(omega) for m in range(1, (found or limit) + 1)]
+    *before, last = [
+        sum(math.cos(m * w) for w in omega) / len(omega) for m in range(1, (found or limit) + 1)
+    ]
     rounding = 1e-9
     assert all(mean > -rounding for mean in before)
     assert (last < rounding) if found else (last > -rounding)
 
 
 @given(omega=omegas, train=st.integers(2, 5000), factor=st.integers(1, 8))
-def test_counts_agree_and_do_not_depend_on_the_order_of_pairs(omega: np.ndarray, train: int, factor: int) -> None:
+def test_counts_agree_and_do_not_depend_on_the_order_of_pairs(
+    omega: np.ndarray, train: int, factor: int
+) -> None:
     result = diagnostics.diagnose(omega, train, factor * train)
     assert result["wavelength_above_train"] + result["critical_dimension"] / 2 == len(omega)
     assert result["wavelength_above_longest"] <= result["wavelength_above_train"]
@@ -91,7 +112,11 @@ def test_counts_agree_and_do_not_depend_on_the_order_of_pairs(omega: np.ndarray,
     assert {**turned, "first_negative_distance": 0} == {**result, "first_negative_distance": 0}
 
 
-def show(folder: Path, *arguments: str, config: str = "spectra: {geo: {family: geometric, theta: 500_000}}") -> tuple[int, str]:
+def show(
+    folder: Path,
+    *arguments: str,
+    config: str = "spectra: {geo: {family: geometric, theta: 500_000}}",
+) -> tuple[int, str]:
     (folder / "config.yaml").write_text(config)
     command = [sys.executable, "-m", "rope_spectra.spectra", *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -104,11 +129,22 @@ def test_show_prints_the_table(tmp_path: Path) -> None:
     rows = [line.split() for line in text.splitlines()]
     assert status == 0
     assert rows[1] == ["geo", "17", "12", "3", "30", "0.000982", "326", "9937"]
-    assert rows[2] == ["poly", "7", "5", "16", "50", "0.000295", "326", "85"]  # p and omf by default
+    assert rows[2] == [
+        "poly",
+        "7",
+        "5",
+        "16",
+        "50",
+        "0.000295",
+        "326",
+        "85",
+    ]  # p and omf by default
 
 
 def test_show_takes_other_lengths(tmp_path: Path) -> None:
-    _, text = show(tmp_path, "--show", "geo", "--head-dim", "32", "--train-length", "128", "--longest", "1024")
+    _, text = show(
+        tmp_path, "--show", "geo", "--head-dim", "32", "--train-length", "128", "--longest", "1024"
+    )
     expected = diagnostics.diagnose(spectra.inv_freq(geometric(5e5), 32), 128, 1024)
     row = text.splitlines()[1].split()
     assert "> 128" in text
@@ -124,18 +160,44 @@ def test_show_takes_other_lengths(tmp_path: Path) -> None:
             "spectra: {geo: {family: geometric, theta: 10}}",
             "--show: unknown spectrum 'gea'; did you mean 'geo'?",
         ),
-        (["--show", "x"], "spectra: {geo: {family: geometric, theta: 10}}", "--show: unknown spectrum 'x'; choose from geo"),
-        (["--show", "geo", "--head-dim", "7"], "spectra: {}", "--head-dim: 7 does not make whole pairs; give an even number"),
-        (["--show", "geo", "--train-length", "0"], "spectra: {}", "--train-length: 0 is no length; give at least 1 token"),
-        (["--show", "v"], "spectra: {v: {family: values, inv_freq: [1.0]}}", "spectra.v: 1 frequencies for 32 rotary pairs"),
+        (
+            ["--show", "x"],
+            "spectra: {geo: {family: geometric, theta: 10}}",
+            "--show: unknown spectrum 'x'; choose from geo",
+        ),
+        (
+            ["--show", "geo", "--head-dim", "7"],
+            "spectra: {}",
+            "--head-dim: 7 does not make whole pairs; give an even number",
+        ),
+        (
+            ["--show", "geo", "--train-length", "0"],
+            "spectra: {}",
+            "--train-length: 0 is no length; give at least 1 token",
+        ),
+        (
+            ["--show", "v"],
+            "spectra: {v: {family: values, inv_freq: [1.0]}}",
+            "spectra.v: 1 frequencies for 32 rotary pairs",
+        ),
         (["--show", "geo"], "spectra: {geo: {family: geometric}}", "spectra.geo"),
-        (["--show", "x"], "spectra: {350: {family: geometric, theta: 10}}", "--show: unknown spectrum 'x'; choose from 350"),
+        (
+            ["--show", "x"],
+            "spectra: {350: {family: geometric, theta: 10}}",
+            "--show: unknown spectrum 'x'; choose from 350",
+        ),
         (["--show", "geo"], "models: {}", "config.yaml: has no `spectra`"),
         (["--show", "geo"], "spectra: {", "config.yaml: not valid YAML"),
-        (["--show", "geo", "--config", "none.yaml"], "spectra: {}", "none.yaml: No such file or directory"),
+        (
+            ["--show", "geo", "--config", "none.yaml"],
+            "spectra: {}",
+            "none.yaml: No such file or directory",
+        ),
     ],
 )
-def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], config: str, message: str) -> None:
+def test_mistakes_are_one_line(
+    tmp_path: Path, arguments: list[str], config: str, message: str
+) -> None:
     status, text = show(tmp_path, *arguments, config=config)
     assert status == 1
     assert message in text
@@ -147,4 +209,9 @@ def test_the_steps_import_nothing_heavy() -> None:
         "import sys; from rope_spectra import figures, spectra;"
         " print({'matplotlib', 'pandas', 'scipy', 'torch', 'yaml'} & set(sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "set()"
+    )

@@ -16,16 +16,33 @@ from rope_spectra import evaluate, spectra
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.rope import remaps
 
-SIZES = ModelConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, head_dim=16, intermediate_size=48, vocab_size=61)
-TYPES = {"none": "default", "pi": "linear", "ntk": "dynamic", "dynamic_ntk": "dynamic", "yarn": "yarn"}
+SIZES = ModelConfig(
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    head_dim=16,
+    intermediate_size=48,
+    vocab_size=61,
+)
+TYPES = {
+    "none": "default",
+    "pi": "linear",
+    "ntk": "dynamic",
+    "dynamic_ntk": "dynamic",
+    "yarn": "yarn",
+}
 
 
-def theirs(remap: str, theta: float, head_dim: int, train_length: int, length: int) -> tuple[np.ndarray, float]:
+def theirs(
+    remap: str, theta: float, head_dim: int, train_length: int, length: int
+) -> tuple[np.ndarray, float]:
     """What transformers computes from a config of its own: theta, lengths and factor, none of our frequencies."""
     scale = length / train_length
     rope = {"rope_type": TYPES[remap], "rope_theta": theta}
     if remap != "none":
-        rope["factor"] = 1.0 if remap == "ntk" else scale  # NTK-aware is `dynamic` whose factor follows the length alone
+        rope["factor"] = (
+            1.0 if remap == "ntk" else scale
+        )  # NTK-aware is `dynamic` whose factor follows the length alone
     if remap == "yarn":
         rope |= {"original_max_position_embeddings": train_length, "truncate": False}
     config = LlamaConfig(
@@ -38,11 +55,15 @@ def theirs(remap: str, theta: float, head_dim: int, train_length: int, length: i
     if remap == "none":
         inv_freq, factor = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
     else:
-        inv_freq, factor = ROPE_INIT_FUNCTIONS[TYPES[remap]](config, torch.device("cpu"), seq_len=length)
+        inv_freq, factor = ROPE_INIT_FUNCTIONS[TYPES[remap]](
+            config, torch.device("cpu"), seq_len=length
+        )
     return inv_freq.numpy(), factor
 
 
-def ours(remap: str, theta: float, head_dim: int, train_length: int, length: int) -> tuple[np.ndarray, float]:
+def ours(
+    remap: str, theta: float, head_dim: int, train_length: int, length: int
+) -> tuple[np.ndarray, float]:
     trained = spectra.inv_freq({"family": "geometric", "theta": theta}, head_dim)
     return remaps.remapped(trained, remap, length, train_length)
 
@@ -60,8 +81,15 @@ def test_geometric_spectra_are_remapped_as_transformers_does(
     assert factor == pytest.approx(expected_factor, rel=1e-12)
 
 
-@given(theta=st.floats(1e4, 1e7), pairs=st.integers(16, 64), train_length=st.integers(512, 8192), scale=st.floats(1.01, 64.0))
-def test_yarn_by_rotations_is_the_ramp_by_dimensions(theta: float, pairs: int, train_length: int, scale: float) -> None:
+@given(
+    theta=st.floats(1e4, 1e7),
+    pairs=st.integers(16, 64),
+    train_length=st.integers(512, 8192),
+    scale=st.floats(1.01, 64.0),
+)
+def test_yarn_by_rotations_is_the_ramp_by_dimensions(
+    theta: float, pairs: int, train_length: int, scale: float
+) -> None:
     """Where the fastest pair turns more than 32 times and the slowest less than once, as yarn's docstring says."""
     length = int(scale * train_length) + 1
     expected, _ = theirs("yarn", theta, 2 * pairs, train_length, length)
@@ -75,7 +103,9 @@ def test_yarn_by_rotations_is_the_ramp_by_dimensions(theta: float, pairs: int, t
     omega=st.lists(st.just(0.0) | st.floats(1e-6, 1.0), min_size=1, max_size=64),
     length=st.integers(1, 5000),
 )
-def test_any_spectrum_can_be_remapped_and_only_beyond_the_training_length(remap: str, omega: list[float], length: int) -> None:
+def test_any_spectrum_can_be_remapped_and_only_beyond_the_training_length(
+    remap: str, omega: list[float], length: int
+) -> None:
     trained = spectra.snap(np.array(omega))
     changed, factor = remaps.remapped(trained, remap, length, 1000)
     assert changed.dtype == np.float32
@@ -97,7 +127,9 @@ def test_ntk_on_a_geometric_spectrum_is_a_larger_theta() -> None:
 def test_yarn_keeps_fast_pairs_interpolates_slow_ones_and_blends_between() -> None:
     turns = np.array([100.0, 32.0, 32**0.5, 1.0, 0.1])
     omega = turns * 2 * np.pi / 2048
-    np.testing.assert_allclose(remaps.yarn(omega, 8.0, 2048) / omega, [1.0, 1.0, 0.5 + 0.5 / 8, 1 / 8, 1 / 8])
+    np.testing.assert_allclose(
+        remaps.yarn(omega, 8.0, 2048) / omega, [1.0, 1.0, 0.5 + 0.5 / 8, 1 / 8, 1 / 8]
+    )
 
 
 def test_a_remap_that_is_unknown_is_refused() -> None:
@@ -142,7 +174,9 @@ def _in_their_names(model: Llama) -> dict[str, torch.Tensor]:
     for name, weight in model.state_dict().items():
         if "qkv_proj" in name:
             parts = zip("qkv", weight.chunk(3), strict=True)
-            names |= {f"model.{name}".replace("qkv_proj", f"{part}_proj"): rows for part, rows in parts}
+            names |= {
+                f"model.{name}".replace("qkv_proj", f"{part}_proj"): rows for part, rows in parts
+            }
         else:
             names[name if name.startswith("lm_head") else f"model.{name}"] = weight
     return names
@@ -157,7 +191,12 @@ def evaluated() -> tuple[list[evaluate.Score], dict[str, np.ndarray]]:
     omega = spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16)
     model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega)).eval()
     tokens = np.random.default_rng(0).integers(0, 61, 600).astype(np.uint16)
-    settings = {"lengths": [32, 64, 128], "protocols": ["first_chunks", "full"], "chunks": 2, "remaps": remaps_of_schema()}
+    settings = {
+        "lengths": [32, 64, 128],
+        "protocols": ["first_chunks", "full"],
+        "chunks": 2,
+        "remaps": remaps_of_schema(),
+    }
     return evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})
 
 
@@ -180,11 +219,20 @@ def test_every_remap_has_a_row_per_protocol_and_length(evaluated: tuple) -> None
     scores, arrays = evaluated
     rows = [(score.remap, score.protocol, score.length) for score in scores]
     protocols = ("first_chunks", "full")
-    assert rows == [(remap, protocol, length) for remap in TYPES for protocol in protocols for length in (32, 64, 128)]
+    assert rows == [
+        (remap, protocol, length)
+        for remap in TYPES
+        for protocol in protocols
+        for length in (32, 64, 128)
+    ]
     names = ("nll", "tokens", "edges")
-    assert set(arrays) == {f"{remap}/{length}/{name}" for remap in TYPES for length in (32, 64, 128) for name in names}
+    assert set(arrays) == {
+        f"{remap}/{length}/{name}" for remap in TYPES for length in (32, 64, 128) for name in names
+    }
     header = evaluate.HEADER.split(",")
-    assert [next(csv.DictReader([",".join(header), score.csv()]))["remap"] for score in scores[::6]] == list(TYPES)
+    assert [
+        next(csv.DictReader([",".join(header), score.csv()]))["remap"] for score in scores[::6]
+    ] == list(TYPES)
 
 
 def test_remaps_differ_beyond_the_training_length_alone(evaluated: tuple) -> None:
@@ -208,7 +256,9 @@ def test_all_remaps_score_the_same_targets(evaluated: tuple) -> None:
 
 def test_settings_may_leave_out_the_trained_model() -> None:
     torch.manual_seed(0)
-    model = Llama(SIZES, torch.from_numpy(spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16))).eval()
+    model = Llama(
+        SIZES, torch.from_numpy(spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16))
+    ).eval()
     settings = {"lengths": [64, 128], "protocols": ["full"], "chunks": 2, "remaps": ["pi"]}
     tokens = np.random.default_rng(0).integers(0, 61, 300).astype(np.uint16)
     scores, _ = evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})

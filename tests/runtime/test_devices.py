@@ -56,7 +56,9 @@ class Holder:
 
     def __init__(self, locks: Path, count: int = 1, code: str = HOLD) -> None:
         command = [sys.executable, "-c", code, str(count), str(locks)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
 
     def says(self) -> str:
         assert select.select([self.process.stdout], [], [], 30)[0], "it says nothing"
@@ -95,7 +97,9 @@ def hold() -> Iterator[Callable[..., Holder]]:
         ("NoDevFiles", []),
     ],
 )
-def test_what_cuda_visible_devices_leaves(machine, monkeypatch, chosen: str | None, expected: list[str]) -> None:
+def test_what_cuda_visible_devices_leaves(
+    machine, monkeypatch, chosen: str | None, expected: list[str]
+) -> None:
     machine(MIG)
     if chosen is not None:
         monkeypatch.setenv(devices.VARIABLE, chosen)
@@ -106,7 +110,9 @@ def test_what_cuda_visible_devices_leaves(machine, monkeypatch, chosen: str | No
 def test_a_gpu_that_is_not_there_is_named(machine, monkeypatch, chosen: str) -> None:
     machine(MIG)
     monkeypatch.setenv(devices.VARIABLE, chosen)
-    with pytest.raises(UserError, match=f"^CUDA_VISIBLE_DEVICES: {chosen} is no GPU of this machine, it has 2"):
+    with pytest.raises(
+        UserError, match=f"^CUDA_VISIBLE_DEVICES: {chosen} is no GPU of this machine, it has 2"
+    ):
         devices.visible()
 
 
@@ -126,7 +132,9 @@ def test_a_machine_without_the_driver_leases_none(monkeypatch, tmp_path: Path) -
 
 def test_more_gpus_than_there_are_is_one_clear_line(machine) -> None:
     locks = machine(gpus(2))
-    with pytest.raises(UserError, match=r"^gpus_per_run: 4 GPUs are asked for, this machine offers 2; lower it$"):
+    with pytest.raises(
+        UserError, match=r"^gpus_per_run: 4 GPUs are asked for, this machine offers 2; lower it$"
+    ):
         devices.lease(4, locks)
 
 
@@ -156,7 +164,13 @@ def test_a_link_in_place_of_a_lock_is_not_followed(machine, tmp_path: Path) -> N
 
 def test_the_process_that_leases_sees_its_gpus_alone(machine, hold) -> None:
     locks = machine(gpus(3))
-    holder = hold(locks, 2, HOLD.replace("sys.stdin.read()", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"))
+    holder = hold(
+        locks,
+        2,
+        HOLD.replace(
+            "sys.stdin.read()", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"
+        ),
+    )
     assert holder.says() == "on GPU GPU-0000,GPU-0001"
     assert holder.says() == "GPU-0000,GPU-0001"
 
@@ -164,7 +178,10 @@ def test_the_process_that_leases_sees_its_gpus_alone(machine, hold) -> None:
 def test_a_killed_process_releases_what_it_held(machine, hold) -> None:
     """Even if a forked child, as data loaders are, outlives it."""
     locks = machine(gpus(1))
-    code = HOLD.replace("sys.stdin.read()", "import os, time; os.fork() or print(os.getpid(), flush=True); time.sleep(1000)")
+    code = HOLD.replace(
+        "sys.stdin.read()",
+        "import os, time; os.fork() or print(os.getpid(), flush=True); time.sleep(1000)",
+    )
     first = hold(locks, 1, code)
     assert first.says() == "on GPU GPU-0000"
     child = int(first.says())
@@ -231,7 +248,17 @@ def test_snakemake_runs_a_job_per_gpu_and_no_two_on_one(machine, tmp_path: Path)
     machine(gpus(4))
     (tmp_path / "Snakefile").write_text(JOBS.replace("PYTHON", sys.executable))
     (tmp_path / "work.py").write_text(WORK)
-    command = [SNAKEMAKE, "--cores", "8", "--resources", "gpu=4", "--scheduler", "greedy", "--quiet", "all"]
+    command = [
+        SNAKEMAKE,
+        "--cores",
+        "8",
+        "--resources",
+        "gpu=4",
+        "--scheduler",
+        "greedy",
+        "--quiet",
+        "all",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     spans: dict[str, list[tuple[float, float]]] = {}

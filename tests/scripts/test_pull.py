@@ -18,7 +18,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.artifacts import RUN, SMALL, arrays, call, checkout, refusal, small_results, tree, write
+from support.artifacts import (
+    RUN,
+    SMALL,
+    arrays,
+    call,
+    checkout,
+    refusal,
+    small_results,
+    tree,
+    write,
+)
 from support.checkout import QUICK, ROOT, job_counts, snakemake
 
 pytestmark = pytest.mark.slow
@@ -40,8 +50,18 @@ class Host:
     folder: Path
     port: int
 
-    def pull(self, here: Path, there: Path | str, *options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        arguments = ["-p", str(self.port), "-F", self.folder / "config", "-i", self.folder / "user key", *options]
+    def pull(
+        self, here: Path, there: Path | str, *options: str | Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        arguments = [
+            "-p",
+            str(self.port),
+            "-F",
+            self.folder / "config",
+            "-i",
+            self.folder / "user key",
+            *options,
+        ]
         return call(here, "pull_artifacts.sh", *arguments, "127.0.0.1", there, **environment)
 
     def client(self, name: str, *lines: str) -> Path:
@@ -58,7 +78,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         pytest.skip("sshd, ssh and rsync (Debian: openssh-server, rsync) are not installed")
     folder = tmp_path_factory.mktemp("ssh")
     for key in ("host", "other", "user key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
+        )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,8 +97,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         f"AuthorizedKeysFile {folder}/authorized\nPermitRootLogin prohibit-password\nPasswordAuthentication yes\n"
     )
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd locks its unprivileged part in; Debian makes it at boot
-    with subprocess.Popen([sshd, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.PIPE, text=True) as process:
+        Path("/run/sshd").mkdir(
+            exist_ok=True
+        )  # where sshd locks its unprivileged part in; Debian makes it at boot
+    with subprocess.Popen(
+        [sshd, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             if not any("listening on" in line for line in process.stderr):
                 pytest.fail("sshd did not start")
@@ -96,7 +122,11 @@ def here(tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in (folder / "results").rglob("*") if not path.is_dir())
+    return sorted(
+        str(path.relative_to(folder))
+        for path in (folder / "results").rglob("*")
+        if not path.is_dir()
+    )
 
 
 def checkout_of(project: Path, folder: Path, *, results: bool) -> Path:
@@ -106,7 +136,9 @@ def checkout_of(project: Path, folder: Path, *, results: bool) -> Path:
     return checkout(folder)
 
 
-def test_after_a_pull_nothing_is_left_to_train(host: Host, finished: Path, fresh: Path, tmp_path: Path) -> None:
+def test_after_a_pull_nothing_is_left_to_train(
+    host: Host, finished: Path, fresh: Path, tmp_path: Path
+) -> None:
     """Also where the host has touched its manifests since: it knows that their content is the same, this machine cannot."""
     there = checkout_of(finished, tmp_path / "there", results=True)
     here = checkout_of(fresh, tmp_path / "here", results=False)
@@ -119,7 +151,11 @@ def test_after_a_pull_nothing_is_left_to_train(host: Host, finished: Path, fresh
         (there / "results" / name).touch()
     assert host.pull(here, there).returncode == 0
     names = files(here)
-    assert not [name for name in names if name.endswith((".safetensors", ".npy", "tokenizer.json")) or "/shards" in name]
+    assert not [
+        name
+        for name in names
+        if name.endswith((".safetensors", ".npy", "tokenizer.json")) or "/shards" in name
+    ]
     assert "results/quick/geo_500k/seed2/eval.npz" in names
     assert job_counts(snakemake(here, "-n", "--configfile", "quick.yaml").stdout).keys() <= TABLES
     snakemake(here, "--configfile", "quick.yaml")
@@ -127,10 +163,14 @@ def test_after_a_pull_nothing_is_left_to_train(host: Host, finished: Path, fresh
         assert (here / name).read_bytes() == (there / name).read_bytes()
     assert "Nothing to be done" in snakemake(here, "-n", "--configfile", "quick.yaml").stdout
     assert host.pull(here, there).returncode == 0
-    assert "Nothing to be done" in snakemake(here, "-n", "--configfile", "quick.yaml").stdout, "only logs have come again"
+    assert "Nothing to be done" in snakemake(here, "-n", "--configfile", "quick.yaml").stdout, (
+        "only logs have come again"
+    )
 
 
-def test_a_clone_of_published_results_trains_nothing_after_touch(finished: Path, fresh: Path, tmp_path: Path) -> None:
+def test_a_clone_of_published_results_trains_nothing_after_touch(
+    finished: Path, fresh: Path, tmp_path: Path
+) -> None:
     """git keeps no times; here the order is the worst one, and weights and caches are missing."""
     clone = checkout_of(fresh, tmp_path / "clone", results=False)
     for name in reversed(files(finished)):
@@ -140,7 +180,9 @@ def test_a_clone_of_published_results_trains_nothing_after_touch(finished: Path,
     assert "Nothing to be done" in snakemake(clone, "-n", "--configfile", "quick.yaml").stdout
 
 
-def test_the_runs_of_two_hosts_merge_into_one_leaderboard(host: Host, finished: Path, fresh: Path, tmp_path: Path) -> None:
+def test_the_runs_of_two_hosts_merge_into_one_leaderboard(
+    host: Host, finished: Path, fresh: Path, tmp_path: Path
+) -> None:
     """B tokenizes after A has trained; both have geo_500k, and the page says how far they differ."""
     here, b = (checkout_of(fresh, tmp_path / name, results=False) for name in ("here", "b"))
     for project in (here, b):
@@ -148,21 +190,43 @@ def test_the_runs_of_two_hosts_merge_into_one_leaderboard(host: Host, finished: 
     shutil.copytree(finished / "results/data", b / "results/data")
     for path in (b / "results/data").rglob("*"):
         path.touch()
-    snakemake(b, "--touch", "results/data/quick/train.npy", "results/data/quick/validation.npy", "--configfile", "two.yaml")
+    snakemake(
+        b,
+        "--touch",
+        "results/data/quick/train.npy",
+        "results/data/quick/validation.npy",
+        "--configfile",
+        "two.yaml",
+    )
     snakemake(b, "--configfile", "two.yaml", "--cores", "2", "--config", "run=other")
     for there in (finished, b):
         assert host.pull(here, there).returncode == 0
     both = ("--configfile", "two.yaml", "--config", "run=quick,other")
     assert job_counts(snakemake(here, "-n", *both).stdout).keys() <= TABLES
     snakemake(here, "results/summary.md", *both)
-    page = (here / "results/summary.md").read_text().partition("`full`")[2].partition("`first_chunks`")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| ")][2:]
+    page = (
+        (here / "results/summary.md")
+        .read_text()
+        .partition("`full`")[2]
+        .partition("`first_chunks`")[0]
+    )
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:4]]
+        for line in page.splitlines()
+        if line.startswith("| ")
+    ][2:]
     assert [rank for rank, *_ in rows] == ["1", "2", "3"]
-    assert {tuple(row) for _, *row in rows} == {("quick", "geo_500k"), ("quick", "hybrid_a0.2_t100k"), ("other", "geo_500k")}
+    assert {tuple(row) for _, *row in rows} == {
+        ("quick", "geo_500k"),
+        ("quick", "hybrid_a0.2_t100k"),
+        ("other", "geo_500k"),
+    }
     assert "geo_500k: 0 %" in (here / "results/summary.md").read_text()
 
 
-def test_seeds_of_one_experiment_from_two_hosts_are_tabled_together(host: Host, here: Path, tmp_path: Path) -> None:
+def test_seeds_of_one_experiment_from_two_hosts_are_tabled_together(
+    host: Host, here: Path, tmp_path: Path
+) -> None:
     """The table of either host lacks the other's seed: it is made to look old, so that Snakemake makes it again."""
     one, two = small_results(tmp_path / "one"), small_results(tmp_path / "two")
     (two / RUN).rename(two / "results/exp/geo_500k/seed2")
@@ -174,7 +238,9 @@ def test_seeds_of_one_experiment_from_two_hosts_are_tabled_together(host: Host, 
     assert table.stat().st_mtime_ns < evaluation.stat().st_mtime_ns
 
 
-def test_only_what_is_listed_comes_and_its_time_is_kept(host: Host, there: Path, here: Path) -> None:
+def test_only_what_is_listed_comes_and_its_time_is_kept(
+    host: Host, there: Path, here: Path
+) -> None:
     """The key is tried first: the password, which is wrong, is not."""
     before = tree(there)
     done = host.pull(here, there, A100_SSH_PASS="wrong")
@@ -182,13 +248,17 @@ def test_only_what_is_listed_comes_and_its_time_is_kept(host: Host, there: Path,
     assert files(here) == PULLED
     for name in PULLED:
         assert (here / name).read_bytes() == (there / name).read_bytes()
-    assert (here / RUN / "eval.csv").stat().st_mtime_ns == (there / RUN / "eval.csv").stat().st_mtime_ns
+    assert (here / RUN / "eval.csv").stat().st_mtime_ns == (
+        there / RUN / "eval.csv"
+    ).stat().st_mtime_ns
     assert tree(there) == before
     assert host.pull(here, there).stderr.startswith("0 new or changed files")
 
 
 @pytest.mark.parametrize("known", ["changed", "empty"])
-def test_a_host_key_that_is_not_the_known_one_is_refused(host: Host, there: Path, here: Path, known: str) -> None:
+def test_a_host_key_that_is_not_the_known_one_is_refused(
+    host: Host, there: Path, here: Path, known: str
+) -> None:
     (host.folder / "empty").touch()
     config = host.client("strict", f"UserKnownHostsFile {host.folder / known}")
     before = tree(here)
@@ -197,11 +267,17 @@ def test_a_host_key_that_is_not_the_known_one_is_refused(host: Host, there: Path
     assert tree(here) == before
 
 
-def test_a_login_that_fails_and_a_folder_that_is_missing_are_named(host: Host, there: Path, here: Path) -> None:
+def test_a_login_that_fails_and_a_folder_that_is_missing_are_named(
+    host: Host, there: Path, here: Path
+) -> None:
     before = tree(here)
-    assert "login refused" in refusal(host.pull(here, there, "-F", host.client("nobody", "User nobody-at-all")))
+    assert "login refused" in refusal(
+        host.pull(here, there, "-F", host.client("nobody", "User nobody-at-all"))
+    )
     assert "has no folder" in refusal(host.pull(here, there / "nowhere"))
-    assert "ssh failed" in refusal(host.pull(here, there, "-F", host.client("closed", "HostName 127.0.0.2")))
+    assert "ssh failed" in refusal(
+        host.pull(here, there, "-F", host.client("closed", "HostName 127.0.0.2"))
+    )
     assert tree(here) == before
 
 
@@ -211,8 +287,12 @@ def account() -> Iterator[Path]:
     if os.getuid() != 0 or not (shutil.which("sshpass") and shutil.which("useradd")):
         pytest.skip("a login by password needs root, useradd and sshpass (Debian: sshpass)")
     home = Path(tempfile.mkdtemp())
-    secret = subprocess.run(["openssl", "passwd", "-6", PASSWORD], check=True, capture_output=True, text=True).stdout.strip()
-    subprocess.run(["useradd", "--no-create-home", "--home-dir", home, "--password", secret, USER], check=True)
+    secret = subprocess.run(
+        ["openssl", "passwd", "-6", PASSWORD], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    subprocess.run(
+        ["useradd", "--no-create-home", "--home-dir", home, "--password", secret, USER], check=True
+    )
     try:
         home.chmod(0o755)
         yield home
@@ -221,7 +301,9 @@ def account() -> Iterator[Path]:
         shutil.rmtree(home)
 
 
-def test_a_password_is_taken_from_the_environment_and_nowhere_else(host: Host, account: Path, here: Path) -> None:
+def test_a_password_is_taken_from_the_environment_and_nowhere_else(
+    host: Host, account: Path, here: Path
+) -> None:
     small_results(account / "study")
     (host.folder / "authorized").rename(host.folder / "away")
     try:
@@ -240,18 +322,35 @@ def test_a_password_is_taken_from_the_environment_and_nowhere_else(host: Host, a
 def test_what_was_cut_off_goes_on_where_it_stopped(host: Host, there: Path, here: Path) -> None:
     """The connection is cut after 2 of 4 MB that do not compress; the rest takes less than 3 MB."""
     write(there, {"results/logs/long.log": random.Random(0).randbytes(2_000_000).hex()})
-    relay = host.client("relay", f"ProxyCommand {sys.executable} {ROOT}/tests/support/relay.py {host.port} ${{LIMIT}}")
+    relay = host.client(
+        "relay",
+        f"ProxyCommand {sys.executable} {ROOT}/tests/support/relay.py {host.port} ${{LIMIT}}",
+    )
     cut = host.pull(here, there, "-F", relay, LIMIT="2000000")
     assert "the copy ended early" in refusal(cut)
-    assert not [name for name in files(here) if "/.incoming/" not in name], "nothing is seen before all of it was looked at"
+    assert not [name for name in files(here) if "/.incoming/" not in name], (
+        "nothing is seen before all of it was looked at"
+    )
     done = host.pull(here, there, "-F", relay, LIMIT="3000000")
     assert done.returncode == 0, done.stderr
     assert files(here) == sorted([*PULLED, "results/logs/long.log"])
-    assert (here / "results/logs/long.log").read_bytes() == (there / "results/logs/long.log").read_bytes()
+    assert (here / "results/logs/long.log").read_bytes() == (
+        there / "results/logs/long.log"
+    ).read_bytes()
 
 
-def test_hostile_names_are_names_and_links_stay_there(host: Host, there: Path, here: Path, tmp_path: Path) -> None:
-    names = ["a b.csv", "a\nb.csv", "-rf.csv", "*.csv", "$(touch gone).csv", "q'\".csv", "\x1b[31m.csv"]
+def test_hostile_names_are_names_and_links_stay_there(
+    host: Host, there: Path, here: Path, tmp_path: Path
+) -> None:
+    names = [
+        "a b.csv",
+        "a\nb.csv",
+        "-rf.csv",
+        "*.csv",
+        "$(touch gone).csv",
+        "q'\".csv",
+        "\x1b[31m.csv",
+    ]
     hostile = [f"results/exp/{name}" for name in names]
     write(there, dict.fromkeys(hostile, "a,b\n"))
     write(tmp_path, {"private/figures/private.svg": "mine", "private/private.csv": "mine"})
@@ -266,7 +365,9 @@ def test_hostile_names_are_names_and_links_stay_there(host: Host, there: Path, h
     assert "absolute.csv" in done.stdout
 
 
-def test_weights_and_tokens_by_another_name_are_refused_and_named(host: Host, there: Path, here: Path) -> None:
+def test_weights_and_tokens_by_another_name_are_refused_and_named(
+    host: Host, there: Path, here: Path
+) -> None:
     bad = {
         f"{RUN}/eval.csv": (8).to_bytes(8, "little") + b'{"a":1} ' + bytes(64),
         f"{RUN}/train.csv": b"\x93NUMPY\x01\x00" + bytes(64),
@@ -294,15 +395,21 @@ def test_a_dry_run_changes_nothing(host: Host, there: Path, here: Path) -> None:
     assert tree(here) == before
 
 
-@pytest.mark.parametrize("name", [f"{RUN}/run.json", f"{RUN}/config.json", "results/data/toy/train.json"])
-def test_another_run_of_the_same_name_replaces_nothing_unless_asked(host: Host, there: Path, here: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [f"{RUN}/run.json", f"{RUN}/config.json", "results/data/toy/train.json"]
+)
+def test_another_run_of_the_same_name_replaces_nothing_unless_asked(
+    host: Host, there: Path, here: Path, name: str
+) -> None:
     assert host.pull(here, there).returncode == 0
     write(there, {name: json.dumps({"other": 1}), f"{RUN}/eval.csv": "length,ppl\n64,1.5\n"})
     before = tree(here / "results")
     done = host.pull(here, there)
     assert "nothing was replaced" in refusal(done)
     assert f"differs: {name}" in done.stderr
-    assert {path: entry[1] for path, entry in tree(here / "results").items()} == {p: entry[1] for p, entry in before.items()}
+    assert {path: entry[1] for path, entry in tree(here / "results").items()} == {
+        p: entry[1] for p, entry in before.items()
+    }
     assert host.pull(here, there, "--replace").returncode == 0
     assert (here / name).read_text() == '{"other": 1}'
 

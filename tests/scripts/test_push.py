@@ -10,16 +10,32 @@ import pytest
 from rope_spectra.artifacts import layout
 from support.artifacts import BIG, RUN, SMALL, arrays, call, checkout, refusal, small_results, write
 
-IDENTITY = {f"GIT_{role}_{what}": "tester@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-ENVIRONMENT = {**IDENTITY, "PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+IDENTITY = {
+    f"GIT_{role}_{what}": "tester@example.org"
+    for role in ("AUTHOR", "COMMITTER")
+    for what in ("NAME", "EMAIL")
+}
+ENVIRONMENT = {
+    **IDENTITY,
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+}
 # Put together here, so that no line of this file looks like one.
-SECRETS = ["hf_" + 34 * "a", "ghp_" + 36 * "b", "AKIA" + 16 * "C", "-----BEGIN OPENSSH " + "PRIVATE KEY-----"]
+SECRETS = [
+    "hf_" + 34 * "a",
+    "ghp_" + 36 * "b",
+    "AKIA" + 16 * "C",
+    "-----BEGIN OPENSSH " + "PRIVATE KEY-----",
+]
 RESULTS = sorted([*SMALL, f"{RUN}/eval.npz"])
 
 
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, env=ENVIRONMENT
+    ).stdout
 
 
 def push(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +44,9 @@ def push(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def published(project: Path) -> list[str]:
     """The results that the remote has."""
-    names = git(project.parent / "remote.git", "ls-tree", "-r", "-z", "--name-only", "main").split("\0")
+    names = git(project.parent / "remote.git", "ls-tree", "-r", "-z", "--name-only", "main").split(
+        "\0"
+    )
     return sorted(name for name in names if name.startswith("results/"))
 
 
@@ -50,18 +68,46 @@ def test_the_results_are_published_and_nothing_else(project: Path) -> None:
     done = push(project, "Results of the toy experiment")
     assert done.returncode == 0, done.stderr
     assert published(project) == RESULTS
-    assert git(project, "log", "-1", "--format=%s", "origin/main").strip() == "Results of the toy experiment"
+    assert (
+        git(project, "log", "-1", "--format=%s", "origin/main").strip()
+        == "Results of the toy experiment"
+    )
     assert not git(project, "status", "--short")
 
 
-def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_tokenizers(project: Path) -> None:
+def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_tokenizers(
+    project: Path,
+) -> None:
     """A new file of the workflow is either in the list of scripts/artifacts.sh or left out here on purpose."""
-    names = {"dataset": "d", "part": "train", "split": "train", "experiment": "e", "spectrum": "s", "seed": "1", "figure": "f"}
-    patterns = {value for key, value in vars(layout).items() if isinstance(value, str) and not key.startswith("_")}
+    names = {
+        "dataset": "d",
+        "part": "train",
+        "split": "train",
+        "experiment": "e",
+        "spectrum": "s",
+        "seed": "1",
+        "figure": "f",
+    }
+    patterns = {
+        value
+        for key, value in vars(layout).items()
+        if isinstance(value, str) and not key.startswith("_")
+    }
     paths = {pattern.format(**names) for pattern in patterns if pattern.startswith("results/")}
-    left_out = {layout.MODEL, layout.TOKENS, layout.TOKENIZER, layout.TOKEN_BYTES, layout.TOKENIZER_RECORD, layout.SHARDS}
+    left_out = {
+        layout.MODEL,
+        layout.TOKENS,
+        layout.TOKENIZER,
+        layout.TOKEN_BYTES,
+        layout.TOKENIZER_RECORD,
+        layout.SHARDS,
+    }
     left_out |= {layout.HF, layout.CURVES}
-    logs = {layout.log("summary"), layout.log("train/e/s/seed1"), layout.benchmark("train/e/s/seed1")}
+    logs = {
+        layout.log("summary"),
+        layout.log("train/e/s/seed1"),
+        layout.benchmark("train/e/s/seed1"),
+    }
     wanted = paths - {pattern.format(**names) for pattern in left_out} | logs
     write(project, {path: arrays() if path.endswith(".npz") else "{}" for path in wanted})
     done = push(project, "--dry-run", "message")
@@ -105,7 +151,16 @@ def test_a_first_push_to_an_empty_remote(project: Path, tmp_path: Path) -> None:
 
 
 def test_hostile_names_are_names(project: Path) -> None:
-    names = ["a b.csv", "a\nb.csv", "-rf.csv", "*.csv", "$(touch gone).csv", "héhé.csv", ":(top)x.csv", "q'\".csv"]
+    names = [
+        "a b.csv",
+        "a\nb.csv",
+        "-rf.csv",
+        "*.csv",
+        "$(touch gone).csv",
+        "héhé.csv",
+        ":(top)x.csv",
+        "q'\".csv",
+    ]
     hostile = [f"results/exp/{name}" for name in names]
     write(project, dict.fromkeys([*hostile, f"{RUN}/what-the-star-would-match.csv"], "a,b\n"))
     assert push(project, "message").returncode == 0
@@ -138,14 +193,19 @@ def test_weights_and_tokens_by_another_name_are_refused(project: Path) -> None:
     write(project, RENAMED)
     done = push(project, "message")
     assert refusal(done) == "nothing was committed"
-    refused = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("refused: ")]
+    refused = [
+        line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("refused: ")
+    ]
     assert sorted(refused) == sorted(RENAMED)
     assert not git(project, "diff", "--cached", "--name-only")
     assert not published(project)
 
 
 def test_secrets_are_refused_and_not_shown(project: Path) -> None:
-    logs = {f"results/logs/{number}.log": f"12:00:00 token {secret}\n" for number, secret in enumerate(SECRETS)}
+    logs = {
+        f"results/logs/{number}.log": f"12:00:00 token {secret}\n"
+        for number, secret in enumerate(SECRETS)
+    }
     write(project, logs)
     done = push(project, "message")
     assert refusal(done) == "nothing was committed"
@@ -164,10 +224,14 @@ def test_what_is_staged_and_no_result_is_refused(project: Path) -> None:
     for name in names:
         assert f"refused: {name}: staged, but not one of the results" in done.stderr
     assert not published(project)
-    assert sorted(git(project, "diff", "--cached", "--name-only").split()) == names, "the index is as it was"
+    assert sorted(git(project, "diff", "--cached", "--name-only").split()) == names, (
+        "the index is as it was"
+    )
 
 
-def test_a_staged_weight_under_an_allowed_name_is_refused_though_the_file_is_mended(project: Path) -> None:
+def test_a_staged_weight_under_an_allowed_name_is_refused_though_the_file_is_mended(
+    project: Path,
+) -> None:
     write(project, {f"{RUN}/eval.csv": b"\x93NUMPY" + bytes(9)})
     git(project, "add", "--force", f"{RUN}/eval.csv")
     (project / RUN / "eval.csv").write_text("length,ppl\n")
@@ -177,7 +241,12 @@ def test_a_staged_weight_under_an_allowed_name_is_refused_though_the_file_is_men
 def test_commits_that_the_push_would_send_along_are_looked_through(project: Path) -> None:
     """Also when a later commit takes the files away again: the push would send both."""
     big = b"1234567\n" * 2**17 * 6
-    bad = {"a.safetensors": b"x", "model": b"\x80\x02}q\x00.", "notes.txt": SECRETS[0].encode(), "big.txt": big}
+    bad = {
+        "a.safetensors": b"x",
+        "model": b"\x80\x02}q\x00.",
+        "notes.txt": SECRETS[0].encode(),
+        "big.txt": big,
+    }
     write(project, bad)
     git(project, "add", *bad)
     git(project, "commit", "--quiet", "--message=oops")
@@ -209,7 +278,9 @@ def test_diverged_history_is_refused_and_never_forced(project: Path, tmp_path: P
     assert git(tmp_path / "remote.git", "rev-parse", "main") == theirs
 
 
-def test_without_a_remote_a_branch_or_a_repository_it_says_so(project: Path, tmp_path: Path) -> None:
+def test_without_a_remote_a_branch_or_a_repository_it_says_so(
+    project: Path, tmp_path: Path
+) -> None:
     git(project, "switch", "--quiet", "--detach")
     assert "HEAD is detached" in refusal(push(project, "message"))
     git(project, "switch", "--quiet", "main")
@@ -233,14 +304,24 @@ def test_without_a_remote_a_branch_or_a_repository_it_says_so(project: Path, tmp
         ("pull_artifacts.sh", ["host"], "give the host and the path"),
         ("pull_artifacts.sh", ["host", ""], "give the host and the path"),
         ("pull_artifacts.sh", ["host;id", "path"], r"host\;id: not a host"),
-        ("pull_artifacts.sh", ["user@-oProxyCommand=id", "path"], "user@-oProxyCommand=id: not a host"),
+        (
+            "pull_artifacts.sh",
+            ["user@-oProxyCommand=id", "path"],
+            "user@-oProxyCommand=id: not a host",
+        ),
         ("pull_artifacts.sh", ["-oProxyCommand=id", "path"], "-oProxyCommand=id: no such option"),
         ("pull_artifacts.sh", ["--port", "x", "host", "path"], "--port x: not a number"),
-        ("pull_artifacts.sh", ["-i", "/nowhere", "host", "path"], "--identity /nowhere: no such file"),
+        (
+            "pull_artifacts.sh",
+            ["-i", "/nowhere", "host", "path"],
+            "--identity /nowhere: no such file",
+        ),
         ("pull_artifacts.sh", ["host", "path", "--port"], "--port: lacks its value"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(tmp_path: Path, script: str, arguments: list[str], message: str) -> None:
+def test_a_wrong_command_line_is_one_line(
+    tmp_path: Path, script: str, arguments: list[str], message: str
+) -> None:
     assert refusal(call(checkout(tmp_path / "here"), script, *arguments)).startswith(message)
 
 

@@ -23,7 +23,13 @@ SMALL = {  # in the order in which a run writes them, a second apart
     "results/exp/figures/spectra.svg": "<svg/>\n",
     "results/summary.csv": "experiment,spectrum\nexp,geo_500k\n",
 }
-BIG = ("model.safetensors", "hf/model.safetensors", "hf/config.json", "checkpoint/state.json", "history.pt")
+BIG = (
+    "model.safetensors",
+    "hf/model.safetensors",
+    "hf/config.json",
+    "checkpoint/state.json",
+    "history.pt",
+)
 
 
 def arrays(**values: np.ndarray) -> bytes:
@@ -40,10 +46,16 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
 
 def small_results(folder: Path) -> Path:
     """Results of one run, with what must never leave beside them."""
-    write(folder, SMALL | {f"{RUN}/eval.npz": arrays(**{"none/64/nll": np.ones((2, 3)), "bytes": np.ones(2)})})
+    write(
+        folder,
+        SMALL
+        | {f"{RUN}/eval.npz": arrays(**{"none/64/nll": np.ones((2, 3)), "bytes": np.ones(2)})},
+    )
     for second, name in enumerate(SMALL, 1_700_000_000):
         os.utime(folder / name, (second, second))
-    write(folder, {f"{RUN}/{name}": "{}" for name in BIG} | {"results/data/toy/train.npy": "tokens"})
+    write(
+        folder, {f"{RUN}/{name}": "{}" for name in BIG} | {"results/data/toy/train.npy": "tokens"}
+    )
     return folder
 
 
@@ -53,11 +65,22 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def call(folder: Path, script: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def call(
+    folder: Path, script: str, *arguments: str | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [folder / "scripts" / script, *arguments]
-    variables = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "A100_", "SSH"))}
+    variables = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("GIT_", "A100_", "SSH"))
+    }
     done = subprocess.run(
-        list(map(str, command)), cwd="/", capture_output=True, text=True, timeout=120, env=variables | environment
+        list(map(str, command)),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=variables | environment,
     )
     assert "unbound variable" not in done.stderr
     return done
@@ -74,4 +97,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 def tree(folder: Path) -> dict[str, tuple[int, bytes | None]]:
     """Every path in a folder with its time and content."""
     paths = sorted(folder.rglob("*"))
-    return {str(p.relative_to(folder)): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in paths}
+    return {
+        str(p.relative_to(folder)): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else None)
+        for p in paths
+    }

@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow"
-SHARED = ROOT.parent / "shared"  # real data and published numbers, where this checkout has them next to it
+SHARED = (
+    ROOT.parent / "shared"
+)  # real data and published numbers, where this checkout has them next to it
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 
 QUICK = """
@@ -33,7 +35,9 @@ evaluation:
 
 def snakemake(project: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, in the project's folder."""
-    done = subprocess.run([SNAKEMAKE, *arguments], cwd=project, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(
+        [SNAKEMAKE, *arguments], cwd=project, capture_output=True, text=True, timeout=400
+    )
     if ok:
         assert done.returncode == 0, done.stderr[-4000:]
     return done
@@ -42,7 +46,9 @@ def snakemake(project: Path, *arguments: str, ok: bool = True) -> subprocess.Com
 def fresh_checkout(project: Path) -> Path:
     """A checkout in a folder of its own, with a tiny experiment beside the library."""
     for name in ("workflow", "profiles", "envs"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(
+            ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, project / name)
     (project / "quick.yaml").write_text(QUICK)

@@ -30,7 +30,9 @@ def split_settings(source: dict[str, Any], budget: int | None) -> dict[str, Any]
     return {"split": "train", "tokens": budget, "source": source}
 
 
-def cache_of(folder: Path, split: dict[str, Any], tokenizer_file: Path, shard_tokens: int = 10_000) -> tuple[np.ndarray, dict]:
+def cache_of(
+    folder: Path, split: dict[str, Any], tokenizer_file: Path, shard_tokens: int = 10_000
+) -> tuple[np.ndarray, dict]:
     """Run both steps of a split in this process; return its tokens and its manifest."""
     folder.mkdir(parents=True)
     tokenize.tokenize(split, tokenizer_file, folder / "shards", shard_tokens)

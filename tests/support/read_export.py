@@ -33,7 +33,12 @@ def first_chunks(model: Any, tokens: list[int], length: int, chunks: int = 4) ->
     for start in range(0, min(chunks, len(tokens) // length) * length, length):
         chunk = torch.tensor([tokens[start : start + length]])
         logits = model(chunk[:, :-1]).logits[0]
-        losses.append(torch.nn.functional.cross_entropy(logits, chunk[0, 1:], reduction="none").double().mean().item())
+        losses.append(
+            torch.nn.functional.cross_entropy(logits, chunk[0, 1:], reduction="none")
+            .double()
+            .mean()
+            .item()
+        )
     return math.exp(sum(losses) / len(losses))
 
 
@@ -42,14 +47,24 @@ def read(name: str, request: dict[str, Any], output: Path) -> dict[str, Any]:
     folder, lengths = Path(request["folder"]), request["lengths"]
     model = AutoModelForCausalLM.from_pretrained(folder)
     rotary = model.model.rotary_emb
-    answer: dict[str, Any] = {"dtype": str(model.dtype), "loaded": hexadecimal(rotary.inv_freq), "logits": {}}
+    answer: dict[str, Any] = {
+        "dtype": str(model.dtype),
+        "loaded": hexadecimal(rotary.inv_freq),
+        "logits": {},
+    }
     for length in lengths:
         path = output / f"{name}.{length}.pt"
         torch.save(model(torch.tensor([request["tokens"][:length]])).logits[0], path)
         answer["logits"][length] = str(path)
     answer["after"] = hexadecimal(rotary.inv_freq)
     prompt = torch.tensor([request["prompt"]])
-    text = model.generate(prompt, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False, use_cache=True)
+    text = model.generate(
+        prompt,
+        max_new_tokens=NEW_TOKENS,
+        min_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        use_cache=True,
+    )
     answer["greedy"] = text[0, len(request["prompt"]) :].tolist()
     answer["ppl"] = {length: first_chunks(model, request["tokens"], length) for length in lengths}
     if (folder / "tokenizer.json").exists():
@@ -65,7 +80,10 @@ def read(name: str, request: dict[str, Any], output: Path) -> dict[str, Any]:
 
 def main() -> None:
     requests, answers = Path(sys.argv[1]), Path(sys.argv[2])
-    result = {name: read(name, request, answers.parent) for name, request in json.loads(requests.read_text()).items()}
+    result = {
+        name: read(name, request, answers.parent)
+        for name, request in json.loads(requests.read_text()).items()
+    }
     assert not any(name.split(".")[0] == "rope_spectra" for name in sys.modules)
     answers.write_text(json.dumps(result))
 

@@ -60,7 +60,9 @@ def turned(x, omega):
     """Each pair as a complex number (first half real, second half imaginary), times e^(i omega position)."""
     half = x.shape[-1] // 2
     angle = torch.arange(x.shape[-2], dtype=torch.float64)[:, None] * omega.double()[None]
-    z = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.polar(torch.ones_like(angle), angle)
+    z = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.polar(
+        torch.ones_like(angle), angle
+    )
     return torch.cat((z.real, z.imag), dim=-1).to(x.dtype)
 
 
@@ -85,7 +87,9 @@ class Reference(nn.Module):
 
     def loss(self, rows):
         logits = self(rows[:, :-1])
-        return nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), rows[:, 1:].reshape(-1))
+        return nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), rows[:, 1:].reshape(-1)
+        )
 
 
 def children_first(module):

@@ -9,7 +9,12 @@ EVERY_STEP = {"log_every": 7, "checkpoint_minutes": None, "checkpoint_steps": 5}
 
 
 def arguments(data: Path, run: Path) -> list[str]:
-    options = {"--config": "config.json", "--options": "options.json", "--tokens": "tokens.npy", "--manifest": "tokens.json"}
+    options = {
+        "--config": "config.json",
+        "--options": "options.json",
+        "--tokens": "tokens.npy",
+        "--manifest": "tokens.json",
+    }
     return [
         *(str(part) for name, file in options.items() for part in (name, data / file)),
         "--output",

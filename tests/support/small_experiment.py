@@ -32,11 +32,21 @@ EXPERIMENT = {
     },
     "training": {
         "toy": {
-            **{"seq_len": 16, "batch_size": 16, "learning_rate": 1e-3, "precision": "fp32", "compile": False, "device": "cpu"},
+            **{
+                "seq_len": 16,
+                "batch_size": 16,
+                "learning_rate": 1e-3,
+                "precision": "fp32",
+                "compile": False,
+                "device": "cpu",
+            },
         }
     },
     "evaluation": {"toy": {"lengths": [16, 32], "chunks": 2}},
-    "spectra": {"geo": {"family": "geometric", "theta": 10_000}, "poly": {"family": "anchored_poly", "theta": 10_000}},
+    "spectra": {
+        "geo": {"family": "geometric", "theta": 10_000},
+        "poly": {"family": "anchored_poly", "theta": 10_000},
+    },
 }
 
 
@@ -78,17 +88,37 @@ def folder_of(spectrum: str, seed: int | str) -> Path:
 
 def make_data(loaded: dict[str, Any]) -> None:
     """Tokenizer, shards and caches, and keep the shards, which Snakemake would delete."""
-    path = {name: getattr(layout, name) for name in ("DATA_CONFIG", "TOKENIZER", "TOKEN_BYTES", "SHARDS", "TOKENS", "MANIFEST")}
+    path = {
+        name: getattr(layout, name)
+        for name in ("DATA_CONFIG", "TOKENIZER", "TOKEN_BYTES", "SHARDS", "TOKENS", "MANIFEST")
+    }
     places = {name: pattern.replace("{dataset}", "toy") for name, pattern in path.items()}
     for part in ("tokenizer", *layout.SPLITS):
-        freeze(Path(places["DATA_CONFIG"].format(part=part)), frozen.data_settings(loaded, "toy", part))
+        freeze(
+            Path(places["DATA_CONFIG"].format(part=part)), frozen.data_settings(loaded, "toy", part)
+        )
     settings = places["DATA_CONFIG"]
     files = ("--output", places["TOKENIZER"], "--token-bytes", places["TOKEN_BYTES"])
     done("tokenizer", "--settings", settings.format(part="tokenizer"), *files)
     for split in layout.SPLITS:
         shards, chosen = places["SHARDS"].format(split=split), settings.format(part=split)
-        done("tokenize", "--settings", chosen, "--tokenizer", places["TOKENIZER"], "--output", shards, "--shard-tokens", 700)
-        cache = ("--output", places["TOKENS"].format(split=split), "--manifest", places["MANIFEST"].format(split=split))
+        done(
+            "tokenize",
+            "--settings",
+            chosen,
+            "--tokenizer",
+            places["TOKENIZER"],
+            "--output",
+            shards,
+            "--shard-tokens",
+            700,
+        )
+        cache = (
+            "--output",
+            places["TOKENS"].format(split=split),
+            "--manifest",
+            places["MANIFEST"].format(split=split),
+        )
         done("memmap_cache", "--settings", chosen, "--shards", shards, *cache)
 
 
@@ -108,9 +138,23 @@ def train_arguments(folder: Path) -> list[object]:
 
 
 def evaluate_arguments(folder: Path) -> list[object]:
-    data = ("--tokens", "results/data/toy/validation.npy", "--manifest", "results/data/toy/validation.json")
+    data = (
+        "--tokens",
+        "results/data/toy/validation.npy",
+        "--manifest",
+        "results/data/toy/validation.json",
+    )
     sizes = ("--token-bytes", "results/data/toy/tokenizer/token_bytes.npy")
-    return ["--run", folder, "--settings", "results/small/evaluation.json", *data, *sizes, "--threads", 1]
+    return [
+        "--run",
+        folder,
+        "--settings",
+        "results/small/evaluation.json",
+        *data,
+        *sizes,
+        "--threads",
+        1,
+    ]
 
 
 def aggregate_arguments(definition: dict[str, Any]) -> list[object]:
@@ -128,7 +172,10 @@ def make_experiment(**changes: object) -> dict[str, Any]:
     freeze(Path("results/small/evaluation.json"), frozen.evaluation_settings(loaded, "small"))
     for spectrum, seed in frozen.runs(loaded, "small") + frozen.repeats(loaded, "small"):
         folder = folder_of(spectrum, seed)
-        freeze(folder / "config.json", frozen.run_settings(loaded, "small", spectrum, layout.seed_of(str(seed))))
+        freeze(
+            folder / "config.json",
+            frozen.run_settings(loaded, "small", spectrum, layout.seed_of(str(seed))),
+        )
         done("train", *train_arguments(folder))
         done("evaluate", *evaluate_arguments(folder))
     definition = json.loads(frozen.as_json(frozen.experiment_settings(loaded, "small")))

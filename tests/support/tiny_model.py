@@ -7,7 +7,14 @@ from rope_spectra import spectra
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.training.trainer import TrainingConfig
 
-SIZES = ModelConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, head_dim=16, intermediate_size=48, vocab_size=61)
+SIZES = ModelConfig(
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    head_dim=16,
+    intermediate_size=48,
+    vocab_size=61,
+)
 GEOMETRIC = {"family": "geometric", "theta": 500_000.0}
 
 

@@ -22,9 +22,15 @@ def losses(run: Path) -> np.ndarray:
 def assert_same_training(run: Path, whole: Path, processes: int) -> None:
     """fp32 sums in another order differ by about 1e-7, which 400 steps amplify; another row or rate would differ by far more."""
     assert json.loads((run / "run.json").read_text())["processes"] == processes
-    assert (run / "train.csv").read_text().count("\n") == (whole / "train.csv").read_text().count("\n")
+    assert (run / "train.csv").read_text().count("\n") == (whole / "train.csv").read_text().count(
+        "\n"
+    )
     np.testing.assert_allclose(losses(run), losses(whole), rtol=1e-4)
-    assert sorted(path.name for path in run.iterdir()) == ["model.safetensors", "run.json", "train.csv"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        "model.safetensors",
+        "run.json",
+        "train.csv",
+    ]
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -39,7 +45,9 @@ def test_losses_equal_those_of_one_process(processes: int, data: Path, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_a_run_goes_on_with_another_number_of_processes(before: int, after: int, data: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_another_number_of_processes(
+    before: int, after: int, data: Path, tmp_path: Path
+) -> None:
     first = start(data, tmp_path / "run", "--processes", str(before))
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=60)
@@ -60,11 +68,15 @@ def test_a_rank_that_dies_stops_all_with_one_line(data: Path, tmp_path: Path) ->
     assert len(lines) == 1, message
     assert "rank 1 of 2 died (signal 9); all were stopped" in lines[0]
     assert "Traceback" not in message
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert not any(
+        child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
+    )
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
 
 
-def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(data: Path, tmp_path: Path) -> None:
+def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
     done = step("train", *arguments(data, tmp_path / "run"), "--processes", 3)
     assert refusal(done) == "--processes: 3 does not divide batch_size 4; give a divisor"
 
@@ -76,7 +88,8 @@ def test_the_shares_of_the_ranks_are_the_batch(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "first"), [("gpu[07-09,12]", "gpu07"), ("a1,a2", "a1"), ("node3", "node3"), ("n[1,4],m[2-3]", "n1")]
+    ("nodes", "first"),
+    [("gpu[07-09,12]", "gpu07"), ("a1,a2", "a1"), ("node3", "node3"), ("n[1,4],m[2-3]", "n1")],
 )
 def test_the_nodes_of_a_slurm_job_meet_at_the_first(nodes: str, first: str) -> None:
     slurm = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "70123", "SLURM_NODELIST": nodes}

@@ -28,7 +28,9 @@ def trainer(seed: int = 7) -> Trainer:
 
 
 @pytest.mark.parametrize("stop", [1, 5, 11])
-def test_weights_optimizer_and_log_equal_those_of_a_training_that_was_never_stopped(stop: int, tmp_path: Path) -> None:
+def test_weights_optimizer_and_log_equal_those_of_a_training_that_was_never_stopped(
+    stop: int, tmp_path: Path
+) -> None:
     whole, first, second = trainer(), trainer(), trainer(seed=8)
     lines = [row for _, row in whole.run(TEXT, 7, log_every=1)]
     before = [row for _, row in islice(first.run(TEXT, 7, log_every=1), stop)]
@@ -49,7 +51,9 @@ def finish(data: Path, run: Path) -> str:
     done = step("train", *arguments(data, run))
     assert done.returncode == 0, done.stderr
     assert {path.name for path in run.iterdir()} == {"model.safetensors", "train.csv", "run.json"}
-    assert (run / "model.safetensors").read_bytes() == (data / "whole/model.safetensors").read_bytes()
+    assert (run / "model.safetensors").read_bytes() == (
+        data / "whole/model.safetensors"
+    ).read_bytes()
     assert without_speed(run) == without_speed(data / "whole")
     return done.stderr
 
@@ -58,7 +62,9 @@ def without_speed(run: Path) -> list[str]:
     return [line.rpartition(",")[0] for line in (run / "train.csv").read_text().splitlines()]
 
 
-def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_goes_on(data: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_goes_on(
+    data: Path, tmp_path: Path
+) -> None:
     process = start(data, tmp_path / "run")
     process.send_signal(signal.SIGTERM)
     message = process.communicate(timeout=10)[1]
@@ -75,7 +81,9 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(data: Path, tmp_path
         process = start(data, tmp_path / "run")
         process.kill()
         process.communicate()
-    (tmp_path / "run/checkpoint.pt.tmp.123").write_text("left by a process that was killed while it saved")
+    (tmp_path / "run/checkpoint.pt.tmp.123").write_text(
+        "left by a process that was killed while it saved"
+    )
     assert "resuming at step " in finish(data, tmp_path / "run")
 
 
@@ -94,7 +102,9 @@ def test_a_kill_inside_a_save_leaves_the_state_before(data: Path, tmp_path: Path
         "torch.save = die\n"
         "cli.run(train.main)\n"
     )
-    done = subprocess.run([sys.executable, "-c", die_in_the_third_save, *arguments(data, run)], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", die_in_the_third_save, *arguments(data, run)], capture_output=True
+    )
     assert done.returncode == -signal.SIGKILL
     assert len(list(run.glob("checkpoint.pt.tmp.*"))) == 1
     assert "resuming at step 10\n" in finish(data, run)
@@ -137,8 +147,18 @@ def test_a_state_that_is_damaged_or_of_another_run_is_not_used(tmp_path: Path) -
     checkpoint.save_state(path, trainer().state() | {"identity": "this", "step": 3})
     whole = path.read_bytes()
     flips = [choice.randrange(len(whole)) for _ in range(200)]
-    damaged = [whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :] for place in flips]
-    for content in [*damaged, whole[:-1], whole[: choice.randrange(len(whole))], whole + b"\0", b"", b"short"]:
+    damaged = [
+        whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        for place in flips
+    ]
+    for content in [
+        *damaged,
+        whole[:-1],
+        whole[: choice.randrange(len(whole))],
+        whole + b"\0",
+        b"",
+        b"short",
+    ]:
         path.write_bytes(content)
         with pytest.raises(checkpoint.UnusableState, match="damaged"):
             checkpoint.load_state(path, "this")
@@ -148,10 +168,17 @@ def test_a_state_that_is_damaged_or_of_another_run_is_not_used(tmp_path: Path) -
         checkpoint.load_state(path, "another")
 
 
-def test_a_damaged_checkpoint_is_named_and_training_starts_from_the_beginning(data: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_training_starts_from_the_beginning(
+    data: Path, tmp_path: Path
+) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/checkpoint.pt").write_bytes(b"no checkpoint at all, but long enough to hold a digest of something")
-    assert "checkpoint.pt cannot be used, it is damaged; training starts from the beginning" in finish(data, tmp_path / "run")
+    (tmp_path / "run/checkpoint.pt").write_bytes(
+        b"no checkpoint at all, but long enough to hold a digest of something"
+    )
+    assert (
+        "checkpoint.pt cannot be used, it is damaged; training starts from the beginning"
+        in finish(data, tmp_path / "run")
+    )
 
 
 def test_two_trainings_of_one_run_do_not_disturb_each_other(data: Path, tmp_path: Path) -> None:
@@ -165,7 +192,11 @@ def test_two_trainings_of_one_run_do_not_disturb_each_other(data: Path, tmp_path
 def test_a_checkpoint_is_due_by_steps_by_time_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("rope_spectra.training.interruption.time.monotonic", lambda: now[0])
-    by_steps, by_time, never = CheckpointClock(None, 10), CheckpointClock(0.5, None), CheckpointClock(None, None)
+    by_steps, by_time, never = (
+        CheckpointClock(None, 10),
+        CheckpointClock(0.5, None),
+        CheckpointClock(None, None),
+    )
     assert [step for step in range(40) if by_steps(step)] == [9, 19, 29, 39]
     due = []
     for seconds in range(100):

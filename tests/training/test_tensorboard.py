@@ -32,7 +32,11 @@ def read(folder: Path) -> EventAccumulator:
 
 def steps_on_disk(folder: Path) -> list[int]:
     """Steps of all events in all files, also those that TensorBoard would hide."""
-    events = (event for file in sorted(folder.iterdir()) for _, event in tensorboard._events(file.read_bytes()))
+    events = (
+        event
+        for file in sorted(folder.iterdir())
+        for _, event in tensorboard._events(file.read_bytes())
+    )
     return [event.step for event in events if event.HasField("summary")]
 
 
@@ -43,7 +47,9 @@ def test_tensorboard_reads_loss_learning_rate_and_speed(tmp_path: Path) -> None:
     for tag in ("loss", "lr", "tokens_per_s"):
         events = accumulator.Scalars(tag)
         assert [event.step for event in events] == list(range(0, 100, 10))
-        assert [event.value for event in events] == pytest.approx([getattr(row(event.step), tag) for event in events], rel=1e-6)
+        assert [event.value for event in events] == pytest.approx(
+            [getattr(row(event.step), tag) for event in events], rel=1e-6
+        )
 
 
 def test_a_curve_can_be_read_while_it_grows(tmp_path: Path) -> None:
@@ -89,7 +95,9 @@ def test_a_running_tensorboard_follows_a_resumed_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("enabled", [False, "auto"])
-def test_nothing_is_written_where_it_is_off_or_not_installed(tmp_path: Path, monkeypatch, enabled: bool | str) -> None:
+def test_nothing_is_written_where_it_is_off_or_not_installed(
+    tmp_path: Path, monkeypatch, enabled: bool | str
+) -> None:
     monkeypatch.setattr(tensorboard, "find_spec", lambda _: None)
     with tensorboard.writer(tmp_path / "curve", enabled) as curve:
         curve.add(row(0))
@@ -98,7 +106,10 @@ def test_nothing_is_written_where_it_is_off_or_not_installed(tmp_path: Path, mon
 
 def test_asked_for_and_not_installed_is_one_line(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tensorboard, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"training\.tensorboard: true needs the package"), tensorboard.writer(tmp_path, True):
+    with (
+        pytest.raises(UserError, match=r"training\.tensorboard: true needs the package"),
+        tensorboard.writer(tmp_path, True),
+    ):
         pass
 
 

@@ -17,9 +17,23 @@ from rope_spectra.runtime import stale_locks
 from support.checkout import SNAKEMAKE, fresh_checkout
 
 COMMAND = [SNAKEMAKE, "--cores", "2", "--resources", "gpu=1", "--configfile", "quick.yaml"]
-TARGETS = ["tokenize", "tokenize", "snakemake", "save", "train", "evaluate", "snakemake", "save", "train", "evaluate", "train"]
+TARGETS = [
+    "tokenize",
+    "tokenize",
+    "snakemake",
+    "save",
+    "train",
+    "evaluate",
+    "snakemake",
+    "save",
+    "train",
+    "evaluate",
+    "train",
+]
 KILLS = 25
-LATEST_S = {"tokenize": 0.4}  # seconds into a step that it is killed at the latest; tokenizing takes no longer
+LATEST_S = {
+    "tokenize": 0.4
+}  # seconds into a step that it is killed at the latest; tokenizing takes no longer
 # So slow that a kill meets each of them at work, and training saves all the time.
 CHAOS = """
 training: {quick: {checkpoint_minutes: 0}}
@@ -27,7 +41,9 @@ training: {quick: {checkpoint_minutes: 0}}
 
 
 def start(project: Path) -> psutil.Popen:
-    return psutil.Popen([*COMMAND, "chaos.yaml"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return psutil.Popen(
+        [*COMMAND, "chaos.yaml"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def steps(snakemake: psutil.Popen) -> dict[str, psutil.Process]:
@@ -90,7 +106,10 @@ def end(snakemake: psutil.Popen, target: str) -> str:
 
 @pytest.mark.slow
 def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None:
-    undisturbed, project = fresh_checkout(tmp_path / "undisturbed"), fresh_checkout(tmp_path / "chaos")
+    undisturbed, project = (
+        fresh_checkout(tmp_path / "undisturbed"),
+        fresh_checkout(tmp_path / "chaos"),
+    )
     for folder in (undisturbed, project):
         (folder / "chaos.yaml").write_text(CHAOS)
     subprocess.run([*COMMAND, "chaos.yaml"], cwd=undisturbed, check=True, capture_output=True)
@@ -107,13 +126,21 @@ def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None
         if killed_now := kill_one(project, target, chance):
             killed[killed_now] += 1
         else:
-            shutil.rmtree(project / "results")  # all was done before it could be killed: from the beginning
+            shutil.rmtree(
+                project / "results"
+            )  # all was done before it could be killed: from the beginning
     done = subprocess.run([*COMMAND, "chaos.yaml"], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     print(dict(killed))
     for name in ("summary.csv", "quick/summary.csv", "quick/runs.csv"):
-        assert (project / "results" / name).read_bytes() == (undisturbed / "results" / name).read_bytes(), name
-    left = [path for path in (project / "results").rglob("*") if ".tmp." in path.name or path.name == "checkpoint.pt"]
+        assert (project / "results" / name).read_bytes() == (
+            undisturbed / "results" / name
+        ).read_bytes(), name
+    left = [
+        path
+        for path in (project / "results").rglob("*")
+        if ".tmp." in path.name or path.name == "checkpoint.pt"
+    ]
     assert left == []
 
 

@@ -30,7 +30,11 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def shell_commands(page: Path) -> list[str]:
     """The lines of the shell blocks of a page, without comments."""
-    lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for block in blocks(page, "sh") for line in block.splitlines()]
+    lines = [
+        re.sub(r"(^|\s+)#.*", "", line).strip()
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+    ]
     return [line for line in lines if line]
 
 
@@ -53,7 +57,9 @@ COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 
 def run(command: list[str], folder: Path, package: Path = ROOT / "workflow") -> str:
     environment = os.environ | {"PYTHONPATH": str(package)}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment
+    )
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
     return done.stdout
 
@@ -116,20 +122,39 @@ def check(command: str, fresh: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_documentation_is_one_that_works(command: str, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_of_the_documentation_is_one_that_works(
+    command: str, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)  # where Snakemake looks for its profile
     check(command, fresh)
 
 
-def test_snakemake_has_a_plan_for_every_target_of_the_documentation(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snakemake_has_a_plan_for_every_target_of_the_documentation(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     targets, experiments = {"all"}, set()
     for command in COMMANDS:
         if command.split()[0] == "snakemake":
             arguments = parsed_by_snakemake(shlex.split(command)[1:])
             targets |= set(arguments.targets)
-            experiments |= {name for entry in arguments.config or () for name in entry.removeprefix("run=").split(",")}
-    run([SNAKEMAKE, "-n", "--quiet", "--config", f"run={','.join(sorted(experiments))}", "--", *sorted(targets)], fresh)
+            experiments |= {
+                name
+                for entry in arguments.config or ()
+                for name in entry.removeprefix("run=").split(",")
+            }
+    run(
+        [
+            SNAKEMAKE,
+            "-n",
+            "--quiet",
+            "--config",
+            f"run={','.join(sorted(experiments))}",
+            "--",
+            *sorted(targets),
+        ],
+        fresh,
+    )
 
 
 def test_the_example_of_a_configuration_of_ones_own_is_valid(fresh: Path) -> None:
@@ -138,7 +163,9 @@ def test_the_example_of_a_configuration_of_ones_own_is_valid(fresh: Path) -> Non
     for split in ("train", "validation"):
         (fresh / "books" / split).mkdir(parents=True)
         (fresh / "books" / split / "one.txt").write_text("Once upon a time.\n")
-    assert "results/mine/my_own/seed3/eval.csv" in run([SNAKEMAKE, "-n", "--configfile", "mine.yaml"], fresh)
+    assert "results/mine/my_own/seed3/eval.csv" in run(
+        [SNAKEMAKE, "-n", "--configfile", "mine.yaml"], fresh
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -148,11 +175,17 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
 
 
 def test_the_configuration_reference_is_up_to_date() -> None:
-    assert (ROOT / "docs/configuration.md").read_text() == run([sys.executable, "-m", "rope_spectra.config_reference"], ROOT)
+    assert (ROOT / "docs/configuration.md").read_text() == run(
+        [sys.executable, "-m", "rope_spectra.config_reference"], ROOT
+    )
 
 
 def test_the_folders_that_the_readme_shows_are_those_that_are_there() -> None:
-    tree = re.search(r"^workflow/rope_spectra/\n((?:  \w+/ .*\n)+)", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
+    tree = re.search(
+        r"^workflow/rope_spectra/\n((?:  \w+/ .*\n)+)",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE,
+    )[1]
     there = {path.parent.name for path in (ROOT / "workflow/rope_spectra").glob("*/__init__.py")}
     assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == there
 
@@ -166,40 +199,71 @@ def test_both_readmes_have_the_same_content() -> None:
     for here, there in zip(english[::2], chinese[::2], strict=True):
         assert Counter(spans(here)) == Counter(spans(there))
         for pattern in (r"^\|", r"^\*\*", r"\]\(.*?\)", r"\d+(?:[.,]\d+)*"):
-            assert Counter(re.findall(pattern, here, re.MULTILINE)) == Counter(re.findall(pattern, there, re.MULTILINE)), here
+            assert Counter(re.findall(pattern, here, re.MULTILINE)) == Counter(
+                re.findall(pattern, there, re.MULTILINE)
+            ), here
 
 
 def table_rows(text: str) -> dict[str, list[str]]:
     """The cells of the rows of Markdown tables that begin with a name in backticks."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
     return {first.strip("`"): cells for first, *cells in rows}
 
 
 def test_runs_hours_and_disk_of_each_experiment_are_those_that_cost_prints(fresh: Path) -> None:
     rows = table_rows((ROOT / "docs/reproducing.md").read_text())
-    assert set(rows) == set(yaml.safe_load((ROOT / "config.yaml").read_text())["experiments"]) - {"demo"}
-    estimates = json.loads(run([sys.executable, "-m", "rope_spectra.cost", "--json", "--config", f"run={','.join(rows)}"], fresh))
+    assert set(rows) == set(yaml.safe_load((ROOT / "config.yaml").read_text())["experiments"]) - {
+        "demo"
+    }
+    estimates = json.loads(
+        run(
+            [
+                sys.executable,
+                "-m",
+                "rope_spectra.cost",
+                "--json",
+                "--config",
+                f"run={','.join(rows)}",
+            ],
+            fresh,
+        )
+    )
     for item in estimates:
         runs, *times, disk = rows[item["experiment"]]
         assert int(runs) == item["runs"]
         kept = sum(item[f"{what}_bytes"] for what in ("cache", "model", "table"))
         number, unit = disk.split()
-        assert float(number) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(kept, abs=0.1 * {"MB": 1e6, "GB": 1e9}[unit])
-        for time, gpu in zip(times, item["throughputs"], strict=False):  # none for the toy, whose times are not from there
+        assert float(number) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(
+            kept, abs=0.1 * {"MB": 1e6, "GB": 1e9}[unit]
+        )
+        for time, gpu in zip(
+            times, item["throughputs"], strict=False
+        ):  # none for the toy, whose times are not from there
             number, unit = time.split()
             minutes = 60 * sum(gpu["hours"].values())
-            assert minutes == pytest.approx(float(number) * {"min": 1, "h": 60}[unit], abs={"min": 1, "h": 6}[unit])
+            assert minutes == pytest.approx(
+                float(number) * {"min": 1, "h": 60}[unit], abs={"min": 1, "h": 6}[unit]
+            )
 
 
 def test_one_version_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert f'version = "{citation["version"]}"' in (ROOT / "pyproject.toml").read_text()
-    assert f"## [{citation['version']}] - {citation['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text()
+    assert (
+        f"## [{citation['version']}] - {citation['date-released']}\n"
+        in (ROOT / "CHANGELOG.md").read_text()
+    )
 
 
 def put(path: Path, added: str, before: str) -> None:
     """Add lines to a file in front of the only place that reads so; at its end if that is nothing."""
-    head, place, tail = path.read_text().rpartition(before) if before else (path.read_text(), "", "")
+    head, place, tail = (
+        path.read_text().rpartition(before) if before else (path.read_text(), "", "")
+    )
     assert place == before
     path.write_text(head + added + place + tail)
 
@@ -208,24 +272,48 @@ def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
     page = ROOT / "docs/adding-a-spectrum.md"
     function, entry, golden, promise = blocks(page, "python")
     choice, parameters, use = blocks(page, "yaml")
-    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copytree(ROOT / "tests/support", tmp_path / "tests/support")
     (tmp_path / "tests/rope").mkdir()
-    for name in ("config.yaml", "pyproject.toml", "tests/conftest.py", "tests/rope/test_spectra.py"):
+    for name in (
+        "config.yaml",
+        "pyproject.toml",
+        "tests/conftest.py",
+        "tests/rope/test_spectra.py",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
-    families, schema = tmp_path / "workflow/rope_spectra/rope/families.py", tmp_path / "workflow/schemas/config.schema.yaml"
+    families, schema = (
+        tmp_path / "workflow/rope_spectra/rope/families.py",
+        tmp_path / "workflow/schemas/config.schema.yaml",
+    )
     put(families, f"{function}\n\n", before="FAMILIES: ")
     put(families, entry, before="}\n\n\ndef omega(")
     put(schema, ", linear", before="]\n    allOf:\n      - if: {required: [family]")
     put(schema, choice, before="\n  geometric:\n")
     put(schema, f"\n{parameters}", before="")
-    put(tmp_path / "tests/rope/test_spectra.py", golden, before='}\n\n\n@pytest.mark.parametrize("name", GOLDEN)')
+    put(
+        tmp_path / "tests/rope/test_spectra.py",
+        golden,
+        before='}\n\n\n@pytest.mark.parametrize("name", GOLDEN)',
+    )
     put(tmp_path / "tests/rope/test_spectra.py", f"\n\n{promise}", before="")
     put(tmp_path / "config.yaml", use, before="")
 
     package = tmp_path / "workflow"
     new = "my_linear or test_linear or every_family"
-    assert "3 passed" in run([sys.executable, "-m", "pytest", "-q", "tests/rope/test_spectra.py", "-k", new], tmp_path, package)
-    shown = run([sys.executable, "-m", "rope_spectra.spectra", "--show", "my_linear"], tmp_path, package)
-    assert re.search(r"my_linear +16 +0 ", shown)  # pairs with wavelengths beyond 2048 and beyond 16384 tokens
-    assert "family: linear" in run([sys.executable, "-m", "rope_spectra.config_reference"], tmp_path, package)
+    assert "3 passed" in run(
+        [sys.executable, "-m", "pytest", "-q", "tests/rope/test_spectra.py", "-k", new],
+        tmp_path,
+        package,
+    )
+    shown = run(
+        [sys.executable, "-m", "rope_spectra.spectra", "--show", "my_linear"], tmp_path, package
+    )
+    assert re.search(
+        r"my_linear +16 +0 ", shown
+    )  # pairs with wavelengths beyond 2048 and beyond 16384 tokens
+    assert "family: linear" in run(
+        [sys.executable, "-m", "rope_spectra.config_reference"], tmp_path, package
+    )

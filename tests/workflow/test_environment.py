@@ -22,7 +22,11 @@ def test_conda_installs_the_same_pins() -> None:
 
 def test_constraints_hold_every_pin_at_its_version() -> None:
     constraints = {name.lower(): version for name, version in pins("constraints.txt").items()}
-    for name, version in {**pins("requirements.txt"), **pins("requirements-dev.txt"), **pins("requirements-slurm.txt")}.items():
+    for name, version in {
+        **pins("requirements.txt"),
+        **pins("requirements-dev.txt"),
+        **pins("requirements-slurm.txt"),
+    }.items():
         assert constraints[name.lower()] == version
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in constraints.values())
 

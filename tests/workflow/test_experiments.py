@@ -31,14 +31,22 @@ REMAPS = ["none", "pi", "yarn"]
 def test_a_name_without_a_remap_stands_for_the_remap_of_the_row() -> None:
     plain = Contrasts.of("geo", ["hybrid"])
     assert plain.reference(("hybrid", "none")) == ("geo", "none")
-    assert plain.reference(("hybrid", "yarn")) == plain.reference(("geo", "yarn")) == ("geo", "yarn")
+    assert (
+        plain.reference(("hybrid", "yarn")) == plain.reference(("geo", "yarn")) == ("geo", "yarn")
+    )
     assert plain.family(REMAPS) == [("hybrid", remap) for remap in REMAPS]
 
 
 def test_a_baseline_with_a_remap_is_that_row_for_all() -> None:
     fixed = Contrasts.of("geo+yarn", ["hybrid+none", "geo"])
-    assert {fixed.reference((name, remap)) for name in ("geo", "hybrid", "other") for remap in REMAPS} == {("geo", "yarn")}
-    assert fixed.family(REMAPS) == [("hybrid", "none"), ("geo", "none"), ("geo", "pi")]  # not the baseline itself
+    assert {
+        fixed.reference((name, remap)) for name in ("geo", "hybrid", "other") for remap in REMAPS
+    } == {("geo", "yarn")}
+    assert fixed.family(REMAPS) == [
+        ("hybrid", "none"),
+        ("geo", "none"),
+        ("geo", "pi"),
+    ]  # not the baseline itself
 
 
 def test_a_contrast_may_have_a_baseline_of_its_own_and_the_closer_name_wins() -> None:
@@ -56,13 +64,24 @@ def test_labels_are_names_again(spectrum: str, remap: str) -> None:
 
 # --- the table ------------------------------------------------------------------------------------------------------------------
 
-FACTORS = {("geo", "none"): 1.5, ("geo", "yarn"): 1.1, ("hybrid", "none"): 1.0, ("hybrid", "yarn"): 0.95}
+FACTORS = {
+    ("geo", "none"): 1.5,
+    ("geo", "yarn"): 1.1,
+    ("hybrid", "none"): 1.0,
+    ("hybrid", "yarn"): 0.95,
+}
 
 
 def runs(seeds: int = 8) -> pd.DataFrame:
     random = np.random.default_rng(0)
     rows = [
-        {"spectrum": spectrum, "remap": remap, "seed": seed, "length": length, "ppl": 5 * factor * np.exp(random.normal(0, 0.01))}
+        {
+            "spectrum": spectrum,
+            "remap": remap,
+            "seed": seed,
+            "length": length,
+            "ppl": 5 * factor * np.exp(random.normal(0, 0.01)),
+        }
         for (spectrum, remap), factor in FACTORS.items()
         for seed in range(seeds)
         for length in (64, 256)
@@ -90,23 +109,37 @@ def test_the_native_hybrid_is_compared_with_the_remapped_geometric_on_the_same_s
 
 def test_by_default_the_baseline_has_the_remap_of_the_row() -> None:
     rows = summary("geo", ["hybrid"])
-    assert rows["baseline"].to_dict() == {arm: {"none": "geo", "yarn": "geo+yarn"}[arm[1]] for arm in FACTORS}
-    assert rows["verdict"].to_dict() == {arm: "baseline" if arm[0] == "geo" else "better" for arm in FACTORS}
-    assert rows.loc["hybrid"]["p_holm"].tolist() == [2 * statistics.smallest_p(8)] * 2, "two remaps are two contrasts"
+    assert rows["baseline"].to_dict() == {
+        arm: {"none": "geo", "yarn": "geo+yarn"}[arm[1]] for arm in FACTORS
+    }
+    assert rows["verdict"].to_dict() == {
+        arm: "baseline" if arm[0] == "geo" else "better" for arm in FACTORS
+    }
+    assert rows.loc["hybrid"]["p_holm"].tolist() == [2 * statistics.smallest_p(8)] * 2, (
+        "two remaps are two contrasts"
+    )
 
 
 def test_with_the_trained_models_alone_nothing_has_changed() -> None:
     frame = runs()
     native = frame[frame["remap"] == "none"]
-    plain, explicit = summary("geo", ["hybrid"], native), summary("geo+none", ["hybrid+none"], native)
+    plain, explicit = (
+        summary("geo", ["hybrid"], native),
+        summary("geo+none", ["hybrid+none"], native),
+    )
     pd.testing.assert_frame_equal(plain, explicit)
     assert plain.loc[("hybrid", "none"), "p_holm"] == statistics.smallest_p(8)
 
 
 def test_seeds_without_a_partner_are_named_with_their_remap() -> None:
     frame = runs(3)
-    frame = frame[~((frame["spectrum"] == "geo") & (frame["remap"] == "yarn") & (frame["seed"] == 2))]
-    assert summary("geo+yarn", ["hybrid+none"], frame).loc[("hybrid", "none"), "unpaired_seeds"] == "hybrid only: 2"
+    frame = frame[
+        ~((frame["spectrum"] == "geo") & (frame["remap"] == "yarn") & (frame["seed"] == 2))
+    ]
+    assert (
+        summary("geo+yarn", ["hybrid+none"], frame).loc[("hybrid", "none"), "unpaired_seeds"]
+        == "hybrid only: 2"
+    )
 
 
 def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
@@ -115,7 +148,9 @@ def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
         "spectra": [{"name": "geo"}, {"name": "hybrid"}], "seeds": list(range(8)), "equivalence_margin": 0.01,
         "baseline": "geo+yarn", "contrasts": ["hybrid+none"],
     }  # fmt: skip
-    page = summary_page.experiment_page(definition, summary_table.summarize(runs(), "geo+yarn", ["hybrid+none"], 0.01))
+    page = summary_page.experiment_page(
+        definition, summary_table.summarize(runs(), "geo+yarn", ["hybrid+none"], 0.01)
+    )
     assert "## Against geo + yarn at 256 tokens" in page
     assert "- hybrid is better than geo + yarn:" in page
     others = page.partition("Not declared as contrasts")[2].partition("## What")[0]
@@ -123,10 +158,16 @@ def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
     assert "| hybrid  " not in others
     assert "A verdict rests on 1 declared contrast and" in page
     definition |= {"baseline": "geo", "contrasts": ["hybrid"]}
-    page = summary_page.experiment_page(definition, summary_table.summarize(runs(), "geo", ["hybrid"], 0.01))
+    page = summary_page.experiment_page(
+        definition, summary_table.summarize(runs(), "geo", ["hybrid"], 0.01)
+    )
     assert "## Contrasts at 256 tokens" in page
     assert "- hybrid + yarn is better than geo + yarn:" in page
-    assert [line.split("|")[2].strip() for line in page.splitlines() if line.startswith("| hybrid ") and " 8/8 " in line] == [
+    assert [
+        line.split("|")[2].strip()
+        for line in page.splitlines()
+        if line.startswith("| hybrid ") and " 8/8 " in line
+    ] == [
         "geo",
         "geo + yarn",
     ]
@@ -136,9 +177,14 @@ def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
 
 
 @given(share=st.floats(0.01, 0.99), n_blocks=st.integers(2, 500))
-def test_selection_and_confirmation_share_no_block_and_leave_none_out(share: float, n_blocks: int) -> None:
+def test_selection_and_confirmation_share_no_block_and_leave_none_out(
+    share: float, n_blocks: int
+) -> None:
     definition = {"selection": {"seeds": [1], "blocks": share}}
-    parts = [range(n_blocks)[phases.blocks_of(definition, phase, n_blocks)] for phase in (phases.SELECTION, phases.CONFIRMATION)]
+    parts = [
+        range(n_blocks)[phases.blocks_of(definition, phase, n_blocks)]
+        for phase in (phases.SELECTION, phases.CONFIRMATION)
+    ]
     assert [*parts[0], *parts[1]] == list(range(n_blocks))
     assert min(map(len, parts)) >= 1
     assert abs(len(parts[0]) - share * n_blocks) <= 1
@@ -153,7 +199,9 @@ def test_every_seed_serves_one_phase() -> None:
 
 def test_one_block_cannot_serve_both() -> None:
     definition = {"experiment": "x", "seeds": [1, 2], "selection": {"seeds": [1], "blocks": 0.5}}
-    with pytest.raises(UserError, match=r"^experiments.x.selection: .* need two blocks .* raise validation_tokens$"):
+    with pytest.raises(
+        UserError, match=r"^experiments.x.selection: .* need two blocks .* raise validation_tokens$"
+    ):
         aggregate.of_phase({"none/64/nll": np.ones((1, 3))}, definition, 1)
 
 
@@ -161,9 +209,19 @@ def eval_files(n_blocks: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """eval.csv and eval.npz of a run whose blocks differ: 4 tokens each, in two bins."""
     nll = np.arange(2.0 * n_blocks).reshape(n_blocks, 2)
     mean = nll.sum() / (4 * n_blocks)
-    row = {"remap": "pi", "protocol": "full", "length": 4, "ppl": np.exp(mean), "nll": mean, "tokens": 4 * n_blocks}
+    row = {
+        "remap": "pi",
+        "protocol": "full",
+        "length": 4,
+        "ppl": np.exp(mean),
+        "nll": mean,
+        "tokens": 4 * n_blocks,
+    }
     rows = pd.DataFrame(
-        [{**row, "chunks": 2 * n_blocks}, {**row, "protocol": "first_chunks", "nll": 1.0, "tokens": 6, "chunks": 2}]
+        [
+            {**row, "chunks": 2 * n_blocks},
+            {**row, "protocol": "first_chunks", "nll": 1.0, "tokens": 6, "chunks": 2},
+        ]
     )
     return rows, {
         "pi/4/nll": nll,
@@ -200,7 +258,11 @@ def test_only_full_on_the_seeds_of_confirmation_gives_verdicts() -> None:
     frame, found = pd.concat([runs(), runs().assign(protocol="first_chunks")]), {}
     for phase in (phases.ALL, phases.CONFIRMATION, phases.SELECTION):
         result = aggregate.summarize(definition, frame, None, phase)
-        far = result[(result["length"] == 256) & (result["spectrum"] == "hybrid") & (result["remap"] == "none")]
+        far = result[
+            (result["length"] == 256)
+            & (result["spectrum"] == "hybrid")
+            & (result["remap"] == "none")
+        ]
         found[phase] = far.set_index("protocol")["verdict"].to_dict()
         assert (far["p_holm"].notna() == (far["verdict"] == "better")).all()
     assert found == {
@@ -232,7 +294,9 @@ evaluation:
 def chosen(fresh: Path) -> Path:
     """A small experiment with a selection and a remap, through Snakemake."""
     (fresh / "chosen.yaml").write_text(CHOSEN)
-    snakemake(fresh, "--cores", "2", "--resources", "gpu=1", "--configfile", "quick.yaml", "chosen.yaml")
+    snakemake(
+        fresh, "--cores", "2", "--resources", "gpu=1", "--configfile", "quick.yaml", "chosen.yaml"
+    )
     return fresh / "results/chosen"
 
 
@@ -244,19 +308,30 @@ def test_each_phase_is_scored_on_its_own_seeds_and_blocks(chosen: Path) -> None:
         2: "selection",
         3: "confirmation",
     }
-    for seed, kept in ((2, slice(None, 9)), (3, slice(9, None))):  # 40 % of the 23 blocks of 256 in 6000 tokens
+    for seed, kept in (
+        (2, slice(None, 9)),
+        (3, slice(9, None)),
+    ):  # 40 % of the 23 blocks of 256 in 6000 tokens
         nll = np.load(chosen / f"evq_500k/seed{seed}/eval.npz")["yarn/256/nll"]
         assert len(nll) == 23
         row = table_of_runs.query(
             f"spectrum == 'evq_500k' and remap == 'yarn' and protocol == 'full' and length == 256 and seed == {seed}"
         )
-        assert row["nll"].item() == pytest.approx(nll[kept].sum() / (256 * len(nll[kept])), rel=1e-9)
-        assert (row["tokens"].item(), row["chunks"].item()) == (256 * len(nll[kept]), len(nll[kept]))
+        assert row["nll"].item() == pytest.approx(
+            nll[kept].sum() / (256 * len(nll[kept])), rel=1e-9
+        )
+        assert (row["tokens"].item(), row["chunks"].item()) == (
+            256 * len(nll[kept]),
+            len(nll[kept]),
+        )
     seeds = dict(zip(result["phase"], result["seeds"].astype(str), strict=True))
     assert seeds == {"confirmation": "1 3", "selection": "2"}
     assert not result.duplicated(["phase", "spectrum", "remap", "protocol", "length"]).any()
     tokens = result[result["protocol"] == "full"].groupby("phase")["eval_tokens"].unique()
-    assert {phase: list(counts) for phase, counts in tokens.items()} == {"confirmation": [14 * 256], "selection": [9 * 256]}
+    assert {phase: list(counts) for phase, counts in tokens.items()} == {
+        "confirmation": [14 * 256],
+        "selection": [9 * 256],
+    }
 
 
 @pytest.mark.slow
@@ -273,7 +348,9 @@ def test_only_confirmation_gives_verdicts_and_the_page_says_what_is_what(chosen:
     }
     assert "Selection: seeds 2 on the first 40 %" in page
     assert "Confirmation: seeds 1, 3 on the other blocks" in page
-    assert page.index("## Against geo_500k + yarn") < page.index("## Selection: exploratory, no verdicts")
+    assert page.index("## Against geo_500k + yarn") < page.index(
+        "## Selection: exploratory, no verdicts"
+    )
     joined = (chosen.parent / "summary.md").read_text()
     assert "evq_500k + yarn" in joined
 
@@ -281,7 +358,12 @@ def test_only_confirmation_gives_verdicts_and_the_page_says_what_is_what(chosen:
 @pytest.mark.slow
 def test_the_run_holds_the_tau_of_its_experiment(chosen: Path) -> None:
     frozen = json.loads((chosen / "evq_500k/seed1/config.json").read_text())
-    assert frozen["spectrum"] == {"name": "evq_500k", "family": "evq_cosh", "theta": 500_000.0, "tau": 32 / 64**0.5}
+    assert frozen["spectrum"] == {
+        "name": "evq_500k",
+        "family": "evq_cosh",
+        "theta": 500_000.0,
+        "tau": 32 / 64**0.5,
+    }
 
 
 # --- the library ----------------------------------------------------------------------------------------------------------------
@@ -291,7 +373,9 @@ def test_the_run_holds_the_tau_of_its_experiment(chosen: Path) -> None:
 def test_declared_contrasts_can_become_significant(experiment: str) -> None:
     """m contrasts over the n seeds of confirmation: Holm's smallest p is m * 2 / 2^n."""
     definition = config.experiment_settings(LIBRARY, experiment)
-    family = Contrasts.of(definition["baseline"], definition["contrasts"]).family(definition["remaps"])
+    family = Contrasts.of(definition["baseline"], definition["contrasts"]).family(
+        definition["remaps"]
+    )
     seeds = phases.seeds_of(definition, phases.CONFIRMATION)
     assert len(seeds) >= 6
     assert 0 < len(family) * statistics.smallest_p(len(seeds)) < statistics.ALPHA
@@ -302,7 +386,18 @@ def test_candidates_were_chosen_on_seed_42_and_are_confirmed_on_others(experimen
     definition = config.experiment_settings(LIBRARY, experiment)
     assert definition["selection"] == {"seeds": [42], "blocks": 0.5}
     assert 42 not in phases.seeds_of(definition, phases.CONFIRMATION)
-    assert set(definition["seeds"]) <= {42, 123, 7, 17, 97, 999, 2024, 2025, 2718, 31415}  # the study's ten
+    assert set(definition["seeds"]) <= {
+        42,
+        123,
+        7,
+        17,
+        97,
+        999,
+        2024,
+        2025,
+        2718,
+        31415,
+    }  # the study's ten
 
 
 @pytest.mark.parametrize("experiment", BEYOND)

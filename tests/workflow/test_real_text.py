@@ -56,7 +56,9 @@ def test_hub_layout_and_text_files_give_the_same_result(fresh: Path, real_data: 
         for key in ("sha256", "tokens", "documents", "bytes", "tokenizer_sha256"):
             assert manifests["hub_layout", split][key] == manifests["text_files", split][key]
     summary = pd.read_csv(fresh / "results/summary.csv")
-    by_experiment = {name: group["ppl_mean"].tolist() for name, group in summary.groupby("experiment")}
+    by_experiment = {
+        name: group["ppl_mean"].tolist() for name, group in summary.groupby("experiment")
+    }
     assert by_experiment["from_hub"] == by_experiment["from_text"]
     # An untrained model is at 50,304; twelve steps already know the common words.
     assert all(100 < ppl < 20_000 for ppl in by_experiment["from_hub"])

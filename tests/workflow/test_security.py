@@ -71,7 +71,9 @@ SECTIONS = ("experiments", "datasets", "models", "training", "evaluation", "spec
 def test_the_schema_and_the_steps_check_the_same_pattern() -> None:
     schema = yaml.safe_load(config_schema.PATH.read_text(encoding="utf-8"))
     assert schema["$defs"]["name"]["pattern"] == names.PATTERN
-    assert {section for section in SECTIONS if "propertyNames" in schema["properties"][section]} == set(SECTIONS)
+    assert {
+        section for section in SECTIONS if "propertyNames" in schema["properties"][section]
+    } == set(SECTIONS)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
@@ -81,17 +83,27 @@ def test_a_hostile_name_is_refused_wherever_a_name_can_come_in(name: str) -> Non
     assert "\n" not in str(caught.value)
     for part in ("experiment", "spectrum", "seed"):
         with pytest.raises(UserError, match=f"{part}: .* cannot be a name"):
-            layout.fill(layout.RUN, **({"experiment": "a", "spectrum": "b", "seed": "1"} | {part: name}))
+            layout.fill(
+                layout.RUN, **({"experiment": "a", "spectrum": "b", "seed": "1"} | {part: name})
+            )
     for section in SECTIONS:
         changed = json.loads(json.dumps(small.EXPERIMENT))
         changed[section][name] = next(iter(changed[section].values()))
         with pytest.raises(UserError, match=f"^{section}: .* cannot be a name") as caught:
             frozen.load(changed)
         assert "\n" not in str(caught.value)
-    good: dict[str, Any] = {"experiment": "a", "dataset": "d", "model": "m", "training": "t", "spectra": [{"name": "s"}]}
+    good: dict[str, Any] = {
+        "experiment": "a",
+        "dataset": "d",
+        "model": "m",
+        "training": "t",
+        "spectra": [{"name": "s"}],
+    }
     for key in good:
         with pytest.raises(UserError, match=f"--definition: {key}: .* cannot be a name"):
-            definition.parse(json.dumps(good | {key: [{"name": name}] if key == "spectra" else name}))
+            definition.parse(
+                json.dumps(good | {key: [{"name": name}] if key == "spectra" else name})
+            )
 
 
 @given(st.text())
@@ -104,7 +116,9 @@ def test_a_name_that_passes_is_one_part_of_a_path(name: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)
 
 
-@pytest.mark.parametrize("name", ["geo_500k", "anchpoly_p3.9_omf0.3_t500k", "350m_final", "a", "x" * 100])
+@pytest.mark.parametrize(
+    "name", ["geo_500k", "anchpoly_p3.9_omf0.3_t500k", "350m_final", "a", "x" * 100]
+)
 def test_ordinary_names_pass(name: str) -> None:
     assert names.check(name, "here") == name
 
@@ -116,29 +130,61 @@ def test_seeds_of_a_definition_are_whole_numbers(seeds: Any) -> None:
 
 
 @pytest.mark.parametrize("module", ["aggregate", "figures", "noise_floor"])
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "-x", "a\nb"], ids=["up", "absolute", "dash", "newline"])
+@pytest.mark.parametrize(
+    "name", ["../../x", "/tmp/x", "-x", "a\nb"], ids=["up", "absolute", "dash", "newline"]
+)
 def test_steps_by_hand_refuse_a_hostile_name_in_their_definition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    parts = dict.fromkeys(("description", "dataset", "model", "training", "baseline", "contrasts", "equivalence_margin"), "a")
-    rest = {"seeds": [1], "train_length": 1, "lengths": [1], "head_dim": 8, "noise_floor": 1, "spectra": [{"name": "s"}]}
+    parts = dict.fromkeys(
+        (
+            "description",
+            "dataset",
+            "model",
+            "training",
+            "baseline",
+            "contrasts",
+            "equivalence_margin",
+        ),
+        "a",
+    )
+    rest = {
+        "seeds": [1],
+        "train_length": 1,
+        "lengths": [1],
+        "head_dim": 8,
+        "noise_floor": 1,
+        "spectra": [{"name": "s"}],
+    }
     options = {
         "aggregate": ["--runs", "r.csv", "--csv", "s.csv", "--md", "s.md"],
         "figures": ["--output", "figures"],
         "noise_floor": ["--csv", "n.csv"],
     }[module]
     for broken in ({"experiment": name}, {"experiment": "a", "spectra": [{"name": name}]}):
-        status, lines = small.step(module, "--definition", json.dumps(parts | rest | broken), *options)
+        status, lines = small.step(
+            module, "--definition", json.dumps(parts | rest | broken), *options
+        )
         assert status == 1
         assert len(lines) == 1
-        assert re.match(r"error: --definition: (experiment|spectra): .* cannot be a name; use up to 100", lines[0])
+        assert re.match(
+            r"error: --definition: (experiment|spectra): .* cannot be a name; use up to 100",
+            lines[0],
+        )
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("experiment", ["../350m_final", "/etc", "-x", "350m_final\n"])
 def test_published_takes_known_experiments_only(tmp_path: Path, experiment: str) -> None:
-    arguments = ["--runs", tmp_path / "r.csv", "--csv", tmp_path / "p.csv", "--figure", tmp_path / "p.svg"]
+    arguments = [
+        "--runs",
+        tmp_path / "r.csv",
+        "--csv",
+        tmp_path / "p.csv",
+        "--figure",
+        tmp_path / "p.svg",
+    ]
     status, lines = small.step("published", f"--experiment={experiment}", *arguments)
     assert status == 1
     assert "has no published counterpart" in lines[-1]
@@ -174,7 +220,10 @@ def test_targets_on_the_command_line_cannot_leave_the_known_names(fresh: Path) -
 # --- the user's file names -----------------------------------------------------------------------------------------------------
 
 
-FILES = ["-n $(touch pwned1) `touch pwned2` 'q\" ;touch pwned3.bin", "two\nlines; touch pwned4 # &.bin"]
+FILES = [
+    "-n $(touch pwned1) `touch pwned2` 'q\" ;touch pwned3.bin",
+    "two\nlines; touch pwned4 # &.bin",
+]
 
 
 def test_file_names_of_the_user_are_never_read_by_the_shell(fresh: Path) -> None:
@@ -193,27 +242,54 @@ def test_file_names_of_the_user_are_never_read_by_the_shell(fresh: Path) -> None
             (fresh / name).unlink()
 
 
-def test_braces_in_a_file_name_are_refused_because_snakemake_would_read_them(tmp_path: Path, monkeypatch) -> None:
+def test_braces_in_a_file_name_are_refused_because_snakemake_would_read_them(
+    tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     changed = json.loads(json.dumps(small.EXPERIMENT))
     for name in ("train {split}.bin", "validation.bin"):
         np.zeros(400, "<u2").tofile(tmp_path / name)
-    raw = {"source": "tokens", "train": "train {split}.bin", "validation": "validation.bin", "vocab_size": 128}
+    raw = {
+        "source": "tokens",
+        "train": "train {split}.bin",
+        "validation": "validation.bin",
+        "vocab_size": 128,
+    }
     changed["datasets"]["toy"] = raw
-    with pytest.raises(UserError, match=r"^datasets.toy.train: 'train \{split\}.bin' has a brace in its name"):
+    with pytest.raises(
+        UserError, match=r"^datasets.toy.train: 'train \{split\}.bin' has a brace in its name"
+    ):
         frozen.load(changed)
 
 
 # --- malformed configurations through Snakemake --------------------------------------------------------------------------------
 
 MALFORMED = {
-    "unknown-key": ("training: {tiny: {learning_rte: 1.0}}", "training.tiny: unknown key 'learning_rte'"),
-    "text-for-a-number": ("training: {tiny: {learning_rate: 6e-4}}", "training.tiny.learning_rate: '6e-4' is text, not a number"),
-    "unknown-spectrum": ("experiments: {demo: {spectra: [geo_500]}}", "experiments.demo.spectra: unknown spectrum 'geo_500'"),
-    "hostile-name": ("spectra: {../x: {family: geometric, theta: 7}}", "spectra: '../x' cannot be a name"),
+    "unknown-key": (
+        "training: {tiny: {learning_rte: 1.0}}",
+        "training.tiny: unknown key 'learning_rte'",
+    ),
+    "text-for-a-number": (
+        "training: {tiny: {learning_rate: 6e-4}}",
+        "training.tiny.learning_rate: '6e-4' is text, not a number",
+    ),
+    "unknown-spectrum": (
+        "experiments: {demo: {spectra: [geo_500]}}",
+        "experiments.demo.spectra: unknown spectrum 'geo_500'",
+    ),
+    "hostile-name": (
+        "spectra: {../x: {family: geometric, theta: 7}}",
+        "spectra: '../x' cannot be a name",
+    ),
     "a-list-at-the-top": ("models: []", "models: a list is given, not a mapping of keys to values"),
-    "object-tag": ("run: !!python/object/apply:os.system ['touch pwned9']", "config.yaml:1: the tag 'tag:yaml.org,2002:python/"),
-    "template": ("__use_yte__: true\nrun: [demo]", "config.yaml:1: __use_yte__ would let this file run code; remove it"),
+    "object-tag": (
+        "run: !!python/object/apply:os.system ['touch pwned9']",
+        "config.yaml:1: the tag 'tag:yaml.org,2002:python/",
+    ),
+    "template": (
+        "__use_yte__: true\nrun: [demo]",
+        "config.yaml:1: __use_yte__ would let this file run code; remove it",
+    ),
     "key-twice": ("run: [demo]\nrun: [demo]", "bad.yaml:2: run is given twice"),
     "not-utf8": (b"run: [d\xe9mo]", "config.yaml: not UTF-8 at byte 7"),
 }
@@ -229,10 +305,14 @@ def test_a_malformed_configuration_is_one_line_from_snakemake_too(fresh: Path, n
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     before = {path for path in fresh.rglob("*") if ".snakemake" not in path.parts}
     try:
-        done = snakemake(fresh, "-n", *([] if name in AS_MAIN else ["--configfile", "bad.yaml"]), ok=False)
+        done = snakemake(
+            fresh, "-n", *([] if name in AS_MAIN else ["--configfile", "bad.yaml"]), ok=False
+        )
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
-        assert len([line for line in done.stderr.splitlines() if expected in line]) == 1, done.stderr
+        assert len([line for line in done.stderr.splitlines() if expected in line]) == 1, (
+            done.stderr
+        )
         assert {path for path in fresh.rglob("*") if ".snakemake" not in path.parts} == before
     finally:
         file.write_bytes(whole) if whole is not None else file.unlink()
@@ -242,14 +322,22 @@ def test_a_malformed_configuration_is_one_line_from_snakemake_too(fresh: Path, n
 
 
 def python_files() -> list[Path]:
-    return [path for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "scripts") for path in sorted(folder.rglob("*.py"))]
+    return [
+        path
+        for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "scripts")
+        for path in sorted(folder.rglob("*.py"))
+    ]
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, dict[str, Any]]]:
     """(dotted name, constant keyword arguments) of every call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            given = {word.arg: getattr(word.value, "value", word.value) for word in node.keywords if word.arg}
+            given = {
+                word.arg: getattr(word.value, "value", word.value)
+                for word in node.keywords
+                if word.arg
+            }
             yield ast.unparse(node.func), given
 
 
@@ -261,11 +349,21 @@ def violations(source: str) -> list[str]:
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         found += [
-            f"import {name}" for name in modules if name.split(".")[0] in ("pickle", "dill", "cloudpickle", "marshal", "shelve")
+            f"import {name}"
+            for name in modules
+            if name.split(".")[0] in ("pickle", "dill", "cloudpickle", "marshal", "shelve")
         ]
     for name, arguments in calls(tree):
         last = name.split(".")[-1]
-        if name in ("eval", "exec", "compile", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load"):
+        if name in (
+            "eval",
+            "exec",
+            "compile",
+            "os.system",
+            "os.popen",
+            "yaml.unsafe_load",
+            "yaml.full_load",
+        ):
             found.append(name)
         if name == "torch.load" and arguments.get("weights_only") is not True:
             found.append("torch.load without weights_only=True")
@@ -275,13 +373,19 @@ def violations(source: str) -> list[str]:
             arguments["Loader"] if isinstance(arguments.get("Loader"), ast.AST) else tree
         ):
             found.append("yaml.load without a safe loader")
-        if arguments.get("shell") is True or arguments.get("trust_remote_code") not in (None, False):
+        if arguments.get("shell") is True or arguments.get("trust_remote_code") not in (
+            None,
+            False,
+        ):
             found.append(f"{last} with a shell or remote code")
     return found
 
 
 def test_nothing_runs_what_it_reads() -> None:
-    found = {str(path.relative_to(ROOT)): violations(path.read_text(encoding="utf-8")) for path in python_files()}
+    found = {
+        str(path.relative_to(ROOT)): violations(path.read_text(encoding="utf-8"))
+        for path in python_files()
+    }
     assert len(found) > 30
     assert {path: what for path, what in found.items() if what} == {}
 
@@ -312,11 +416,15 @@ def test_what_a_rule_puts_into_its_shell_line_is_safe_or_quoted() -> None:
     """Wildcards are known names; settings and the user's own paths are quoted; all else is a path that layout has made."""
     free_text = {"params.text", "params.definition", "input.shards"}
     for path in sorted((PACKAGE / "rules").glob("*.smk")):
-        shells = re.findall(r"^    shell:\n((?:        \".*\"\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        shells = re.findall(
+            r"^    shell:\n((?:        \".*\"\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
         for shell in shells:
             used = re.findall(r"\{([a-z_.]+)(:q)?\}", shell)
             assert used
-            assert not [name for name, quoted in used if name in free_text and not quoted], path.name
+            assert not [name for name, quoted in used if name in free_text and not quoted], (
+                path.name
+            )
 
 
 def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
@@ -329,7 +437,17 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
 
 def test_weights_are_kept_in_safetensors_only() -> None:
     """torch.save writes the state of an unfinished training and nothing else, and it is read with weights_only."""
-    using = [path.name for path in (PACKAGE / "rope_spectra").rglob("*.py") if "torch.save" in path.read_text(encoding="utf-8")]
+    using = [
+        path.name
+        for path in (PACKAGE / "rope_spectra").rglob("*.py")
+        if "torch.save" in path.read_text(encoding="utf-8")
+    ]
     assert using == ["checkpoint.py"]
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    assert not [name for name in tracked if name.endswith((".pt", ".pth", ".bin", ".pkl", ".safetensors", ".npy"))]
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert not [
+        name
+        for name in tracked
+        if name.endswith((".pt", ".pth", ".bin", ".pkl", ".safetensors", ".npy"))
+    ]

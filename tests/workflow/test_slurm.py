@@ -48,14 +48,24 @@ COMMAND = [
     *(SNAKEMAKE, "--workflow-profile", "profiles/slurm", "--configfile", "slurm.yaml"),
     *("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10"),
     *("--set-threads", "train=1", "evaluate=1"),
-    *("--set-resources", "train:runtime=1 if attempt == 1 else 30", "train:slurm_extra='--signal=TERM@5'"),
+    *(
+        "--set-resources",
+        "train:runtime=1 if attempt == 1 else 30",
+        "train:slurm_extra='--signal=TERM@5'",
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[None]:
-    if os.getuid() or not shutil.which("slurmctld") or not find_spec("snakemake_executor_plugin_slurm"):
-        pytest.skip("needs root, slurm-wlm, munge and the Slurm executor; `make test-slurm` installs them")
+    if (
+        os.getuid()
+        or not shutil.which("slurmctld")
+        or not find_spec("snakemake_executor_plugin_slurm")
+    ):
+        pytest.skip(
+            "needs root, slurm-wlm, munge and the Slurm executor; `make test-slurm` installs them"
+        )
     started = subprocess.run([SCRIPT, "start"], capture_output=True, text=True, timeout=120)
     if "is of another Slurm" in started.stderr:
         pytest.skip("this machine has a Slurm of its own")
@@ -68,7 +78,9 @@ def slurm() -> Iterator[None]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slurm")
     for name in ("workflow", "profiles", "envs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "slurm.yaml").write_text(CONFIG)
@@ -99,7 +111,8 @@ def suspended(project: Path) -> psutil.Process:
     (process,) = (
         process
         for process in psutil.process_iter(["cmdline", "cwd"])
-        if process.info["cwd"] == str(project) and {"rope_spectra.train", LONG} <= set(process.info["cmdline"])
+        if process.info["cwd"] == str(project)
+        and {"rope_spectra.train", LONG} <= set(process.info["cmdline"])
     )
     process.suspend()
     return process
@@ -121,24 +134,33 @@ def jobs() -> pd.DataFrame:
     """Slurm's jobs with their states, finished ones included."""
     columns = ["JobID", "State", "tres-per-job", "TimeLimit", "Comment"]
     asked = ",".join(f"{column}:|" for column in columns)
-    listing = subprocess.check_output(["squeue", "--states=all", "--noheader", f"--Format={asked}"], text=True)
+    listing = subprocess.check_output(
+        ["squeue", "--states=all", "--noheader", f"--Format={asked}"], text=True
+    )
     rows = [line.rstrip("|").split("|") for line in listing.splitlines()]
     return pd.DataFrame(rows, columns=["id", "state", "gpus", "limit", "rule"])
 
 
 def job_of_the_long_training() -> str:
     table = jobs()
-    (job,) = table.loc[(table["state"] == "RUNNING") & table["rule"].str.contains("rule_train_wildcards_long"), "id"]
+    (job,) = table.loc[
+        (table["state"] == "RUNNING") & table["rule"].str.contains("rule_train_wildcards_long"),
+        "id",
+    ]
     return job
 
 
-def test_a_training_goes_on_after_its_time_limit_and_after_scancel(resumed_at: list[int], project: Path) -> None:
+def test_a_training_goes_on_after_its_time_limit_and_after_scancel(
+    resumed_at: list[int], project: Path
+) -> None:
     after_limit, after_cancel = resumed_at
     assert 0 < after_limit < after_cancel
     steps = pd.read_csv(project / LONG / "train.csv")["step"]
     assert list(steps) == list(range(400_000 // 64 // 8))
     states = (
-        jobs().loc[lambda table: table["rule"].str.contains("rule_train_wildcards_long")].sort_values("id", key=pd.to_numeric)
+        jobs()
+        .loc[lambda table: table["rule"].str.contains("rule_train_wildcards_long")]
+        .sort_values("id", key=pd.to_numeric)
     )
     assert list(states["limit"]) == ["1:00", "30:00", "30:00"]
     assert states["state"].iloc[1:].tolist() == ["CANCELLED", "COMPLETED"]
@@ -148,7 +170,14 @@ def test_the_whole_chain_ran_on_slurm(resumed_at: list[int], project: Path) -> N
     summary = pd.read_csv(project / "results/summary.csv")
     assert set(summary["experiment"]) == {"short", "long"}
     rules = jobs()["rule"].str.extract(r"rule_(\w+?)_wildcards")[0]
-    assert set(rules) == {"tokenizer", "tokenize_train", "tokenize_val", "memmap_cache", "train", "evaluate"}
+    assert set(rules) == {
+        "tokenizer",
+        "tokenize_train",
+        "tokenize_val",
+        "memmap_cache",
+        "train",
+        "evaluate",
+    }
 
 
 def test_gpu_rules_alone_ask_for_a_gpu(resumed_at: list[int]) -> None:
@@ -158,14 +187,20 @@ def test_gpu_rules_alone_ask_for_a_gpu(resumed_at: list[int]) -> None:
     assert not set(table.loc[~on_gpu, "gpus"]) & {"gres:gpu:1"}
 
 
-def test_a_machine_without_sbatch_is_told_so_in_one_line(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_sbatch_is_told_so_in_one_line(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not find_spec("snakemake_executor_plugin_slurm"):
         pytest.skip("needs the Slurm executor; `make test-slurm` installs it")
     for command in ("bash", "env", "which"):
         (tmp_path / command).symlink_to(shutil.which(command))
     monkeypatch.setenv("PATH", str(tmp_path))
     command = [SNAKEMAKE, "results/data/text/tokenizer/tokenizer.json", *COMMAND[1:]]
-    done = subprocess.run([*command, "--forceall"], cwd=project, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, "--forceall"], cwd=project, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("executor: slurm needs sbatch, which is not on this machine;")
+    assert done.stderr.splitlines()[-1].startswith(
+        "executor: slurm needs sbatch, which is not on this machine;"
+    )
     assert "Traceback" not in done.stderr

@@ -27,22 +27,38 @@ STEPS = [
     "tokenizer",
     "train",
 ]
-EVALUATION = {"lengths": [16, 32], "protocols": ["first_chunks", "full"], "chunks": 3, "remaps": ["none"]}
+EVALUATION = {
+    "lengths": [16, 32],
+    "protocols": ["first_chunks", "full"],
+    "chunks": 3,
+    "remaps": ["none"],
+}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with token caches from a raw file, and a run trained and evaluated by hand in run/."""
     folder = tmp_path_factory.mktemp("hand")
-    (folder / "raw.bin").write_bytes(bytes(value for index in range(2000) for value in (index * index % 64, 0)))
+    (folder / "raw.bin").write_bytes(
+        bytes(value for index in range(2000) for value in (index * index % 64, 0))
+    )
     source = {"source": "tokens", "file": "raw.bin", "vocab_size": 64}
-    (folder / "split.json").write_text(json.dumps({"split": "train", "tokens": None, "source": source}))
+    (folder / "split.json").write_text(
+        json.dumps({"split": "train", "tokens": None, "source": source})
+    )
     (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
     (folder / "run").mkdir()
     (folder / "run/config.json").write_text(json.dumps(SETTINGS))
     cache = ("--output", folder / "tokens.npy", "--manifest", folder / "tokens.json")
     for done in (
-        step("memmap_cache", "--settings", folder / "split.json", "--shards", folder / "raw.bin", *cache),
+        step(
+            "memmap_cache",
+            "--settings",
+            folder / "split.json",
+            "--shards",
+            folder / "raw.bin",
+            *cache,
+        ),
         train(folder, folder / "run"),
         evaluate(folder, folder / "run"),
     ):
@@ -81,44 +97,77 @@ def test_help_imports_nothing_heavy(module: str) -> None:
         f"import sys, rope_spectra.{module}\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'pandas', 'matplotlib', 'scipy'} & sys.modules.keys()))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_a_run_by_hand_leaves_its_results_and_nothing_else(trained: Path) -> None:
     names = {path.name for path in (trained / "run").iterdir()}
-    assert names == {"config.json", "model.safetensors", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json"}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "run.json",
+        "train.csv",
+        "eval.csv",
+        "eval.npz",
+        "eval.json",
+    }
     assert json.loads((trained / "run/run.json").read_text())["steps"] == 2000 // 16 // 4
 
 
-def test_divergence_is_named_with_its_step_and_publishes_nothing(trained: Path, tmp_path: Path) -> None:
+def test_divergence_is_named_with_its_step_and_publishes_nothing(
+    trained: Path, tmp_path: Path
+) -> None:
     run = changed_run(trained, tmp_path / "run", learning_rate=1e30, grad_clip=1e30)
     (run / "model.safetensors").unlink()
-    assert re.match(r"training diverged: the loss is (nan|inf) at step \d+; lower learning_rate", refusal(train(trained, run)))
+    assert re.match(
+        r"training diverged: the loss is (nan|inf) at step \d+; lower learning_rate",
+        refusal(train(trained, run)),
+    )
     assert not (run / "model.safetensors").exists()
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps({**SETTINGS, "model": {**SETTINGS["model"], "vocab_size": 32}}))
-    assert refusal(train(trained, run)) == "models: vocab_size 32 is smaller than the tokenizer's 64; raise it to at least 64"
+    (run / "config.json").write_text(
+        json.dumps({**SETTINGS, "model": {**SETTINGS["model"], "vocab_size": 32}})
+    )
+    assert (
+        refusal(train(trained, run))
+        == "models: vocab_size 32 is smaller than the tokenizer's 64; raise it to at least 64"
+    )
 
 
 def test_too_little_text_for_a_batch_is_refused(trained: Path, tmp_path: Path) -> None:
     run = changed_run(trained, tmp_path / "run", batch_size=1000)
-    assert refusal(train(trained, run)).startswith("training: one batch needs 16000 tokens, the data has 2000")
+    assert refusal(train(trained, run)).startswith(
+        "training: one batch needs 16000 tokens, the data has 2000"
+    )
 
 
 def test_too_little_text_for_the_longest_length_is_refused(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "long.json").write_text(json.dumps({**EVALUATION, "lengths": [16, 2000]}))
-    done = evaluate(trained, trained / "run", "--settings", tmp_path / "long.json", "--output", tmp_path)
-    assert refusal(done).startswith("evaluation: length 2000 needs one token more than that, the validation split has 2000")
+    done = evaluate(
+        trained, trained / "run", "--settings", tmp_path / "long.json", "--output", tmp_path
+    )
+    assert refusal(done).startswith(
+        "evaluation: length 2000 needs one token more than that, the validation split has 2000"
+    )
     assert not (tmp_path / "eval.csv").exists()
 
 
-def test_a_run_of_other_settings_is_refused_with_the_difference(trained: Path, tmp_path: Path) -> None:
+def test_a_run_of_other_settings_is_refused_with_the_difference(
+    trained: Path, tmp_path: Path
+) -> None:
     run = changed_run(trained, tmp_path / "run", learning_rate=2e-3)
-    assert "was trained with another training.learning_rate (0.001 instead of 0.002)" in refusal(evaluate(trained, run))
+    assert "was trained with another training.learning_rate (0.001 instead of 0.002)" in refusal(
+        evaluate(trained, run)
+    )
 
 
 def test_a_model_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -126,10 +175,14 @@ def test_a_model_of_another_run_is_refused(trained: Path, tmp_path: Path) -> Non
     assert train(trained, other).returncode == 0
     run = changed_run(trained, tmp_path / "run")
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
-    assert f"{run}/model.safetensors: not the file that {run}/run.json describes" in refusal(evaluate(trained, run))
+    assert f"{run}/model.safetensors: not the file that {run}/run.json describes" in refusal(
+        evaluate(trained, run)
+    )
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda _: b"", lambda data: b"\xff" * 64 + data[64:]])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:100], lambda _: b"", lambda data: b"\xff" * 64 + data[64:]]
+)
 def test_a_damaged_model_is_refused(trained: Path, tmp_path: Path, damage) -> None:
     run = changed_run(trained, tmp_path / "run")
     (run / "model.safetensors").write_bytes(damage((run / "model.safetensors").read_bytes()))
@@ -137,7 +190,9 @@ def test_a_damaged_model_is_refused(trained: Path, tmp_path: Path, damage) -> No
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": 1}'])
-def test_a_file_that_is_no_frozen_config_is_refused(trained: Path, tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_frozen_config_is_refused(
+    trained: Path, tmp_path: Path, content: str
+) -> None:
     (tmp_path / "config.json").write_text(content)
     assert refusal(train(trained, tmp_path)).startswith(f"{tmp_path}/config.json: ")
 

@@ -14,7 +14,11 @@ import pytest
 
 from support.checkout import job_counts, planned, snakemake
 
-RUNS = [f"results/quick/{spectrum}/seed{seed}" for spectrum in ("geo_500k", "hybrid_a0.2_t100k") for seed in (1, 2)]
+RUNS = [
+    f"results/quick/{spectrum}/seed{seed}"
+    for spectrum in ("geo_500k", "hybrid_a0.2_t100k")
+    for seed in (1, 2)
+]
 
 
 RAW = """
@@ -30,7 +34,13 @@ evaluation:
 
 def test_everything_promised_is_there(finished: Path) -> None:
     tables = ("runs.csv", "summary.csv", "summary.md", "spectra.csv", "figures/ppl_by_length.svg")
-    data = ("train.npy", "train.json", "validation.npy", "validation.json", "tokenizer/tokenizer.json")
+    data = (
+        "train.npy",
+        "train.json",
+        "validation.npy",
+        "validation.json",
+        "tokenizer/tokenizer.json",
+    )
     run_files = ("config.json", "model.safetensors", "run.json", "train.csv", "eval.csv")
     expected = [
         *("results/summary.csv", "results/summary.md"),
@@ -49,16 +59,24 @@ def test_the_fixed_columns(finished: Path) -> None:
         "experiment,spectrum,remap,protocol,length,n_seeds,ppl_mean,ppl_std,ppl_ci95_low,ppl_ci95_high,"
         "baseline,delta_log_ppl,p_sign_flip,wins,verdict"
     )
-    headers = {"train.csv": "step,loss,lr,tokens,tokens_per_s", "eval.csv": "remap,protocol,length,ppl,nll,tokens,chunks"}
+    headers = {
+        "train.csv": "step,loss,lr,tokens,tokens_per_s",
+        "eval.csv": "remap,protocol,length,ppl,nll,tokens,chunks",
+    }
     for name, header in headers.items():
         assert (finished / RUNS[0] / name).read_text().splitlines()[0] == header
 
 
 def test_the_summary_is_the_mean_and_deviation_of_the_runs(finished: Path) -> None:
-    summary = pd.read_csv(finished / "results/summary.csv").set_index(["spectrum", "protocol", "length"])
+    summary = pd.read_csv(finished / "results/summary.csv").set_index(
+        ["spectrum", "protocol", "length"]
+    )
     assert len(summary) == 2 * 2 * 2
     for spectrum in ("geo_500k", "hybrid_a0.2_t100k"):
-        evals = pd.concat(pd.read_csv(finished / f"results/quick/{spectrum}/seed{seed}/eval.csv") for seed in (1, 2))
+        evals = pd.concat(
+            pd.read_csv(finished / f"results/quick/{spectrum}/seed{seed}/eval.csv")
+            for seed in (1, 2)
+        )
         for key, group in evals.groupby(["protocol", "length"]):
             row = summary.loc[(spectrum, *key)]
             assert row["n_seeds"] == 2
@@ -75,7 +93,11 @@ def test_evaluation_scores_equal_text_at_every_length(finished: Path) -> None:
 
 def test_positions_inside_and_beyond_the_training_length_are_told_apart(finished: Path) -> None:
     """Weighted by their tokens, the two parts give the whole; at the training length there is nothing beyond."""
-    summary = pd.read_csv(finished / "results/quick/summary.csv").query("protocol == 'full'").set_index(["spectrum", "length"])
+    summary = (
+        pd.read_csv(finished / "results/quick/summary.csv")
+        .query("protocol == 'full'")
+        .set_index(["spectrum", "length"])
+    )
     assert summary.xs(64, level="length")["ppl_beyond_length"].isna().all()
     for _, row in summary.xs(256, level="length").iterrows():
         parts = 0.25 * np.log(row["ppl_in_length"]) + 0.75 * np.log(row["ppl_beyond_length"])
@@ -86,7 +108,9 @@ def test_positions_inside_and_beyond_the_training_length_are_told_apart(finished
 
 def test_seeds_are_paired_and_runs_say_what_made_them(finished: Path) -> None:
     runs = [json.loads((finished / run / "run.json").read_text()) for run in RUNS]
-    first_losses = [next(csv.DictReader((finished / run / "train.csv").open()))["loss"] for run in RUNS]
+    first_losses = [
+        next(csv.DictReader((finished / run / "train.csv").open()))["loss"] for run in RUNS
+    ]
     assert len({run["identity"] for run in runs}) == 4
     assert len({run["data"]["sha256"] for run in runs}) == 1
     assert runs[0]["steps"] == 32
@@ -109,9 +133,20 @@ def test_a_training_run_repeats_to_the_bit_by_hand(finished: Path, tmp_path: Pat
         "--manifest",
         data / "train.json",
     ]
-    command = [sys.executable, "-m", "rope_spectra.train", *arguments, "--output", tmp_path, "--threads", threads]
+    command = [
+        sys.executable,
+        "-m",
+        "rope_spectra.train",
+        *arguments,
+        "--output",
+        tmp_path,
+        "--threads",
+        threads,
+    ]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
-    assert (tmp_path / "model.safetensors").read_bytes() == (finished / RUNS[0] / "model.safetensors").read_bytes()
+    assert (tmp_path / "model.safetensors").read_bytes() == (
+        finished / RUNS[0] / "model.safetensors"
+    ).read_bytes()
 
 
 def test_logs_tell_where_a_job_is(finished: Path) -> None:
@@ -132,7 +167,10 @@ def test_comments_key_order_and_log_interval_retrain_nothing(finished: Path) -> 
             "seq_len: 64, batch_size: 16,", "batch_size: 16.0, seq_len: 64,"
         )
         (finished / "quick.yaml").write_text("# a comment\n" + changed)
-        assert not {"train", "evaluate", "aggregate"} & planned(finished, "--configfile", "quick.yaml").keys()
+        assert (
+            not {"train", "evaluate", "aggregate"}
+            & planned(finished, "--configfile", "quick.yaml").keys()
+        )
         (finished / "quick.yaml").write_text(original.replace("3.0e-3", "2.0e-3"))
         assert planned(finished, "--configfile", "quick.yaml")["train"] == 4
     finally:
@@ -147,7 +185,11 @@ def test_touching_the_cache_retrains_nothing(finished: Path) -> None:
 def test_a_lost_run_is_made_again_and_no_other(finished: Path) -> None:
     for name in ("eval.csv", "model.safetensors"):
         (finished / RUNS[1] / name).unlink()
-    before = {run: (finished / run / "model.safetensors").stat().st_mtime_ns for run in RUNS if run != RUNS[1]}
+    before = {
+        run: (finished / run / "model.safetensors").stat().st_mtime_ns
+        for run in RUNS
+        if run != RUNS[1]
+    }
     assert planned(finished, "--configfile", "quick.yaml") == {
         "all": 1,
         "train": 1,
@@ -156,11 +198,24 @@ def test_a_lost_run_is_made_again_and_no_other(finished: Path) -> None:
         "figures": 1,
         "summary": 1,
     }
-    done = snakemake(finished, f"{RUNS[1]}/eval.csv", "--cores", "1", "--resources", "gpu=1", "--configfile", "quick.yaml")
+    done = snakemake(
+        finished,
+        f"{RUNS[1]}/eval.csv",
+        "--cores",
+        "1",
+        "--resources",
+        "gpu=1",
+        "--configfile",
+        "quick.yaml",
+    )
     assert job_counts(done.stderr) == {"train": 1, "evaluate": 1}
-    assert before == {run: (finished / run / "model.safetensors").stat().st_mtime_ns for run in before}
+    assert before == {
+        run: (finished / run / "model.safetensors").stat().st_mtime_ns for run in before
+    }
     snakemake(finished, "results/summary.csv", "--configfile", "quick.yaml")
-    assert planned(finished, "--configfile", "quick.yaml") == {}, "the run made again has the same bits, so nothing follows"
+    assert planned(finished, "--configfile", "quick.yaml") == {}, (
+        "the run made again has the same bits, so nothing follows"
+    )
 
 
 def test_dag_prints_dot_and_nothing_else(fresh: Path) -> None:
@@ -169,7 +224,12 @@ def test_dag_prints_dot_and_nothing_else(fresh: Path) -> None:
         assert out.startswith("digraph")
         assert out.rstrip().endswith("}")
         if dot := shutil.which("dot"):
-            assert b"<svg" in subprocess.run([dot, "-Tsvg"], input=out.encode(), capture_output=True, check=True).stdout
+            assert (
+                b"<svg"
+                in subprocess.run(
+                    [dot, "-Tsvg"], input=out.encode(), capture_output=True, check=True
+                ).stdout
+            )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +251,9 @@ def test_published_numbers_are_compared_where_there_are_any(fresh: Path) -> None
 
 
 def test_gpu_rules_ask_for_a_gpu(fresh: Path) -> None:
-    plan = snakemake(fresh, "-n", "--cores", "1", "--config", "run=unified_search_3cfg_3seed").stdout
+    plan = snakemake(
+        fresh, "-n", "--cores", "1", "--config", "run=unified_search_3cfg_3seed"
+    ).stdout
     for rule in ("rule train:", "rule evaluate:"):
         assert "gpu=1" in plan.partition(rule)[2].partition("\n\n")[0]
 
@@ -212,17 +274,23 @@ def at_the_end_of(project: Path, command: str, expression: str) -> str:
         "except SystemExit: pass\n"
         f"print({expression}, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
+    )
     return done.stderr.splitlines()[-1]
 
 
 def test_a_dry_run_imports_nothing_heavy(fresh: Path) -> None:
-    heavy = "sorted({'torch', 'transformers', 'datasets', 'matplotlib', 'scipy'} & sys.modules.keys())"
+    heavy = (
+        "sorted({'torch', 'transformers', 'datasets', 'matplotlib', 'scipy'} & sys.modules.keys())"
+    )
     assert at_the_end_of(fresh, "-n --quiet", heavy) == "[]"
 
 
 @pytest.mark.parametrize(("command", "collects"), [("-n --quiet", "False"), ("--list", "True")])
-def test_a_dry_run_and_nothing_else_does_without_garbage_collection(fresh: Path, command: str, collects: str) -> None:
+def test_a_dry_run_and_nothing_else_does_without_garbage_collection(
+    fresh: Path, command: str, collects: str
+) -> None:
     assert at_the_end_of(fresh, command, "gc.isenabled()") == collects
 
 
@@ -258,7 +326,9 @@ def test_a_config_mistake_is_one_line_and_writes_nothing(fresh: Path, tmp_path: 
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if "geo_50k" in line]
-    assert lines == ["experiments.demo.baseline: 'geo_50k' is not among its spectra; did you mean 'geo_500k'?"]
+    assert lines == [
+        "experiments.demo.baseline: 'geo_50k' is not among its spectra; did you mean 'geo_500k'?"
+    ]
     assert before == sorted(path for path in fresh.rglob("*") if ".snakemake" not in path.parts)
 
 
@@ -273,15 +343,47 @@ def test_raw_tokens_need_no_tokenizer(fresh: Path) -> None:
     assert pd.read_csv(fresh / "results/raw/summary.csv")["bits_per_byte"].isna().all()
 
 
-def aggregate_by_hand(project: Path, spectra: list[str], output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def aggregate_by_hand(
+    project: Path, spectra: list[str], output: Path, *options: str
+) -> subprocess.CompletedProcess[str]:
     """The aggregate step as a user runs it, on the runs of the finished experiment."""
     definition = {
-        **{"experiment": "quick", "description": "", "dataset": "quick", "model": "tiny", "training": "quick"},
-        **{"seeds": [1, 2, 3], "baseline": spectra[0], "contrasts": spectra[1:], "equivalence_margin": 0.01, "train_length": 64},
-        "spectra": [json.loads((project / f"results/quick/{it}/seed1/config.json").read_text())["spectrum"] for it in spectra],
+        **{
+            "experiment": "quick",
+            "description": "",
+            "dataset": "quick",
+            "model": "tiny",
+            "training": "quick",
+        },
+        **{
+            "seeds": [1, 2, 3],
+            "baseline": spectra[0],
+            "contrasts": spectra[1:],
+            "equivalence_margin": 0.01,
+            "train_length": 64,
+        },
+        "spectra": [
+            json.loads((project / f"results/quick/{it}/seed1/config.json").read_text())["spectrum"]
+            for it in spectra
+        ],
     }
-    files = ("--runs", output / "runs.csv", "--csv", output / "summary.csv", "--md", output / "summary.md")
-    command = [sys.executable, "-m", "rope_spectra.aggregate", "--definition", json.dumps(definition), *map(str, files), *options]
+    files = (
+        "--runs",
+        output / "runs.csv",
+        "--csv",
+        output / "summary.csv",
+        "--md",
+        output / "summary.md",
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "rope_spectra.aggregate",
+        "--definition",
+        json.dumps(definition),
+        *map(str, files),
+        *options,
+    ]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60)
 
 

@@ -24,20 +24,42 @@ if TYPE_CHECKING:
 
     from rope_spectra.analysis.summary_table import Blocks
 
-REQUIRED = ("seeds", "baseline", "contrasts", "equivalence_margin", "train_length", "dataset", "model", "training", "description")
+REQUIRED = (
+    "seeds",
+    "baseline",
+    "contrasts",
+    "equivalence_margin",
+    "train_length",
+    "dataset",
+    "model",
+    "training",
+    "description",
+)
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--definition", required=True, metavar="JSON", help="what the experiment compares")
-    parser.add_argument("--runs", type=Path, required=True, help="where to write the tidy table of runs")
+    parser.add_argument(
+        "--definition", required=True, metavar="JSON", help="what the experiment compares"
+    )
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="where to write the tidy table of runs"
+    )
     parser.add_argument("--csv", type=Path, required=True, help="where to write the summary")
-    parser.add_argument("--md", type=Path, required=True, help="where to write the summary for reading")
-    parser.add_argument("--partial", action="store_true", help="leave out runs that are not finished")
+    parser.add_argument(
+        "--md", type=Path, required=True, help="where to write the summary for reading"
+    )
+    parser.add_argument(
+        "--partial", action="store_true", help="leave out runs that are not finished"
+    )
     args = cli.parse(parser)
 
     definition = parse(args.definition, *REQUIRED)
-    wanted = [(spectrum["name"], seed) for spectrum in definition["spectra"] for seed in definition["seeds"]]
+    wanted = [
+        (spectrum["name"], seed)
+        for spectrum in definition["spectra"]
+        for seed in definition["seeds"]
+    ]
     found = [run for run in wanted if not args.partial or _finished(definition["experiment"], *run)]
     if not found:
         raise UserError(f"{definition['experiment']}: no run is finished yet; run snakemake first")
@@ -45,13 +67,17 @@ def main() -> None:
     cli.log.info("%s: %d of %d runs", definition["experiment"], len(found), len(wanted))
 
 
-def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path) -> None:
+def write(
+    definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path
+) -> None:
     """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
     from rope_spectra.report import summary_page
 
     made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
     runs, summary = read(definition, found)
-    repeats_are_there = all(_finished(definition["experiment"], *run) for run in noise_floor.runs(definition))
+    repeats_are_there = all(
+        _finished(definition["experiment"], *run) for run in noise_floor.runs(definition)
+    )
     floor = noise_floor.measure(definition) if repeats_are_there else None
     page = summary_page.experiment_page(definition, summary, floor, _retrieval(definition, found))
     texts = as_csv(runs), as_csv(summary), page
@@ -60,7 +86,9 @@ def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, 
             path.write_text(text, encoding="utf-8")
 
 
-def read(definition: Definition, found: list[tuple[str, int]]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def read(
+    definition: Definition, found: list[tuple[str, int]]
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """The tidy table of the runs and the summary; where there is a selection, that of the confirmation comes first."""
     import pandas as pd
 
@@ -82,18 +110,28 @@ def read_csv(path: Path | str) -> "pd.DataFrame":
     """A table that as_csv wrote; names stay text, also those that look like a number or a missing value (007, nan)."""
     import pandas as pd
 
-    names = dict.fromkeys(("experiment", "spectrum", "baseline", "dataset", "model", "training", "seeds"), str)
+    names = dict.fromkeys(
+        ("experiment", "spectrum", "baseline", "dataset", "model", "training", "seeds"), str
+    )
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
-def summarize(definition: Definition, runs: "pd.DataFrame", blocks: "Blocks | None", phase: str) -> "pd.DataFrame":
+def summarize(
+    definition: Definition, runs: "pd.DataFrame", blocks: "Blocks | None", phase: str
+) -> "pd.DataFrame":
     """The summary of a phase; dataset, model and training close each row, so that tables of several experiments can be compared.
 
     Only protocol `full` reads other text for confirmation than for selection; its rows alone carry verdicts where the two differ.
     """
     from rope_spectra.analysis import summary_table as table
 
-    summary = table.summarize(runs, definition["baseline"], definition["contrasts"], definition["equivalence_margin"], blocks)
+    summary = table.summarize(
+        runs,
+        definition["baseline"],
+        definition["contrasts"],
+        definition["equivalence_margin"],
+        blocks,
+    )
     summary["phase"] = phase
     if phase != phases.ALL:
         exploratory = (summary["protocol"] != "full") | (phase == phases.SELECTION)
@@ -106,8 +144,16 @@ def _retrieval(definition: Definition, found: list[tuple[str, int]]) -> str:
     """The section of the page on what the retrieval probe has shown in these runs; empty for an experiment without it."""
     from rope_spectra.report import retrieval_page
 
-    probed = [run for run in found if run in retrieval.runs_of(definition)] if "retrieval" in definition else []
-    return retrieval_page.section(definition, retrieval.measure(definition, probed)[1]) if probed else ""
+    probed = (
+        [run for run in found if run in retrieval.runs_of(definition)]
+        if "retrieval" in definition
+        else []
+    )
+    return (
+        retrieval_page.section(definition, retrieval.measure(definition, probed)[1])
+        if probed
+        else ""
+    )
 
 
 def _finished(experiment: str, spectrum: str, seed: int | str) -> bool:
@@ -124,7 +170,9 @@ def read_runs(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.
     for spectrum, seed in runs:
         names = {"experiment": definition["experiment"], "spectrum": spectrum, "seed": seed}
         arrays = of_phase(_block_arrays(names), definition, seed)
-        tables.append(_rescored(pd.read_csv(layout.fill(layout.EVAL, **names)), arrays).assign(**names))
+        tables.append(
+            _rescored(pd.read_csv(layout.fill(layout.EVAL, **names)), arrays).assign(**names)
+        )
         for key in (key for key in arrays if key.endswith("/nll")):
             remap, length = key.removesuffix("/nll").split("/")
             nll[spectrum, seed, remap, int(length)] = arrays[key].sum(axis=1)
@@ -135,7 +183,18 @@ def read_runs(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.
             if "bytes" in arrays:
                 text_bytes[int(length)] = int(arrays["bytes"].sum())
     runs_table = pd.concat(tables, ignore_index=True)
-    columns = ["experiment", "spectrum", "seed", "remap", "protocol", "length", "ppl", "nll", "tokens", "chunks"]
+    columns = [
+        "experiment",
+        "spectrum",
+        "seed",
+        "remap",
+        "protocol",
+        "length",
+        "ppl",
+        "nll",
+        "tokens",
+        "chunks",
+    ]
     return runs_table[columns], Blocks(nll, tokens, text_bytes, parts)
 
 
@@ -148,7 +207,9 @@ def of_phase(arrays: dict[str, Any], definition: Definition, seed: int) -> dict[
     try:
         blocks = phases.blocks_of(definition, phase, n_blocks)
     except ValueError as error:
-        raise UserError(f"experiments.{definition['experiment']}.selection: {error}; raise validation_tokens") from None
+        raise UserError(
+            f"experiments.{definition['experiment']}.selection: {error}; raise validation_tokens"
+        ) from None
     return arrays | {key: arrays[key][blocks] for key in per_block}
 
 
@@ -159,7 +220,12 @@ def _rescored(rows: "pd.DataFrame", arrays: dict[str, Any]) -> "pd.DataFrame":
     for row in rows[rows["protocol"] == "full"].itertuples():
         nll, tokens = (arrays[f"{row.remap}/{row.length}/{name}"] for name in ("nll", "tokens"))
         count = int(tokens.sum()) * len(nll)
-        values = [np.exp(nll.sum() / count), nll.sum() / count, count, row.chunks * count // row.tokens]
+        values = [
+            np.exp(nll.sum() / count),
+            nll.sum() / count,
+            count,
+            row.chunks * count // row.tokens,
+        ]
         rows.loc[row.Index, ["ppl", "nll", "tokens", "chunks"]] = values
     return rows.astype({"tokens": int, "chunks": int})
 
@@ -169,9 +235,14 @@ def _inside_and_beyond(arrays: dict[str, Any], name: str, train_length: int) -> 
     import numpy as np
 
     inside = arrays[f"{name}/edges"][:-1] < train_length
-    nll, tokens = arrays[f"{name}/nll"].sum(axis=0), arrays[f"{name}/tokens"] * len(arrays[f"{name}/nll"])
+    nll, tokens = (
+        arrays[f"{name}/nll"].sum(axis=0),
+        arrays[f"{name}/tokens"] * len(arrays[f"{name}/nll"]),
+    )
     sums = [(nll[part].sum(), tokens[part].sum()) for part in (inside, ~inside)]
-    first, second = (float(np.exp(total / count)) if count else float("nan") for total, count in sums)
+    first, second = (
+        float(np.exp(total / count)) if count else float("nan") for total, count in sums
+    )
     return first, second
 
 

@@ -59,7 +59,9 @@ def page(schema: Schema) -> Iterator[str]:
         f"{schema['properties']['run']['description']}: a list, or on the command line `--config run=a,b`.",
     )
     families = definitions["spectrum"]["properties"]["family"]["enum"]
-    for heading, name in (SECTIONS | {f"spectra.<name>, family: {family}": family for family in families}).items():
+    for heading, name in (
+        SECTIONS | {f"spectra.<name>, family: {family}": family for family in families}
+    ).items():
         yield from ("", f"## {heading}", "")
         yield from table(definitions[name], definitions)
         for key, value in definitions[name]["properties"].items():
@@ -85,7 +87,11 @@ def values(schema: Schema) -> str:
     if "enum" in schema:
         return ", ".join(f"`{_yaml(choice)}`" for choice in schema["enum"])
     kinds = schema.get("type", "mapping")
-    words = " or ".join([kinds] if isinstance(kinds, str) else kinds).replace("array", "list").replace("object", "mapping")
+    words = (
+        " or ".join([kinds] if isinstance(kinds, str) else kinds)
+        .replace("array", "list")
+        .replace("object", "mapping")
+    )
     if choices := schema.get("then", {}).get("enum"):
         words = words.replace("string", " or ".join(f"`{choice}`" for choice in choices))
     if "items" in schema and "$ref" not in schema["items"]:

@@ -35,9 +35,22 @@ _HOW = {
 def main() -> None:
     parser = cli.parser(__doc__)
     files.add_arguments(parser)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where caches and runs may be already")
-    parser.add_argument("--gpu", choices=estimates.GPUS, nargs="+", default=estimates.GPUS, help="GPUs to give hours for")
-    parser.add_argument("--throughput", type=float, metavar="TOK_PER_S", help="training tokens/s of a device of yours")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="where caches and runs may be already"
+    )
+    parser.add_argument(
+        "--gpu",
+        choices=estimates.GPUS,
+        nargs="+",
+        default=estimates.GPUS,
+        help="GPUs to give hours for",
+    )
+    parser.add_argument(
+        "--throughput",
+        type=float,
+        metavar="TOK_PER_S",
+        help="training tokens/s of a device of yours",
+    )
     parser.add_argument("--json", action="store_true", help="write JSON")
     args = cli.parse(parser)
     if args.throughput is not None and not args.throughput > 0:
@@ -67,14 +80,19 @@ def _estimate(settings: dict[str, Any], experiment: str, results: Path) -> Estim
 
 def _throughputs(item: Estimate, args: argparse.Namespace) -> list[Throughput]:
     """What hours are given for: the throughput that was given, that of earlier runs, and the GPUs where they are known."""
-    given = Throughput("given", args.throughput, "given by --throughput") if args.throughput else None
+    given = (
+        Throughput("given", args.throughput, "given by --throughput") if args.throughput else None
+    )
     earlier = estimates.measured(args.results, item.experiment)
     gpus = (estimates.on_gpu(gpu, item.parameters, item.flop_per_token) for gpu in args.gpu)
     return [throughput for throughput in (given, earlier, *gpus) if throughput]
 
 
 def _as_json(item: Estimate, throughputs: list[Throughput]) -> dict[str, Any]:
-    times = [asdict(throughput) | {"hours": estimates.hours(item, throughput)} for throughput in throughputs]
+    times = [
+        asdict(throughput) | {"hours": estimates.hours(item, throughput)}
+        for throughput in throughputs
+    ]
     return asdict(item) | {"throughputs": times}
 
 
@@ -84,7 +102,9 @@ def _show(times: list[tuple[Estimate, list[Throughput]]]) -> None:
 
     console = Console(highlight=False)
     for item, throughputs in times:
-        console.print(f"[bold]{item.experiment}[/bold]  {item.model} on {item.dataset}, {_runs(item)}")
+        console.print(
+            f"[bold]{item.experiment}[/bold]  {item.model} on {item.dataset}, {_runs(item)}"
+        )
         console.print(_facts(item))
         console.print(_hours(item, throughputs))
         console.print()
@@ -94,7 +114,9 @@ def _show(times: list[tuple[Estimate, list[Throughput]]]) -> None:
 
 
 def _runs(item: Estimate) -> str:
-    return f"{item.runs} run{'s' if item.runs > 1 else ''} of {item.parameters / 1e6:.1f}M parameters"
+    return (
+        f"{item.runs} run{'s' if item.runs > 1 else ''} of {item.parameters / 1e6:.1f}M parameters"
+    )
 
 
 def _facts(item: Estimate) -> "RenderableType":
@@ -104,13 +126,23 @@ def _facts(item: Estimate) -> "RenderableType":
     table = Table.grid(padding=(0, 2))
     for split, data in (("train", item.train_data), ("validation", item.validation_data)):
         table.add_row(f"{split} text", f"{data.count:,} tokens, {_HOW[data.source]}")
-    table.add_row("each run", f"{item.tokens_per_run:,} tokens: {item.steps:,} steps, {item.rows:,} rows")
-    table.add_row("training", f"{item.training_flop:.3g} FLOP, {item.flop_per_token / 1e6:,.0f} MFLOP per token")
-    table.add_row("evaluation", f"{item.evaluation_flop:.3g} FLOP, {item.evaluation_tokens:,} tokens")
+    table.add_row(
+        "each run", f"{item.tokens_per_run:,} tokens: {item.steps:,} steps, {item.rows:,} rows"
+    )
+    table.add_row(
+        "training",
+        f"{item.training_flop:.3g} FLOP, {item.flop_per_token / 1e6:,.0f} MFLOP per token",
+    )
+    table.add_row(
+        "evaluation", f"{item.evaluation_flop:.3g} FLOP, {item.evaluation_tokens:,} tokens"
+    )
     caches, models, tables = map(decimal, (item.cache_bytes, item.model_bytes, item.table_bytes))
     table.add_row("disk, kept", f"caches {caches}, models {models}, tables {tables}")
     checkpoint = decimal(item.checkpoint_bytes_per_run)
-    table.add_row("disk, for a while", f"shards {decimal(item.shard_bytes)}, checkpoint {checkpoint} a run (twice while saved)")
+    table.add_row(
+        "disk, for a while",
+        f"shards {decimal(item.shard_bytes)}, checkpoint {checkpoint} a run (twice while saved)",
+    )
     least, whole = decimal(item.memory_bytes_least), decimal(item.memory_bytes_whole_batch)
     table.add_row("GPU memory", f"about {least} for one row at a time, {whole} for a whole batch")
     return table
@@ -122,7 +154,9 @@ def _hours(item: Estimate, throughputs: list[Throughput]) -> "RenderableType":
     from rich.text import Text
 
     if not throughputs:
-        return Text("hours: not known for a model of this size; give --throughput, the tokens/s in the log of a short run")
+        return Text(
+            "hours: not known for a model of this size; give --throughput, the tokens/s in the log of a short run"
+        )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for column in ("", "tokens/s", "a run", "all runs", "with data", "throughput"):
         table.add_column(column, justify="right" if column not in ("", "throughput") else "left")

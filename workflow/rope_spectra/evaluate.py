@@ -59,12 +59,27 @@ class Measured(NamedTuple):
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder with config.json, run.json and model.safetensors")
-    parser.add_argument("--settings", type=Path, required=True, help="lengths, protocols, chunks and remaps as JSON")
-    parser.add_argument("--tokens", type=Path, required=True, help="token cache of the validation split")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        required=True,
+        help="folder with config.json, run.json and model.safetensors",
+    )
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="lengths, protocols, chunks and remaps as JSON"
+    )
+    parser.add_argument(
+        "--tokens", type=Path, required=True, help="token cache of the validation split"
+    )
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
-    parser.add_argument("--token-bytes", type=Path, help="bytes of each token id, for bits per byte")
-    parser.add_argument("--sentence", type=Path, help="sentence of the retrieval probe, where the settings have retrieval")
+    parser.add_argument(
+        "--token-bytes", type=Path, help="bytes of each token id, for bits per byte"
+    )
+    parser.add_argument(
+        "--sentence",
+        type=Path,
+        help="sentence of the retrieval probe, where the settings have retrieval",
+    )
     parser.add_argument("--output", type=Path, help="where to write (default: the run's folder)")
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     args = cli.parse(parser)
@@ -104,7 +119,13 @@ def _load(folder: Path, run: dict[str, Any], threads: int | None) -> "Llama":
         make_deterministic()
     device = devices.take(training.get("device", "auto"))
     heartbeat.set_device(provenance.device_name(device))
-    attention.choose(device, training["precision"], model["head_dim"], training["seq_len"], training["deterministic"])
+    attention.choose(
+        device,
+        training["precision"],
+        model["head_dim"],
+        training["seq_len"],
+        training["deterministic"],
+    )
     trained = build_model(run["settings"], empty=True)
     records.check_run(folder, run, records.MODEL)
     load_model(folder / records.MODEL, trained, run["identity"])
@@ -118,12 +139,20 @@ def _evaluate(
     from rope_spectra.model.llama import autocast
     from rope_spectra.rope.remaps import changes
 
-    jobs = [(remap, *job) for remap in settings["remaps"] for job in product(settings["protocols"], settings["lengths"])]
+    jobs = [
+        (remap, *job)
+        for remap in settings["remaps"]
+        for job in product(settings["protocols"], settings["lengths"])
+    ]
     progress = Progress("evaluation", len(jobs), "lengths")
     scores, tables, measured = [], {}, {}
     with autocast(model.inv_freq.device, training["precision"]):
         for done, (remap, protocol, length) in enumerate(jobs, start=1):
-            setup = remap if changes(remap, length, training["seq_len"]) else "none", protocol, length
+            setup = (
+                remap if changes(remap, length, training["seq_len"]) else "none",
+                protocol,
+                length,
+            )
             if setup not in measured:
                 measured[setup] = _measure(model, tokens, *setup, settings, training["seq_len"])
             nll, count, chunks, arrays = measured[setup]
@@ -135,7 +164,13 @@ def _evaluate(
 
 
 def _measure(
-    model: "Llama", tokens: "np.ndarray", remap: str, protocol: str, length: int, settings: dict[str, Any], train_length: int
+    model: "Llama",
+    tokens: "np.ndarray",
+    remap: str,
+    protocol: str,
+    length: int,
+    settings: dict[str, Any],
+    train_length: int,
 ) -> Measured:
     """One pass over the text at one length, the spectrum changed as the remap says."""
     from rope_spectra.evaluation import perplexity
@@ -158,7 +193,9 @@ def _measure(
     return measured
 
 
-def _remapped(model: "Llama", remap: str, length: int, train_length: int) -> AbstractContextManager[None]:
+def _remapped(
+    model: "Llama", remap: str, length: int, train_length: int
+) -> AbstractContextManager[None]:
     """Inside, the model's spectrum is changed as the remap says."""
     import torch
 
@@ -169,7 +206,11 @@ def _remapped(model: "Llama", remap: str, length: int, train_length: int) -> Abs
 
 
 def _retrieve(
-    model: "Llama", tokens: "np.ndarray", sentence: "Sentence", settings: dict[str, Any], training: dict[str, Any]
+    model: "Llama",
+    tokens: "np.ndarray",
+    sentence: "Sentence",
+    settings: dict[str, Any],
+    training: dict[str, Any],
 ) -> dict[str, Any]:
     """The retrieval probe by remap and length: NLL of the candidates of each trial, fp32 [trials, n], the true one first."""
     from rope_spectra.evaluation import perplexity, probe
@@ -201,14 +242,24 @@ def _block_bytes(tokens: "np.ndarray", token_bytes: Path, longest: int) -> "np.n
 
     check_record(token_bytes)
     sizes = np.load(token_bytes, allow_pickle=False).astype(np.int64)
-    return np.array([sizes[tokens[start : start + longest]].sum() for start in block_starts(len(tokens), longest)])
+    return np.array(
+        [
+            sizes[tokens[start : start + longest]].sum()
+            for start in block_starts(len(tokens), longest)
+        ]
+    )
 
 
-def _publish(output: Path, scores: list[Score], arrays: dict[str, Any], facts: dict[str, Any]) -> None:
+def _publish(
+    output: Path, scores: list[Score], arrays: dict[str, Any], facts: dict[str, Any]
+) -> None:
     import numpy as np
 
     paths = output / records.EVAL, output / records.EVAL_NLL
-    with seal.publishing(output / records.EVAL_RECORD, facts, *paths) as (csv, nll), nll.open("wb") as file:
+    with (
+        seal.publishing(output / records.EVAL_RECORD, facts, *paths) as (csv, nll),
+        nll.open("wb") as file,
+    ):
         np.savez_compressed(file, **arrays)
         csv.write_text("\n".join([HEADER, *(score.csv() for score in scores)]) + "\n")
 

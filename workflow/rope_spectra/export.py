@@ -32,10 +32,20 @@ if TYPE_CHECKING:
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of the run, evaluated")
-    parser.add_argument("--settings", type=Path, required=True, help="settings of its evaluation as JSON")
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the training split")
-    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json of the data set, where it has one")
-    parser.add_argument("--summary", type=Path, help="summary.csv of the experiment, for the model card; may be missing")
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="settings of its evaluation as JSON"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, required=True, help="manifest of the training split"
+    )
+    parser.add_argument(
+        "--tokenizer", type=Path, help="tokenizer.json of the data set, where it has one"
+    )
+    parser.add_argument(
+        "--summary",
+        type=Path,
+        help="summary.csv of the experiment, for the model card; may be missing",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = cli.parse(parser)
 
@@ -52,7 +62,9 @@ def main() -> None:
     cli.log.info("%s: load it with AutoModelForCausalLM.from_pretrained", args.output)
 
 
-def write(folder: Path, model: "Llama", length: int, tokenizer: "Tokenizer | None", identity: str) -> None:
+def write(
+    folder: Path, model: "Llama", length: int, tokenizer: "Tokenizer | None", identity: str
+) -> None:
     """config.json, model.safetensors and, with a tokenizer, its two files; `length` tokens is the longest in use."""
     from dataclasses import asdict
 
@@ -61,12 +73,21 @@ def write(folder: Path, model: "Llama", length: int, tokenizer: "Tokenizer | Non
     from rope_spectra.model import huggingface
 
     ids = huggingface.special_ids(tokenizer)
-    files.write_json(folder / "config.json", huggingface.model_config(asdict(model.config), model.inv_freq.numpy(), length, ids))
+    files.write_json(
+        folder / "config.json",
+        huggingface.model_config(asdict(model.config), model.inv_freq.numpy(), length, ids),
+    )
     with files.atomic(folder / "model.safetensors") as temporary:
-        save_file(huggingface.model_weights(model.state_dict()), temporary, metadata={"format": "pt", "identity": identity})
+        save_file(
+            huggingface.model_weights(model.state_dict()),
+            temporary,
+            metadata={"format": "pt", "identity": identity},
+        )
     if tokenizer:
         files.write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
-        files.write_json(folder / "tokenizer_config.json", huggingface.tokenizer_config(tokenizer, length))
+        files.write_json(
+            folder / "tokenizer_config.json", huggingface.tokenizer_config(tokenizer, length)
+        )
 
 
 @contextmanager
@@ -83,7 +104,9 @@ def _whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_belongs(run: dict[str, Any], manifest: dict[str, Any], args: "argparse.Namespace") -> None:
+def _check_belongs(
+    run: dict[str, Any], manifest: dict[str, Any], args: "argparse.Namespace"
+) -> None:
     """The card names the data, and the folder holds the tokenizer, that the run was trained with."""
     if manifest["sha256"] != run["data"]["sha256"]:
         raise UserError(
@@ -92,7 +115,9 @@ def _check_belongs(run: dict[str, Any], manifest: dict[str, Any], args: "argpars
     found = files.sha256(args.tokenizer) if args.tokenizer else None
     if found != manifest["tokenizer_sha256"]:
         given = args.tokenizer or "none given"
-        raise UserError(f"--tokenizer: {given}, not what made the tokens of {args.manifest}; give that tokenizer.json")
+        raise UserError(
+            f"--tokenizer: {given}, not what made the tokens of {args.manifest}; give that tokenizer.json"
+        )
 
 
 def _load_model(folder: Path, run: dict[str, Any]) -> "Llama":
@@ -121,21 +146,35 @@ def read_tokenizer(path: Path | None) -> "Tokenizer | None":
     return tokenizer
 
 
-def _card(run: dict[str, Any], manifest: dict[str, Any], evaluation: dict[str, Any], args: "argparse.Namespace") -> str:
+def _card(
+    run: dict[str, Any],
+    manifest: dict[str, Any],
+    evaluation: dict[str, Any],
+    args: "argparse.Namespace",
+) -> str:
     import pandas as pd
 
     from rope_spectra.report import model_card
 
-    scores, summary = pd.read_csv(args.run / records.EVAL), read_summary(args.summary, run, evaluation)
+    scores, summary = (
+        pd.read_csv(args.run / records.EVAL),
+        read_summary(args.summary, run, evaluation),
+    )
     return model_card.card(run, manifest, _tokenizer_settings(args.tokenizer), scores, summary)
 
 
 def _tokenizer_settings(path: Path | None) -> dict[str, Any] | None:
     """What a tokenizer was made from, of the record beside it."""
-    return seal.read(path.with_name(Path(layout.TOKENIZER_RECORD).name), "settings")["settings"] if path else None
+    return (
+        seal.read(path.with_name(Path(layout.TOKENIZER_RECORD).name), "settings")["settings"]
+        if path
+        else None
+    )
 
 
-def read_summary(path: Path | None, run: dict[str, Any], evaluation: dict[str, Any]) -> "pd.DataFrame | None":
+def read_summary(
+    path: Path | None, run: dict[str, Any], evaluation: dict[str, Any]
+) -> "pd.DataFrame | None":
     """The summary's rows of this spectrum and phase; None if there are none yet, or not from this evaluation of the run."""
     from rope_spectra.aggregate import read_csv
 
@@ -145,8 +184,13 @@ def read_summary(path: Path | None, run: dict[str, Any], evaluation: dict[str, A
     made_from = seal.read(record, "evaluations", "files")
     seal.check(record, made_from, path)
     spectrum, seed = settings["spectrum"]["name"], str(settings["seed"])
-    if made_from["evaluations"].get(f"{spectrum}/seed{seed}", {}).get("files") != evaluation["files"]:
-        cli.log.info("%s: not made from this run as it is now; the model card goes without it", path)
+    if (
+        made_from["evaluations"].get(f"{spectrum}/seed{seed}", {}).get("files")
+        != evaluation["files"]
+    ):
+        cli.log.info(
+            "%s: not made from this run as it is now; the model card goes without it", path
+        )
         return None
     table = read_csv(path)
     of_phase = table["seeds"].map(lambda seeds: seed in seeds.split())

@@ -29,15 +29,21 @@ REQUIRED = ("baseline", "equivalence_margin", "lengths", "train_length", "head_d
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--definition", required=True, metavar="JSON", help="what the experiment is made of")
+    parser.add_argument(
+        "--definition", required=True, metavar="JSON", help="what the experiment is made of"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the figures")
-    parser.add_argument("--spectra-csv", type=Path, help="where to write the diagnostics of the spectra")
+    parser.add_argument(
+        "--spectra-csv", type=Path, help="where to write the diagnostics of the spectra"
+    )
     args = cli.parse(parser)
 
     definition = parse(args.definition, *REQUIRED)
     lineage.check(definition)
     if args.spectra_csv:
-        files.write_text(args.spectra_csv, spectra_table(definition).to_csv(index=False, lineterminator="\n"))
+        files.write_text(
+            args.spectra_csv, spectra_table(definition).to_csv(index=False, lineterminator="\n")
+        )
     write_figures(definition, args.output)
 
 
@@ -48,7 +54,12 @@ def spectra_table(definition: Definition) -> "pd.DataFrame":
     lengths = {"train_length": definition["train_length"], "longest": max(definition["lengths"])}
     families = {spectrum["name"]: spectrum["family"] for spectrum in definition["spectra"]}
     rows = [
-        {"spectrum": name, "family": families[name], **lengths, **diagnostics.diagnose(omega, **lengths)}
+        {
+            "spectrum": name,
+            "family": families[name],
+            **lengths,
+            **diagnostics.diagnose(omega, **lengths),
+        }
         for name, omega in omegas(definition).items()
     ]
     return pd.DataFrame(rows).astype({"first_negative_distance": "Int64"})
@@ -56,7 +67,10 @@ def spectra_table(definition: Definition) -> "pd.DataFrame":
 
 def omegas(definition: Definition) -> dict[str, Any]:
     """The frequencies of each spectrum, fp32 [head_dim / 2], in display order."""
-    return {spectrum["name"]: spectra.inv_freq(spectrum, definition["head_dim"]) for spectrum in definition["spectra"]}
+    return {
+        spectrum["name"]: spectra.inv_freq(spectrum, definition["head_dim"])
+        for spectrum in definition["spectra"]
+    }
 
 
 def write_figures(definition: Definition, output: Path) -> None:
@@ -65,7 +79,10 @@ def write_figures(definition: Definition, output: Path) -> None:
     from rope_spectra.report import style
 
     experiment = definition["experiment"]
-    tables = [layout.fill(path, experiment=experiment) for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)]
+    tables = [
+        layout.fill(path, experiment=experiment)
+        for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)
+    ]
     runs, summary = (read_csv(path).query(f"phase != '{phases.SELECTION}'") for path in tables)
     with style.style():
         for name, figure in draw(definition, runs, summary).items():
@@ -73,19 +90,28 @@ def write_figures(definition: Definition, output: Path) -> None:
             cli.log.info("%s", output / f"{name}.svg")
 
 
-def draw(definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame") -> "dict[str, Figure]":
+def draw(
+    definition: Definition, runs: "pd.DataFrame", summary: "pd.DataFrame"
+) -> "dict[str, Figure]":
     """The figures by name, from the rows of runs.csv and summary.csv; reads the files of each run.
 
     Where models were evaluated with remaps, each is drawn as one more spectrum, such as geo_500k+yarn.
     """
     from rope_spectra.report import panels, plots
 
-    margin, lengths = definition["equivalence_margin"], (definition["train_length"], max(definition["lengths"]))
+    margin, lengths = (
+        definition["equivalence_margin"],
+        (definition["train_length"], max(definition["lengths"])),
+    )
     contrasts = Contrasts.of(definition["baseline"], definition.get("contrasts", []))
     protocol = "full" if "full" in set(runs["protocol"]) else "first_chunks"
     shown, means = (by_arm(table[table["protocol"] == protocol]) for table in (runs, summary))
     styles = arm_styles(definition, shown)
-    positions = read_positions(definition, runs[runs["protocol"] == protocol], lengths[1]) if protocol == "full" else None
+    positions = (
+        read_positions(definition, runs[runs["protocol"] == protocol], lengths[1])
+        if protocol == "full"
+        else None
+    )
     deltas = paired_deltas(runs[runs["protocol"] == protocol], contrasts)
     return {
         "ppl_by_length": plots.ppl_by_length(shown, protocol, lengths[0], styles),
@@ -100,14 +126,18 @@ def arm_styles(definition: Definition, shown: "pd.DataFrame") -> "dict[str, Look
     """A look for each spectrum of the experiment and each arm of the table (by_arm), the same in every figure."""
     from rope_spectra.report import style
 
-    names = dict.fromkeys([*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]])
+    names = dict.fromkeys(
+        [*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]]
+    )
     spectrum, remap = parse_name(definition["baseline"])
     return style.looks(list(names), label((spectrum, remap or NATIVE)))
 
 
 def by_arm(table: "pd.DataFrame") -> "pd.DataFrame":
     """The table with the remap in the name of the spectrum: geo_500k+yarn."""
-    return table.assign(spectrum=[label(arm) for arm in zip(table["spectrum"], table["remap"], strict=True)])
+    return table.assign(
+        spectrum=[label(arm) for arm in zip(table["spectrum"], table["remap"], strict=True)]
+    )
 
 
 def paired_deltas(runs: "pd.DataFrame", contrasts: Contrasts) -> "pd.DataFrame":
@@ -117,7 +147,9 @@ def paired_deltas(runs: "pd.DataFrame", contrasts: Contrasts) -> "pd.DataFrame":
     """
     import numpy as np
 
-    baselines = [label(contrasts.reference(arm)) for arm in zip(runs["spectrum"], runs["remap"], strict=True)]
+    baselines = [
+        label(contrasts.reference(arm)) for arm in zip(runs["spectrum"], runs["remap"], strict=True)
+    ]
     ours = by_arm(runs).assign(baseline=baselines)
     theirs = ours[["spectrum", "seed", "length", "ppl"]].rename(columns={"spectrum": "baseline"})
     compared = ours[ours["spectrum"] != ours["baseline"]]
@@ -133,7 +165,9 @@ def read_losses(experiment: str, runs: "pd.DataFrame") -> "pd.DataFrame":
     tables = []
     for spectrum, seed in runs[["spectrum", "seed"]].drop_duplicates().itertuples(index=False):
         path = layout.fill(layout.TRAIN_LOG, experiment=experiment, spectrum=spectrum, seed=seed)
-        tables.append(pd.read_csv(path, usecols=["step", "loss"]).assign(spectrum=spectrum, seed=seed))
+        tables.append(
+            pd.read_csv(path, usecols=["step", "loss"]).assign(spectrum=spectrum, seed=seed)
+        )
     return pd.concat(tables, ignore_index=True)
 
 
@@ -149,12 +183,19 @@ def read_positions(definition: Definition, runs: "pd.DataFrame", length: int) ->
     from rope_spectra.aggregate import of_phase
 
     tables = []
-    for spectrum, seed, remap in runs[["spectrum", "seed", "remap"]].drop_duplicates().itertuples(index=False):
-        path = layout.fill(layout.EVAL_NLL, experiment=definition["experiment"], spectrum=spectrum, seed=seed)
+    for spectrum, seed, remap in (
+        runs[["spectrum", "seed", "remap"]].drop_duplicates().itertuples(index=False)
+    ):
+        path = layout.fill(
+            layout.EVAL_NLL, experiment=definition["experiment"], spectrum=spectrum, seed=seed
+        )
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[f"{remap}/{length}/{name}"] for name in ("nll", "tokens", "edges")}
         nll, tokens, edges = of_phase(arrays, definition, seed).values()
-        bins = {"context": (edges[:-1] + edges[1:] + 1) / 2, "nll": nll.sum(axis=0) / (tokens * len(nll))}
+        bins = {
+            "context": (edges[:-1] + edges[1:] + 1) / 2,
+            "nll": nll.sum(axis=0) / (tokens * len(nll)),
+        }
         tables.append(pd.DataFrame({**bins, "spectrum": label((spectrum, remap)), "seed": seed}))
     return pd.concat(tables, ignore_index=True)
 

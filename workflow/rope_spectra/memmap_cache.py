@@ -33,14 +33,24 @@ def read_tokens(path: Path, tokens: int) -> Iterator[np.ndarray]:
 def read_index(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Read the index of a folder of shards; UserError unless they were made with these settings and have their full size."""
     index = seal.read(folder / "index.json")
-    keys = {"settings": (dict,), "tokenizer_sha256": (str,), "vocab_size": (int,), "shards": (list,), "backend": (dict,)}
+    keys = {
+        "settings": (dict,),
+        "tokenizer_sha256": (str,),
+        "vocab_size": (int,),
+        "shards": (list,),
+        "backend": (dict,),
+    }
     check_keys(index, str(folder / "index.json"), keys)
     if index["settings"] != settings:
-        raise UserError(f"{folder}: these shards were made with other settings; delete the folder and run again")
+        raise UserError(
+            f"{folder}: these shards were made with other settings; delete the folder and run again"
+        )
     for shard in index["shards"]:
         file = folder / shard["file"]
         if not file.is_file() or file.stat().st_size != 2 * shard["tokens"]:
-            raise UserError(f"{file}: not the {shard['tokens']} tokens that index.json lists; delete {folder} and run again")
+            raise UserError(
+                f"{file}: not the {shard['tokens']} tokens that index.json lists; delete {folder} and run again"
+            )
     return index
 
 
@@ -52,7 +62,9 @@ def read_shards(folder: Path, index: dict[str, Any]) -> Iterator[np.ndarray]:
             digest.update(block)
             yield block
         if digest.hexdigest() != shard["sha256"]:
-            raise UserError(f"{folder / shard['file']}: damaged (sha256 differs from index.json); delete {folder} and run again")
+            raise UserError(
+                f"{folder / shard['file']}: damaged (sha256 differs from index.json); delete {folder} and run again"
+            )
 
 
 def count_raw_tokens(path: Path, budget: int | None) -> int:
@@ -61,7 +73,9 @@ def count_raw_tokens(path: Path, budget: int | None) -> int:
     if size == 0:
         raise UserError(f"{path}: empty; a token file holds little-endian uint16 token ids")
     if size % 2:
-        raise UserError(f"{path}: {size} bytes, an odd size; a token file holds little-endian uint16 token ids")
+        raise UserError(
+            f"{path}: {size} bytes, an odd size; a token file holds little-endian uint16 token ids"
+        )
     return min(size // 2, budget or size)
 
 
@@ -69,7 +83,9 @@ def read_raw(path: Path, tokens: int, vocab_size: int) -> Iterator[np.ndarray]:
     """The first tokens of a raw token file in blocks; UserError at an id that is not in the vocabulary."""
     for block in read_tokens(path, tokens):
         if block.max() >= vocab_size:
-            raise UserError(f"{path}: holds id {block.max()}, but vocab_size is {vocab_size}; correct vocab_size or the file")
+            raise UserError(
+                f"{path}: holds id {block.max()}, but vocab_size is {vocab_size}; correct vocab_size or the file"
+            )
         yield block
 
 
@@ -95,13 +111,20 @@ def build(settings: dict[str, Any], shards: Path, output: Path) -> dict[str, Any
     if source["source"] == "tokens":
         tokens = count_raw_tokens(shards, settings["tokens"])
         blocks = read_raw(shards, tokens, source["vocab_size"])
-        made = {"tokenizer_sha256": None, "vocab_size": source["vocab_size"], "documents": None, "bytes": None}
+        made = {
+            "tokenizer_sha256": None,
+            "vocab_size": source["vocab_size"],
+            "documents": None,
+            "bytes": None,
+        }
     else:
         index = read_index(shards, settings)
         tokens = sum(shard["tokens"] for shard in index["shards"])
         blocks = read_shards(shards, index)
         made = {key: index[key] for key in ("tokenizer_sha256", "vocab_size")}
-        made |= {key: sum(shard[key] for shard in index["shards"]) for key in ("documents", "bytes")}
+        made |= {
+            key: sum(shard[key] for shard in index["shards"]) for key in ("documents", "bytes")
+        }
     digest = write_cache(output, blocks, tokens)
     return {"settings": settings, **made, "tokens": tokens, "dtype": "<u2", "sha256": digest}
 
@@ -114,8 +137,15 @@ def publish(settings: dict[str, Any], shards: Path, output: Path, manifest: Path
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--settings", type=Path, required=True, help="frozen settings of the split (JSON)")
-    parser.add_argument("--shards", type=Path, required=True, help="folder of shards; for source 'tokens' the raw uint16 file")
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="frozen settings of the split (JSON)"
+    )
+    parser.add_argument(
+        "--shards",
+        type=Path,
+        required=True,
+        help="folder of shards; for source 'tokens' the raw uint16 file",
+    )
     parser.add_argument("--output", type=Path, required=True, help="token cache to write (.npy)")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest to write (.json)")
     arguments = cli.parse(parser)

@@ -24,7 +24,9 @@ REQUIRED = ("seeds", "baseline", "train_length", "noise_floor")
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--definition", required=True, metavar="JSON", help="what the experiment is made of")
+    parser.add_argument(
+        "--definition", required=True, metavar="JSON", help="what the experiment is made of"
+    )
     parser.add_argument("--csv", type=Path, required=True, help="where to write the table")
     args = cli.parse(parser)
 
@@ -33,14 +35,19 @@ def main() -> None:
     definition = parse(args.definition, *REQUIRED)
     table = measure(definition)
     if table is None:
-        raise UserError(f"--definition: {definition['experiment']} repeats no run; set its noise_floor to 1 or more")
+        raise UserError(
+            f"--definition: {definition['experiment']} repeats no run; set its noise_floor to 1 or more"
+        )
     files.write_text(args.csv, as_csv(table))
 
 
 def repeats(experiment: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(spectrum, seed-repeat) of the runs that repeat the first one of the baseline; none with noise_floor 0."""
     spectrum, _ = contrasts.parse(experiment["baseline"])
-    return [(spectrum, f"{experiment['seeds'][0]}-repeat{k}") for k in range(1, experiment.get("noise_floor", 0) + 1)]
+    return [
+        (spectrum, f"{experiment['seeds'][0]}-repeat{k}")
+        for k in range(1, experiment.get("noise_floor", 0) + 1)
+    ]
 
 
 def runs(experiment: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -88,7 +95,9 @@ def _row(cell: "pd.DataFrame", same: list[tuple[str, str]]) -> dict[str, Any]:
 def _scores(definition: Definition, spectrum: str, seed: str) -> "pd.DataFrame":
     import pandas as pd
 
-    path = layout.fill(layout.EVAL, experiment=definition["experiment"], spectrum=spectrum, seed=seed)
+    path = layout.fill(
+        layout.EVAL, experiment=definition["experiment"], spectrum=spectrum, seed=seed
+    )
     return pd.read_csv(path).assign(seed=seed)
 
 
@@ -98,8 +107,12 @@ def _weights(definition: Definition, same: list[tuple[str, str]]) -> set[str]:
     first, *others = (found[f"{spectrum}/seed{seed}"] for spectrum, seed in same)
     for (spectrum, seed), other in zip(same[1:], others, strict=True):
         if other["identity"] != first["identity"]:
-            folder = layout.fill(layout.RUN, experiment=definition["experiment"], spectrum=spectrum, seed=seed).parent
-            raise UserError(f"{folder}: not a repeat of seed{same[0][1]}, its settings or data differ; delete it and run again")
+            folder = layout.fill(
+                layout.RUN, experiment=definition["experiment"], spectrum=spectrum, seed=seed
+            ).parent
+            raise UserError(
+                f"{folder}: not a repeat of seed{same[0][1]}, its settings or data differ; delete it and run again"
+            )
     return {first["model"], *(other["model"] for other in others)}
 
 

@@ -30,14 +30,18 @@ COUNTERPARTS = {
     "350m_final": ("350m_final",),
 }
 
-RERUNS = "Bar: ± 1 standard deviation of six published runs of geo_500k, seed 42; others may vary more."
+RERUNS = (
+    "Bar: ± 1 standard deviation of six published runs of geo_500k, seed 42; others may vary more."
+)
 TWICE = "Two published values in a row: the study ran it on two machines."
 NO_RERUNS = "The study repeated no 350m run, so there is no rerun spread."
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--experiment", required=True, help="name of the experiment whose published runs are meant")
+    parser.add_argument(
+        "--experiment", required=True, help="name of the experiment whose published runs are meant"
+    )
     parser.add_argument("--runs", type=Path, required=True, help="runs.csv of our runs")
     parser.add_argument("--csv", type=Path, required=True, help="where to write the comparison")
     parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
@@ -54,7 +58,9 @@ def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
     from rope_spectra.report import panels, style
 
     if not has_counterpart(experiment):
-        raise UserError(f"--experiment: {experiment} has no published counterpart; use one of {', '.join(COUNTERPARTS)}")
+        raise UserError(
+            f"--experiment: {experiment} has no published counterpart; use one of {', '.join(COUNTERPARTS)}"
+        )
     theirs, ours = published_runs(experiment), read_runs(runs)
     result = compare(theirs, ours)
     if result.empty:
@@ -90,13 +96,24 @@ def read_runs(path: Path) -> "pd.DataFrame":
     """The rows of a runs.csv that the published protocol gave; UserError if there are none or it is another file."""
     import pandas as pd
 
-    columns = {"spectrum": str, "seed": int, "remap": str, "protocol": str, "length": int, "ppl": float}
+    columns = {
+        "spectrum": str,
+        "seed": int,
+        "remap": str,
+        "protocol": str,
+        "length": int,
+        "ppl": float,
+    }
     try:
         runs = comparable(pd.read_csv(path, usecols=list(columns), dtype=columns))
     except ValueError:
-        raise UserError(f"{path}: not a table of runs with {', '.join(columns)}; delete it to have it made again") from None
+        raise UserError(
+            f"{path}: not a table of runs with {', '.join(columns)}; delete it to have it made again"
+        ) from None
     if runs.empty:
-        raise UserError(f"{path}: has no protocol first_chunks with remap none; add both to the evaluation and run again")
+        raise UserError(
+            f"{path}: has no protocol first_chunks with remap none; add both to the evaluation and run again"
+        )
     return runs
 
 
@@ -111,7 +128,11 @@ def rerun_spread(length: int) -> float:
     They share seed and code, not always the GPU model. NaN at lengths where fewer than two of them were evaluated.
     """
     facts = _facts()
-    repeats = facts["experiment"].str.startswith("50m_") & (facts["spectrum"] == "geo_500k") & (facts["seed"] == 42)
+    repeats = (
+        facts["experiment"].str.startswith("50m_")
+        & (facts["spectrum"] == "geo_500k")
+        & (facts["seed"] == 42)
+    )
     return float(facts.loc[repeats & (facts["length"] == length), "ppl"].std())
 
 
@@ -124,7 +145,9 @@ def compare(published: "pd.DataFrame", ours: "pd.DataFrame") -> "pd.DataFrame":
     the study never repeated.
     """
     result = _over_seeds(published, ["experiment", "spectrum", "length", "source"]).merge(
-        _over_seeds(comparable(ours), ["spectrum", "length"]), on=["spectrum", "length"], suffixes=("_published", "_ours")
+        _over_seeds(comparable(ours), ["spectrum", "length"]),
+        on=["spectrum", "length"],
+        suffixes=("_published", "_ours"),
     )
     result["difference"] = result["mean_ours"] - result["mean_published"]
     result["rerun_std"] = [rerun_spread(length) for length in result["length"]]
@@ -134,7 +157,9 @@ def compare(published: "pd.DataFrame", ours: "pd.DataFrame") -> "pd.DataFrame":
     return result
 
 
-def points(published: "pd.DataFrame", ours: "pd.DataFrame", comparison: "pd.DataFrame") -> "pd.DataFrame":
+def points(
+    published: "pd.DataFrame", ours: "pd.DataFrame", comparison: "pd.DataFrame"
+) -> "pd.DataFrame":
     """What the figure draws: the single runs behind `comparison`, as panel_plots.published_v_ours wants them.
 
     A row of the figure is a spectrum and a seed that either side has, with a gap between spectra if there are several seeds.
@@ -144,7 +169,9 @@ def points(published: "pd.DataFrame", ours: "pd.DataFrame", comparison: "pd.Data
     shown = comparison[["spectrum", "length", "rerun_std"]].drop_duplicates()
     runs = pd.concat([published.assign(side="published"), comparable(ours).assign(side="ours")])
     runs = runs.merge(shown, on=["spectrum", "length"])
-    rows = _ranked(runs[runs["side"] == "published"]).merge(runs[["spectrum", "seed"]].drop_duplicates(), on="spectrum")
+    rows = _ranked(runs[runs["side"] == "published"]).merge(
+        runs[["spectrum", "seed"]].drop_duplicates(), on="spectrum"
+    )
     first = ~rows["spectrum"].duplicated()
     rows["row"], rows["label"] = rows.index.astype(float), rows["spectrum"]
     if runs["seed"].nunique() > 1:
@@ -172,7 +199,10 @@ def _over_seeds(runs: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     per_seed = [f"{seed}: {ppl:.6g}" for seed, ppl in zip(runs["seed"], runs["ppl"], strict=True)]
     over_seeds = runs.assign(per_seed=per_seed).groupby(by, sort=False)
     return over_seeds.agg(
-        n=("ppl", "size"), mean=("ppl", "mean"), std=("ppl", "std"), per_seed=("per_seed", "; ".join)
+        n=("ppl", "size"),
+        mean=("ppl", "mean"),
+        std=("ppl", "std"),
+        per_seed=("per_seed", "; ".join),
     ).reset_index()
 
 

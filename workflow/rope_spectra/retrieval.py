@@ -23,9 +23,15 @@ REQUIRED = ("seeds", "baseline", "contrasts", "lengths", "remaps", "train_length
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--definition", required=True, metavar="JSON", help="what the experiment is made of")
-    parser.add_argument("--csv", type=Path, required=True, help="where to write the table of the spectra")
-    parser.add_argument("--runs", type=Path, required=True, help="where to write the table of the runs")
+    parser.add_argument(
+        "--definition", required=True, metavar="JSON", help="what the experiment is made of"
+    )
+    parser.add_argument(
+        "--csv", type=Path, required=True, help="where to write the table of the spectra"
+    )
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="where to write the table of the runs"
+    )
     parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
     args = cli.parse(parser)
 
@@ -46,11 +52,17 @@ def main() -> None:
 
 def runs_of(definition: Definition) -> list[tuple[str, int]]:
     """(spectrum, seed) of the runs that are tabulated."""
-    seeds = [seed for seed in definition["seeds"] if phases.phase_of(definition, seed) != phases.SELECTION]
+    seeds = [
+        seed
+        for seed in definition["seeds"]
+        if phases.phase_of(definition, seed) != phases.SELECTION
+    ]
     return [(spectrum["name"], seed) for spectrum in definition["spectra"] for seed in seeds]
 
 
-def measure(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def measure(
+    definition: Definition, runs: list[tuple[str, int]]
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """The tables of retrieval_table of these runs, the experiment in their first column; UserError if one was not probed."""
     import numpy as np
 
@@ -64,7 +76,9 @@ def measure(definition: Definition, runs: list[tuple[str, int]]) -> "tuple[pd.Da
                 for length in definition["lengths"]:
                     name = f"{remap}/{length}/retrieval"
                     if name not in arrays:
-                        raise UserError(f"{path}: has no {name}; it was evaluated without retrieval, delete it and run again")
+                        raise UserError(
+                            f"{path}: has no {name}; it was evaluated without retrieval, delete it and run again"
+                        )
                     nll[spectrum, seed, remap, length] = arrays[name]
     by_run = retrieval_table.by_run(nll)
     summary = retrieval_table.summarize(by_run, definition["baseline"], definition["contrasts"])

@@ -35,9 +35,16 @@ Around = tuple[tuple[int, ...], tuple[int, ...]]
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--settings", type=Path, required=True, help='frozen settings: {"sentence": "Key: {value}."}')
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        required=True,
+        help='frozen settings: {"sentence": "Key: {value}."}',
+    )
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
-    parser.add_argument("--tokens", type=Path, required=True, help="token cache of the training split")
+    parser.add_argument(
+        "--tokens", type=Path, required=True, help="token cache of the training split"
+    )
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
     parser.add_argument("--output", type=Path, required=True, help="record to write (JSON)")
     args = cli.parse(parser)
@@ -46,17 +53,27 @@ def main() -> None:
     check_keys(settings, str(args.settings), {"sentence": (str,)})
     tokenizer = load_tokenizer(args.tokenizer)
     if manifest["tokenizer_sha256"] != files.sha256(args.tokenizer):
-        raise UserError(f"{args.manifest}: its tokens were made with another tokenizer than {args.tokenizer}; make them again")
+        raise UserError(
+            f"{args.manifest}: its tokens were made with another tokenizer than {args.tokenizer}; make them again"
+        )
     counts = count(open_tokens(args.tokens, manifest), manifest["vocab_size"])
     content = {"settings": settings, **in_tokens(settings["sentence"], tokenizer, counts)}
     seal.write(args.output, content)
-    cli.log.info("%s names one of %d words: %s", settings["sentence"], len(content["words"]), ", ".join(content["words"]))
+    cli.log.info(
+        "%s names one of %d words: %s",
+        settings["sentence"],
+        len(content["words"]),
+        ", ".join(content["words"]),
+    )
 
 
 def count(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
     """How often each token is there, int64 [vocab_size]; block by block, for counting makes each token eight bytes long."""
     blocks = (tokens[start : start + _BLOCK] for start in range(0, len(tokens), _BLOCK))
-    return sum((np.bincount(block, minlength=vocab_size) for block in blocks), np.zeros(vocab_size, np.int64))
+    return sum(
+        (np.bincount(block, minlength=vocab_size) for block in blocks),
+        np.zeros(vocab_size, np.int64),
+    )
 
 
 def in_tokens(sentence: str, tokenizer: "Tokenizer", counts: np.ndarray) -> dict[str, Any]:
@@ -66,18 +83,27 @@ def in_tokens(sentence: str, tokenizer: "Tokenizer", counts: np.ndarray) -> dict
     """
     found: defaultdict[Around, dict[int, str]] = defaultdict(dict)
     for index, word in _frequent_words(tokenizer, counts):
-        around = _around(index, tokenizer.encode(sentence.replace(PLACE, word), add_special_tokens=False).ids)
+        around = _around(
+            index, tokenizer.encode(sentence.replace(PLACE, word), add_special_tokens=False).ids
+        )
         if around:
             found[around][index] = word
             if len(found[around]) == VALUES:
                 break
-    (before, after), values = max(found.items(), key=lambda item: len(item[1]), default=(((), ()), {}))
+    (before, after), values = max(
+        found.items(), key=lambda item: len(item[1]), default=(((), ()), {})
+    )
     if len(values) < FEWEST:
         raise UserError(
             f"retrieval_sentence: {sentence!r} takes {len(values)} frequent words of the text as one token, {FEWEST} are needed; "
             "begin it with a word, put a space before {value}, or choose a tokenizer with more whole words"
         )
-    return {"before": before, "after": after, "values": list(values), "words": list(values.values())}
+    return {
+        "before": before,
+        "after": after,
+        "values": list(values),
+        "words": list(values.values()),
+    }
 
 
 def _frequent_words(tokenizer: "Tokenizer", counts: np.ndarray) -> Iterator[tuple[int, str]]:

@@ -38,21 +38,45 @@ def inv_freq(definition: dict[str, Any], head_dim: int) -> NDArray[np.float32]:
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--show", nargs="+", required=True, metavar="NAME", help="spectra of the config to diagnose")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="file that defines them (default: %(default)s)")
-    parser.add_argument("--head-dim", type=int, default=64, help="dimensions of a head (default: %(default)s)")
-    parser.add_argument("--train-length", type=int, default=2048, help="tokens of a training row (default: %(default)s)")
-    parser.add_argument("--longest", type=int, default=16384, help="longest evaluation length in tokens (default: %(default)s)")
+    parser.add_argument(
+        "--show", nargs="+", required=True, metavar="NAME", help="spectra of the config to diagnose"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        help="file that defines them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--head-dim", type=int, default=64, help="dimensions of a head (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--train-length",
+        type=int,
+        default=2048,
+        help="tokens of a training row (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--longest",
+        type=int,
+        default=16384,
+        help="longest evaluation length in tokens (default: %(default)s)",
+    )
     args = cli.parse(parser)
 
     if args.head_dim < 2 or args.head_dim % 2:
-        raise UserError(f"--head-dim: {args.head_dim} does not make whole pairs; give an even number")
+        raise UserError(
+            f"--head-dim: {args.head_dim} does not make whole pairs; give an even number"
+        )
     for option, length in (("--train-length", args.train_length), ("--longest", args.longest)):
         if length < 1:
             raise UserError(f"{option}: {length} is no length; give at least 1 token")
     library = _read_library(args.config)
     sizes = args.head_dim, args.train_length
-    diagnoses = {name: diagnostics.diagnose(_look_up(library, name, *sizes), sizes[1], args.longest) for name in args.show}
+    diagnoses = {
+        name: diagnostics.diagnose(_look_up(library, name, *sizes), sizes[1], args.longest)
+        for name in args.show
+    }
     print(diagnostics.as_text(diagnoses, args.train_length, args.longest))
 
 
@@ -75,7 +99,9 @@ def _read_library(config: Path) -> dict[str, Any]:
     return library
 
 
-def _look_up(library: dict[str, Any], name: str, head_dim: int, train_length: int) -> NDArray[np.float32]:
+def _look_up(
+    library: dict[str, Any], name: str, head_dim: int, train_length: int
+) -> NDArray[np.float32]:
     if name not in library:
         near = get_close_matches(name, library, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(library)}"

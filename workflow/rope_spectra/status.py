@@ -60,10 +60,20 @@ class Status:
 def main() -> None:
     parser = cli.parser(__doc__)
     config_files.add_arguments(parser)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to look at (default: %(default)s)")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="folder to look at (default: %(default)s)",
+    )
     parser.add_argument("--once", action="store_true", help="look once and end")
     parser.add_argument("--json", action="store_true", help="look once and write JSON")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="look once and draw the screen, as in docs/status.svg")
+    parser.add_argument(
+        "--svg",
+        type=Path,
+        metavar="FILE",
+        help="look once and draw the screen, as in docs/status.svg",
+    )
     args = cli.parse(parser)
     settings, note = _configuration(args)
     if args.json:
@@ -83,26 +93,41 @@ def _configuration(args: argparse.Namespace) -> tuple[frozen.Settings | None, st
     try:
         return config_files.load(args), None
     except UserError as error:
-        return None, f"{str(error).splitlines()[0]} (so this is what {args.results} holds, not what should be there)"
+        return (
+            None,
+            f"{str(error).splitlines()[0]} (so this is what {args.results} holds, not what should be there)",
+        )
 
 
 def look(results: Path, settings: frozen.Settings | None, note: str | None = None) -> Status:
     """The state of everything that the configuration asks for and of what else is there."""
     now, host, found = time.time(), socket.gethostname(), layout.found_runs(results)
     names = [*(settings["run"] if settings else []), *(experiment for experiment, _, _ in found)]
-    experiments = [_experiment(results, name, settings, found, now) for name in dict.fromkeys(names)]
+    experiments = [
+        _experiment(results, name, settings, found, now) for name in dict.fromkeys(names)
+    ]
     gpus = gpu_use.query()
-    meaning = gpu_use.meaning(gpus, [part for experiment in experiments for part in experiment.parts], host)
-    return Status(now, host, str(results), note, experiments, facts.snakemake_runs(results), gpus, meaning)
+    meaning = gpu_use.meaning(
+        gpus, [part for experiment in experiments for part in experiment.parts], host
+    )
+    return Status(
+        now, host, str(results), note, experiments, facts.snakemake_runs(results), gpus, meaning
+    )
 
 
 def _experiment(
-    results: Path, name: str, settings: frozen.Settings | None, found: list[tuple[str, str, int]], now: float
+    results: Path,
+    name: str,
+    settings: frozen.Settings | None,
+    found: list[tuple[str, str, int]],
+    now: float,
 ) -> Experiment:
     """All parts of an experiment that is configured; of another one the runs that have a folder."""
     if not settings or name not in settings["experiments"]:
         runs = [facts.run_part(results, *run, now) for run in found if run[0] == name]
-        return Experiment(name, "not in the configuration", [*runs, facts.report_part(results, name, now)])
+        return Experiment(
+            name, "not in the configuration", [*runs, facts.report_part(results, name, now)]
+        )
     definition = settings["experiments"][name]
     dataset = definition["dataset"]
     is_tokenized = settings["datasets"][dataset]["source"] == "tokens"
@@ -158,7 +183,11 @@ def _keys() -> Iterator[Callable[[float], str]]:
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
     try:
-        yield lambda seconds: sys.stdin.read(1) if select.select([sys.stdin], [], [], seconds)[0] else ""
+        yield (
+            lambda seconds: (
+                sys.stdin.read(1) if select.select([sys.stdin], [], [], seconds)[0] else ""
+            )
+        )
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 

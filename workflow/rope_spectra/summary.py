@@ -11,9 +11,13 @@ from rope_spectra.runtime import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--experiments", type=Path, nargs="+", required=True, help="summary.csv of each experiment")
+    parser.add_argument(
+        "--experiments", type=Path, nargs="+", required=True, help="summary.csv of each experiment"
+    )
     parser.add_argument("--csv", type=Path, required=True, help="where to write the joined table")
-    parser.add_argument("--md", type=Path, required=True, help="where to write the leaderboard for reading")
+    parser.add_argument(
+        "--md", type=Path, required=True, help="where to write the leaderboard for reading"
+    )
     args = cli.parse(parser)
 
     import pandas as pd

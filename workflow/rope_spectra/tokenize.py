@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 DEFAULT_OPTIONS = {"tokenizer_check": 2000}  # documents
 
-_BATCH_CHARACTERS = 1 << 22  # gigatoken keeps several threads busy from 4 MB on; few enough to keep memory flat
+_BATCH_CHARACTERS = (
+    1 << 22
+)  # gigatoken keeps several threads busy from 4 MB on; few enough to keep memory flat
 
 
 def batches(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
@@ -59,7 +61,9 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
             yield item
 
 
-def cut(encoded: Iterable[tuple[list[str], Encoded]], tokens: int) -> Iterator[tuple[list[str], Encoded]]:
+def cut(
+    encoded: Iterable[tuple[list[str], Encoded]], tokens: int
+) -> Iterator[tuple[list[str], Encoded]]:
     """Pass batches on until `tokens` tokens are out: the last one ends with the document that brings them, its ids cut."""
     for texts, ids in encoded if tokens else ():
         ids = ids.cut(tokens)
@@ -75,9 +79,18 @@ class ShardWriter:
     A folder left by an interrupted run of the same identity is continued; anything else in its place is removed.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], token_bytes: np.ndarray, shard_tokens: int) -> None:
-        self.folder, self.identity, self.token_bytes, self.shard_tokens = folder, identity, token_bytes, shard_tokens
-        self.backend: dict[str, str] = {}  # what the shards of an earlier run were encoded with last
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], token_bytes: np.ndarray, shard_tokens: int
+    ) -> None:
+        self.folder, self.identity, self.token_bytes, self.shard_tokens = (
+            folder,
+            identity,
+            token_bytes,
+            shard_tokens,
+        )
+        self.backend: dict[
+            str, str
+        ] = {}  # what the shards of an earlier run were encoded with last
         self.shards = self._left_by_an_earlier_run()
         self.tokens = sum(shard["tokens"] for shard in self.shards)
         self._start_shard()
@@ -105,7 +118,9 @@ class ShardWriter:
             for batch in batches(islice(texts, shard["documents"]), _BATCH_CHARACTERS):
                 text.update(_utf8(batch))
             if text.hexdigest() != shard["text_sha256"]:
-                raise UserError(f"{self.folder}: the text of {shard['file']} has changed since; delete this folder and run again")
+                raise UserError(
+                    f"{self.folder}: the text of {shard['file']} has changed since; delete this folder and run again"
+                )
 
     def add(self, texts: list[str], encoded: Encoded) -> None:
         """Append documents to the shard that is being filled."""
@@ -133,8 +148,16 @@ class ShardWriter:
             "documents": self._pending_documents,
             "bytes": int(np.take(self.token_bytes, ids).sum()),
         }
-        self.shards.append(shard | {"sha256": hashlib.sha256(ids.data).hexdigest(), "text_sha256": self._text.hexdigest()})
-        seal.write(self.folder / "index.json", self.identity | {"shards": self.shards, "backend": backend})
+        self.shards.append(
+            shard
+            | {
+                "sha256": hashlib.sha256(ids.data).hexdigest(),
+                "text_sha256": self._text.hexdigest(),
+            }
+        )
+        seal.write(
+            self.folder / "index.json", self.identity | {"shards": self.shards, "backend": backend}
+        )
         self._start_shard()
 
 
@@ -142,7 +165,13 @@ def _utf8(texts: list[str]) -> bytes:
     return b"".join(map(str.encode, texts))
 
 
-def tokenize(settings: dict[str, Any], tokenizer_file: Path, output: Path, shard_tokens: int, sample: int | None = None) -> None:
+def tokenize(
+    settings: dict[str, Any],
+    tokenizer_file: Path,
+    output: Path,
+    shard_tokens: int,
+    sample: int | None = None,
+) -> None:
     """Write the shards and the index of a split to the folder `output`; of two processes one works and the other waits for it.
 
     `sample` is the number of documents on which the fast encoder has to agree with the reference (None: it is not used).
@@ -158,15 +187,31 @@ def tokenize(settings: dict[str, Any], tokenizer_file: Path, output: Path, shard
             partial.rename(output)
 
 
-def _fill(partial: Path, settings: dict[str, Any], tokenizer_file: Path, shard_tokens: int, sample: int | None) -> None:
+def _fill(
+    partial: Path,
+    settings: dict[str, Any],
+    tokenizer_file: Path,
+    shard_tokens: int,
+    sample: int | None,
+) -> None:
     """Write or complete the shards and the index of a split, all of them anew if the fast encoder was wrong after all."""
     tokenizer = load_tokenizer(tokenizer_file)
     token_bytes = count_token_bytes(tokenizer)
-    identity = {"settings": settings, "tokenizer_sha256": sha256(tokenizer_file), "vocab_size": len(token_bytes)}
+    identity = {
+        "settings": settings,
+        "tokenizer_sha256": sha256(tokenizer_file),
+        "vocab_size": len(token_bytes),
+    }
     writer = ShardWriter(partial, identity, token_bytes, shard_tokens)
     if writer.shards:
-        log.info("continuing an interrupted run after %d tokens in %d shards", writer.tokens, len(writer.shards))
-    if writer.backend.get("name") == "tokenizers":  # for a reason that this run would have to find out again
+        log.info(
+            "continuing an interrupted run after %d tokens in %d shards",
+            writer.tokens,
+            len(writer.shards),
+        )
+    if (
+        writer.backend.get("name") == "tokenizers"
+    ):  # for a reason that this run would have to find out again
         encoder = Encoder(tokenizer, tokenizer_file, None, writer.backend["why"])
     else:
         encoder = Encoder(tokenizer, tokenizer_file, sample)
@@ -181,7 +226,9 @@ def _fill(partial: Path, settings: dict[str, Any], tokenizer_file: Path, shard_t
 
 def _write(writer: ShardWriter, settings: dict[str, Any], encoder: Encoder) -> None:
     """Encode what is not in shards yet and publish it shard by shard."""
-    progress = Progress(f"{settings['split']} tokens", settings["tokens"], "tokens", start=writer.tokens)
+    progress = Progress(
+        f"{settings['split']} tokens", settings["tokens"], "tokens", start=writer.tokens
+    )
     texts = documents(settings["source"])
     writer.skip(texts)
     # A token is a character at least, so batches are no longer than shards, which end with a batch.
@@ -197,19 +244,38 @@ def _write(writer: ShardWriter, settings: dict[str, Any], encoder: Encoder) -> N
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--settings", type=Path, required=True, help="frozen settings of the split (JSON)")
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="frozen settings of the split (JSON)"
+    )
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     parser.add_argument("--output", type=Path, required=True, help="folder of shards to write")
-    parser.add_argument("--options", type=Path, help="what does not change the tokens (JSON: tokenizer_check)")
+    parser.add_argument(
+        "--options", type=Path, help="what does not change the tokens (JSON: tokenizer_check)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads that encode (default: 1)")
-    parser.add_argument("--shard-tokens", type=int, default=4_000_000, help="tokens after which a shard ends (default: 4000000)")
+    parser.add_argument(
+        "--shard-tokens",
+        type=int,
+        default=4_000_000,
+        help="tokens after which a shard ends (default: 4000000)",
+    )
     arguments = cli.parse(parser)
     if arguments.threads < 1 or arguments.shard_tokens < 1:
         raise UserError("--threads and --shard-tokens should be at least 1")
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
     settings = read_split_settings(arguments.settings)
-    options = seal.read_settings(arguments.options, DEFAULT_OPTIONS) if arguments.options else DEFAULT_OPTIONS
-    tokenize(settings, arguments.tokenizer, arguments.output, arguments.shard_tokens, options["tokenizer_check"])
+    options = (
+        seal.read_settings(arguments.options, DEFAULT_OPTIONS)
+        if arguments.options
+        else DEFAULT_OPTIONS
+    )
+    tokenize(
+        settings,
+        arguments.tokenizer,
+        arguments.output,
+        arguments.shard_tokens,
+        options["tokenizer_check"],
+    )
 
 
 if __name__ == "__main__":

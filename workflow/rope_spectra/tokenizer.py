@@ -55,13 +55,19 @@ def parse_tokenizer(content: bytes, where: str) -> "Tokenizer":
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises nothing more specific
-        raise UserError(f"{where}: not a tokenizer.json that can be read ({error}); fetch it again") from None
+        raise UserError(
+            f"{where}: not a tokenizer.json that can be read ({error}); fetch it again"
+        ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     if not isinstance(tokenizer.decoder, ByteLevel):
-        raise UserError(f"{where}: not a byte-level tokenizer; choose one that is, such as EleutherAI/gpt-neox-20b")
+        raise UserError(
+            f"{where}: not a byte-level tokenizer; choose one that is, such as EleutherAI/gpt-neox-20b"
+        )
     if vocab_size(tokenizer) > MAX_VOCAB_SIZE:
-        raise UserError(f"{where}: {vocab_size(tokenizer)} tokens, but ids are stored as uint16; choose one of at most 65536")
+        raise UserError(
+            f"{where}: {vocab_size(tokenizer)} tokens, but ids are stored as uint16; choose one of at most 65536"
+        )
     return tokenizer
 
 
@@ -92,7 +98,10 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, special_tokens=[], show_progress=False)
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, initial_alphabet=alphabet, special_tokens=[], show_progress=False
+        ),
     )
     return tokenizer
 
@@ -112,7 +121,9 @@ def fetch(path: str, revision: str | None) -> bytes:
     if folder.is_dir() or path.startswith((".", "/", "~")):
         file = folder / "tokenizer.json"
         if not file.is_file():
-            raise UserError(f"{file}: no such file; tokenizer.path should be a folder with a tokenizer.json, or a hub id")
+            raise UserError(
+                f"{file}: no such file; tokenizer.path should be a folder with a tokenizer.json, or a hub id"
+            )
         return file.read_bytes()
     from huggingface_hub import hf_hub_download
 
@@ -135,9 +146,13 @@ def read_settings(path: Path) -> dict[str, Any]:
     check_keys(settings, str(path), {"train": (int,), "vocab_size": (int,), "source": (dict,)})
     check_source(settings["source"], f"{path}: source")
     if settings["train"] < 1:
-        raise UserError(f"{path}: 'train' is {settings['train']}; it should be the number of characters to learn from")
+        raise UserError(
+            f"{path}: 'train' is {settings['train']}; it should be the number of characters to learn from"
+        )
     if not 256 <= settings["vocab_size"] <= MAX_VOCAB_SIZE:
-        raise UserError(f"{path}: 'vocab_size' is {settings['vocab_size']}; it should be 256 (the bytes) to 65536 (uint16)")
+        raise UserError(
+            f"{path}: 'vocab_size' is {settings['vocab_size']}; it should be 256 (the bytes) to 65536 (uint16)"
+        )
     return settings
 
 
@@ -152,15 +167,25 @@ def make(settings: dict[str, Any]) -> bytes:
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--settings", type=Path, required=True, help="frozen settings of the tokenizer (JSON)")
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="frozen settings of the tokenizer (JSON)"
+    )
     parser.add_argument("--output", type=Path, required=True, help="tokenizer.json to write")
-    parser.add_argument("--token-bytes", type=Path, required=True, help="token_bytes.npy to write: bytes per token, uint16")
+    parser.add_argument(
+        "--token-bytes",
+        type=Path,
+        required=True,
+        help="token_bytes.npy to write: bytes per token, uint16",
+    )
     arguments = cli.parse(parser)
     settings = read_settings(arguments.settings)
     content = make(settings)
     tokenizer = parse_tokenizer(content, settings.get("path", str(arguments.output)))
     paths, record = (arguments.output, arguments.token_bytes), arguments.output.with_name(_RECORD)
-    with seal.publishing(record, {"settings": settings}, *paths) as (json_file, bytes_file), bytes_file.open("wb") as file:
+    with (
+        seal.publishing(record, {"settings": settings}, *paths) as (json_file, bytes_file),
+        bytes_file.open("wb") as file,
+    ):
         json_file.write_bytes(content)
         np.save(file, count_token_bytes(tokenizer))
     log.info("%s: %d tokens", arguments.output, vocab_size(tokenizer))

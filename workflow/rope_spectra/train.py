@@ -32,19 +32,39 @@ if TYPE_CHECKING:
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="frozen settings of the run")
-    parser.add_argument("--options", type=Path, help="what does not change the result (log_every, checkpoint_minutes ...)")
-    parser.add_argument("--tokens", type=Path, required=True, help="token cache of the training split")
+    parser.add_argument(
+        "--options",
+        type=Path,
+        help="what does not change the result (log_every, checkpoint_minutes ...)",
+    )
+    parser.add_argument(
+        "--tokens", type=Path, required=True, help="token cache of the training split"
+    )
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
-    parser.add_argument("--sentence", type=Path, help="sentence of the retrieval probe, where retrieval_share is above 0")
+    parser.add_argument(
+        "--sentence",
+        type=Path,
+        help="sentence of the retrieval probe, where retrieval_share is above 0",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--curves", type=Path, help="folder for TensorBoard event files (default: none)")
+    parser.add_argument(
+        "--curves", type=Path, help="folder for TensorBoard event files (default: none)"
+    )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads to use")
-    parser.add_argument("--processes", type=int, help="GPUs to use, a process each (default: gpus_per_run of the options)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        help="GPUs to use, a process each (default: gpus_per_run of the options)",
+    )
     args = cli.parse(parser)
 
     settings = seal.read_settings(args.config, records.RUN_SETTINGS)
-    options = DEFAULT_OPTIONS | (seal.read_settings(args.options, ["log_every"], DEFAULT_OPTIONS) if args.options else {})
-    sentence = records.read_sentence(args.sentence, settings["training"].get("retrieval_share", 0) > 0)
+    options = DEFAULT_OPTIONS | (
+        seal.read_settings(args.options, ["log_every"], DEFAULT_OPTIONS) if args.options else {}
+    )
+    sentence = records.read_sentence(
+        args.sentence, settings["training"].get("retrieval_share", 0) > 0
+    )
     run = Run(args.output, settings, read_manifest(args.manifest), options, args.curves, sentence)
     processes = options["gpus_per_run"] if args.processes is None else args.processes
     run.check(processes)
@@ -84,7 +104,13 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
 
     from rope_spectra.model import attention
     from rope_spectra.training.checkpoint import build_model
-    from rope_spectra.training.trainer import Trainer, TrainingConfig, is_worth_compiling, keep_freed_memory, make_deterministic
+    from rope_spectra.training.trainer import (
+        Trainer,
+        TrainingConfig,
+        is_worth_compiling,
+        keep_freed_memory,
+        make_deterministic,
+    )
 
     if threads:
         torch.set_num_threads(threads)
@@ -98,9 +124,15 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
     torch.manual_seed(run.settings["seed"])
     model = build_model(run.settings)
     if config.compile == "auto":
-        flop = model.flop_per_token(config.seq_len) * config.rows(run.manifest["tokens"]) * config.seq_len
+        flop = (
+            model.flop_per_token(config.seq_len)
+            * config.rows(run.manifest["tokens"])
+            * config.seq_len
+        )
         config = replace(config, compile=is_worth_compiling(flop, device))
-    kernel = attention.choose(device, config.precision, model.config.head_dim, config.seq_len, config.deterministic)
+    kernel = attention.choose(
+        device, config.precision, model.config.head_dim, config.seq_len, config.deterministic
+    )
     trainer = Trainer(model, config, device, ranks.join(device))
     cli.log.info(
         "%s seed %d on %d x %s, attention %s: %.1fM parameters, micro-batch %d",
@@ -133,7 +165,9 @@ def _take_up(run: Run, trainer: "Trainer", history: History) -> int:
     return state["step"]
 
 
-def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, history: History) -> None:
+def _steps(
+    run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, history: History
+) -> None:
     """Train to the end; asked to stop, save the state and leave."""
     steps, first = trainer.config.steps(len(tokens)), trainer.world.rank == 0
     progress = Progress("step", steps, "steps", start=start)
@@ -143,9 +177,13 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
     # The first rank saves and leaves; until it has ended its step it needs the others, so they do not listen.
     with (
         Interruption(heed=first) as interruption,
-        tensorboard.writer(run.curves if first else None, run.options["tensorboard"], start) as curve,
+        tensorboard.writer(
+            run.curves if first else None, run.options["tensorboard"], start
+        ) as curve,
     ):
-        for step, row in trainer.run(tokens, run.settings["seed"], run.options["log_every"], start, run.row_change()):
+        for step, row in trainer.run(
+            tokens, run.settings["seed"], run.options["log_every"], start, run.row_change()
+        ):
             if row:
                 history.rows.append(row)
                 curve.add(row)
@@ -154,7 +192,11 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
             if first and step < steps - 1 and (is_due(step) or interruption.signal):
                 _save(run, trainer, step + 1, history)
             if interruption.signal and step < steps - 1:
-                cli.log.info("interrupted: step %d of %d is saved, the same command goes on from there", step + 1, steps)
+                cli.log.info(
+                    "interrupted: step %d of %d is saved, the same command goes on from there",
+                    step + 1,
+                    steps,
+                )
                 raise SystemExit(128 + interruption.signal)
     progress.finish(steps, f"loss {history.rows[-1].loss:.3f}")
 
@@ -162,7 +204,10 @@ def _steps(run: Run, trainer: "Trainer", tokens: "np.ndarray", start: int, histo
 def _save(run: Run, trainer: "Trainer", step: int, history: History) -> None:
     from rope_spectra.training.checkpoint import save_state
 
-    save_state(run.path(CHECKPOINT), trainer.state() | {"identity": run.identity, "step": step, "history": history.state()})
+    save_state(
+        run.path(CHECKPOINT),
+        trainer.state() | {"identity": run.identity, "step": step, "history": history.state()},
+    )
 
 
 def _publish(run: Run, trainer: "Trainer", attention: str, history: History) -> None:
@@ -180,7 +225,8 @@ def _publish(run: Run, trainer: "Trainer", attention: str, history: History) -> 
         "micro_batch_size": trainer.micro_batch_size,
         "processes": trainer.world.size,
         "resumed_at_steps": history.resumed_at,
-        "device": provenance.device_facts(trainer.device) | {"attention": attention, "compiled": trainer.compiled},
+        "device": provenance.device_facts(trainer.device)
+        | {"attention": attention, "compiled": trainer.compiled},
         "versions": provenance.versions(),
         "seconds": {name: round(value, 2) for name, value in history.seconds().items()},
     }

@@ -18,7 +18,9 @@ def shards(wildcards):
 
 def dataset_file(pattern, split):
     """An input function: a file of that split in the dataset of the job's experiment."""
-    return lambda wildcards: pattern.format(dataset=config["experiments"][wildcards.experiment]["dataset"], split=split)
+    return lambda wildcards: pattern.format(
+        dataset=config["experiments"][wildcards.experiment]["dataset"], split=split
+    )
 
 
 def sentence_file(use):
@@ -26,7 +28,11 @@ def sentence_file(use):
 
     def path(wildcards):
         dataset = config["experiments"][wildcards.experiment]["dataset"]
-        return layout.SENTENCE.format(dataset=dataset) if settings.uses_sentence(config, wildcards.experiment, use) else []
+        return (
+            layout.SENTENCE.format(dataset=dataset)
+            if settings.uses_sentence(config, wildcards.experiment, use)
+            else []
+        )
 
     return path
 
@@ -55,7 +61,11 @@ def all_runs(experiment):
 
 def finished_runs(wildcards):
     """What the runs of an experiment leave for its tables."""
-    return [path for run in all_runs(wildcards.experiment) for path in layout.run_files(wildcards.experiment, *run)]
+    return [
+        path
+        for run in all_runs(wildcards.experiment)
+        for path in layout.run_files(wildcards.experiment, *run)
+    ]
 
 
 def repeated_runs(wildcards):
@@ -68,13 +78,21 @@ def experiment_files(experiment):
     """What an experiment is read by; beside the published numbers where the study has them and its protocol is evaluated."""
     files = layout.experiment_files(experiment)
     evaluation = settings.evaluation_settings(config, experiment)
-    if published.has_counterpart(experiment) and "first_chunks" in evaluation["protocols"] and "none" in evaluation["remaps"]:
-        files += [path.format(experiment=experiment) for path in (layout.PUBLISHED, layout.PUBLISHED_FIGURE)]
+    if (
+        published.has_counterpart(experiment)
+        and "first_chunks" in evaluation["protocols"]
+        and "none" in evaluation["remaps"]
+    ):
+        files += [
+            path.format(experiment=experiment)
+            for path in (layout.PUBLISHED, layout.PUBLISHED_FIGURE)
+        ]
     if settings.repeats(config, experiment):
         files.append(layout.NOISE_FLOOR.format(experiment=experiment))
     if evaluation.get("retrieval"):
         files += [
-            path.format(experiment=experiment) for path in (layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE)
+            path.format(experiment=experiment)
+            for path in (layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE)
         ]
     return files
 
@@ -82,4 +100,10 @@ def experiment_files(experiment):
 def in_report(path, caption, kind, title, category="{experiment}"):
     """A figure or a table as the page of --report lists it: by category, with a caption of workflow/report, titles sorted."""
     subcategory = {"figure": "Figures", "table": "Tables"}[kind]
-    return report(path, caption=f"../report/{caption}.rst", category=category, subcategory=subcategory, labels={kind: title})
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category=category,
+        subcategory=subcategory,
+        labels={kind: title},
+    )

@@ -40,7 +40,9 @@ rule evaluate:
         runtime=lambda w, attempt: limits.evaluate_minutes(config, w.experiment, attempt),
         mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
     params:
-        token_bytes=lambda w, input: (f"--token-bytes {input.token_bytes}" if input.token_bytes else ""),
+        token_bytes=lambda w, input: (
+            f"--token-bytes {input.token_bytes}" if input.token_bytes else ""
+        ),
         sentence=sentence_option,
     shell:
         "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"

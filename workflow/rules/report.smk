@@ -15,8 +15,12 @@ rule aggregate:
         finished_runs,
     output:
         runs=in_report(layout.RUNS, "runs", "table", "3 Every run"),
-        csv=in_report(layout.EXPERIMENT_SUMMARY, "experiment_summary", "table", "2 Summary with all columns"),
-        md=in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
+        csv=in_report(
+            layout.EXPERIMENT_SUMMARY, "experiment_summary", "table", "2 Summary with all columns"
+        ),
+        md=in_report(
+            layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"
+        ),
         record=layout.TABLES,
     log:
         layout.log("aggregate/{experiment}"),
@@ -107,8 +111,12 @@ rule summary:
         expand(layout.TABLES, experiment=config["run"]),
         csv=expand(layout.EXPERIMENT_SUMMARY, experiment=config["run"]),
     output:
-        csv=in_report(layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"),
-        md=in_report(layout.SUMMARY_MD, "summary_page", "table", "1 Summary for reading", "All experiments"),
+        csv=in_report(
+            layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"
+        ),
+        md=in_report(
+            layout.SUMMARY_MD, "summary_page", "table", "1 Summary for reading", "All experiments"
+        ),
     log:
         layout.log("summary"),
     conda:

@@ -10,7 +10,9 @@ rule run_config:
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: seal.dumps(settings.run_settings(config, w.experiment, w.spectrum, layout.seed_of(w.seed))),
+        text=lambda w: seal.dumps(
+            settings.run_settings(config, w.experiment, w.spectrum, layout.seed_of(w.seed))
+        ),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 

@@ -25,7 +25,9 @@ def by_run(nll: dict[Key, NDArray[np.floating]]) -> pd.DataFrame:
     the trials, each of which pairs its candidates. A trial with another candidate as likely as the true one is not correct.
     """
     keys = "spectrum", "seed", "remap", "length"
-    return pd.DataFrame([dict(zip(keys, key, strict=True)) | _run(scores) for key, scores in nll.items()])
+    return pd.DataFrame(
+        [dict(zip(keys, key, strict=True)) | _run(scores) for key, scores in nll.items()]
+    )
 
 
 def _run(scores: NDArray[np.floating]) -> Row:
@@ -50,12 +52,22 @@ def summarize(runs: pd.DataFrame, baseline: str, contrasts: Iterable[str]) -> pd
     baseline, mean over the seeds that both have, with t interval; p_sign_flip and wins are those of nll_gap.
     """
     declared = Contrasts.of(baseline, contrasts)
-    arms = {arm: rows.set_index("seed").sort_index() for arm, rows in runs.groupby(["spectrum", "remap", "length"], sort=False)}
+    arms = {
+        arm: rows.set_index("seed").sort_index()
+        for arm, rows in runs.groupby(["spectrum", "remap", "length"], sort=False)
+    }
     rows = []
     for (spectrum, remap, length), ours in arms.items():
         other = declared.reference((spectrum, remap))
-        row = {"spectrum": spectrum, "remap": remap, "length": length} | _spread(ours) | {"baseline": label(other)}
-        rows.append(row | (_comparison(ours, arms.get((*other, length))) if other != (spectrum, remap) else {}))
+        row = (
+            {"spectrum": spectrum, "remap": remap, "length": length}
+            | _spread(ours)
+            | {"baseline": label(other)}
+        )
+        rows.append(
+            row
+            | (_comparison(ours, arms.get((*other, length))) if other != (spectrum, remap) else {})
+        )
     return pd.DataFrame(rows)
 
 
@@ -82,8 +94,13 @@ def _comparison(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> Row:
     row: Row = {"n_pairs": len(common)}
     for name in ("accuracy", "nll_gap"):
         deltas = (ours.loc[common, name] - theirs.loc[common, name]).to_numpy()
-        row |= {f"delta_{name}": deltas.mean()} | _interval(f"delta_{name}_ci95", statistics.mean_ci95(deltas))
-    return row | {"p_sign_flip": statistics.sign_flip_p(deltas), "wins": f"{np.count_nonzero(deltas > 0)}/{len(deltas)}"}
+        row |= {f"delta_{name}": deltas.mean()} | _interval(
+            f"delta_{name}_ci95", statistics.mean_ci95(deltas)
+        )
+    return row | {
+        "p_sign_flip": statistics.sign_flip_p(deltas),
+        "wins": f"{np.count_nonzero(deltas > 0)}/{len(deltas)}",
+    }
 
 
 def _interval(name: str, interval: tuple[float, float]) -> Row:

@@ -71,7 +71,10 @@ def wilson95(successes: int, trials: int) -> tuple[float, float]:
     """95 % score interval of a proportion (Wilson 1927); it stays within 0..1 and covers near both ends too."""
     z = float(stats.norm.isf(ALPHA / 2))
     share, weight = successes / trials, z**2 / trials
-    middle, half = share + weight / 2, z * (share * (1 - share) / trials + weight / (4 * trials)) ** 0.5
+    middle, half = (
+        share + weight / 2,
+        z * (share * (1 - share) / trials + weight / (4 * trials)) ** 0.5,
+    )
     return max(0.0, (middle - half) / (1 + weight)), min(1.0, (middle + half) / (1 + weight))
 
 
@@ -89,9 +92,15 @@ def sign_flip_p(deltas: ArrayLike, resamples: int = 2**16, seed: int = 0) -> flo
     n = len(d)
     if n < 2:
         return np.nan
-    d = d[np.argsort(np.abs(d))]  # random signs go by position: the order of the seeds must not matter
+    d = d[
+        np.argsort(np.abs(d))
+    ]  # random signs go by position: the order of the seeds must not matter
     exact = n <= EXACT_SIGN_FLIP_SEEDS
-    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1 if exact else np.random.default_rng(seed).integers(0, 2, (resamples, n))
+    bits = (
+        np.arange(2**n)[:, None] >> np.arange(n) & 1
+        if exact
+        else np.random.default_rng(seed).integers(0, 2, (resamples, n))
+    )
     sums = np.abs((2.0 * bits - 1.0) @ d)
     tie = 1e-9 * np.abs(d).sum()  # sums that are equal on paper differ by rounding
     hits = int(np.count_nonzero(sums >= abs(d.sum()) - tie))
@@ -111,7 +120,9 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def two_level_bootstrap(deltas: ArrayLike, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+def two_level_bootstrap(
+    deltas: ArrayLike, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """Percentile 95 % interval of the mean of deltas [seeds, blocks] in nats per token; NaN below two seeds or two blocks.
 
     Every seed reads the same blocks, so seeds and blocks are crossed: both are resampled with replacement, independently
@@ -121,13 +132,19 @@ def two_level_bootstrap(deltas: ArrayLike, resamples: int = 2000, seed: int = 0)
     d = np.asarray(deltas, dtype=np.float64)
     if min(d.shape) < 2:
         return np.nan, np.nan
-    d = d[np.argsort(np.abs(d.mean(axis=1)))]  # as in sign_flip_p: the order of the seeds must not matter
+    d = d[
+        np.argsort(np.abs(d.mean(axis=1)))
+    ]  # as in sign_flip_p: the order of the seeds must not matter
     n_seeds, n_blocks = d.shape
     random = np.random.default_rng(seed)
     seed_counts = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=resamples)
     means = []
-    for counts in np.array_split(seed_counts, max(1, resamples // 100)):  # in batches: [resamples, blocks] may be large
-        block_counts = random.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=len(counts))
+    for counts in np.array_split(
+        seed_counts, max(1, resamples // 100)
+    ):  # in batches: [resamples, blocks] may be large
+        block_counts = random.multinomial(
+            n_blocks, np.full(n_blocks, 1 / n_blocks), size=len(counts)
+        )
         means.append(np.einsum("rb,rb->r", counts @ d, block_counts) / d.size)
     low, high = np.quantile(np.concatenate(means), [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
@@ -149,11 +166,15 @@ def seeds_for_80pct_power(deltas: ArrayLike) -> float:
     mean = abs(float(d.mean()))
     if mean == 0:
         return np.inf
-    effect = mean / max(std(d), mean / LARGEST_EFFECT)  # two seeds suffice long before; far beyond, the noncentral t overflows
+    effect = mean / max(
+        std(d), mean / LARGEST_EFFECT
+    )  # two seeds suffice long before; far beyond, the noncentral t overflows
     if paired_t_power(effect, 2) >= POWER:
         return 2.0
     normal = ((stats.norm.isf(ALPHA / 2) + stats.norm.ppf(POWER)) / effect) ** 2
-    return float(np.ceil(optimize.brentq(lambda n: paired_t_power(effect, n) - POWER, 2, 1.01 * normal + 10)))
+    return float(
+        np.ceil(optimize.brentq(lambda n: paired_t_power(effect, n) - POWER, 2, 1.01 * normal + 10))
+    )
 
 
 def verdict(low: float, high: float, p_holm: float, margin: float) -> Verdict:

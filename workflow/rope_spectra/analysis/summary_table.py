@@ -90,7 +90,11 @@ class Blocks:
 
 
 def summarize(
-    runs: pd.DataFrame, baseline: str, contrasts: Iterable[str], margin: float, blocks: Blocks | None = None
+    runs: pd.DataFrame,
+    baseline: str,
+    contrasts: Iterable[str],
+    margin: float,
+    blocks: Blocks | None = None,
 ) -> pd.DataFrame:
     """The summary table of one experiment.
 
@@ -106,17 +110,23 @@ def summarize(
     declared, remaps = Contrasts.of(baseline, contrasts), sorted(runs["remap"].unique())
     rows: list[Row] = []
     for (protocol, _), cell in runs.groupby(["protocol", "length"]):
-        rows += _rows(cell, declared, declared.family(remaps), margin, blocks if protocol == "full" else None)
+        rows += _rows(
+            cell, declared, declared.family(remaps), margin, blocks if protocol == "full" else None
+        )
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     return table.sort_values(["protocol", "remap", "length"], kind="stable", ignore_index=True)
 
 
-def _rows(cell: pd.DataFrame, declared: Contrasts, family: list[Arm], margin: float, blocks: Blocks | None) -> list[Row]:
+def _rows(
+    cell: pd.DataFrame, declared: Contrasts, family: list[Arm], margin: float, blocks: Blocks | None
+) -> list[Row]:
     """The rows of one (protocol, length)."""
     runs = dict(list(cell.sort_values("seed").groupby(["spectrum", "remap"])))
     against = {arm: declared.reference(arm) for arm in runs}
     compared = {
-        arm: _comparison(runs[arm], runs.get(other, cell.iloc[:0]), label(arm), label(other), blocks)
+        arm: _comparison(
+            runs[arm], runs.get(other, cell.iloc[:0]), label(arm), label(other), blocks
+        )
         for arm, other in against.items()
         if arm != other
     }
@@ -126,9 +136,17 @@ def _rows(cell: pd.DataFrame, declared: Contrasts, family: list[Arm], margin: fl
         row["p_holm"] = p_holm.get(arm, np.nan)
         low, high = row["delta_log_ppl_ci95_low"], row["delta_log_ppl_ci95_high"]
         row["verdict"] = statistics.verdict(low, high, row["p_holm"], margin)
-    order = [arm for arm in dict.fromkeys([*(arm for arm in runs if arm not in compared), *family, *sorted(runs)]) if arm in runs]
+    order = [
+        arm
+        for arm in dict.fromkeys(
+            [*(arm for arm in runs if arm not in compared), *family, *sorted(runs)]
+        )
+        if arm in runs
+    ]
     return [
-        _spread(runs[arm], blocks) | {"baseline": label(against[arm])} | compared.get(arm, {"verdict": "baseline"})
+        _spread(runs[arm], blocks)
+        | {"baseline": label(against[arm])}
+        | compared.get(arm, {"verdict": "baseline"})
         for arm in order
     ]
 
@@ -155,12 +173,19 @@ def _bits_per_byte(runs: pd.DataFrame, blocks: Blocks) -> float:
     return float(nats / (np.log(2) * blocks.bytes.get(runs["length"].iloc[0], np.nan)))
 
 
-def _comparison(runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: str, blocks: Blocks | None) -> Row:
+def _comparison(
+    runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: str, blocks: Blocks | None
+) -> Row:
     """The columns of one arm against its baseline, on the seeds that both have."""
-    ours, theirs = runs[runs["seed"].isin(reference["seed"])], reference[reference["seed"].isin(runs["seed"])]
+    ours, theirs = (
+        runs[runs["seed"].isin(reference["seed"])],
+        reference[reference["seed"].isin(runs["seed"])],
+    )
     row = {"n_pairs": len(ours), "unpaired_seeds": _unpaired(runs, reference, name, baseline)}
     if not len(ours):
-        return row | dict.fromkeys(("p_sign_flip", "delta_log_ppl_ci95_low", "delta_log_ppl_ci95_high"), np.nan)
+        return row | dict.fromkeys(
+            ("p_sign_flip", "delta_log_ppl_ci95_low", "delta_log_ppl_ci95_high"), np.nan
+        )
     deltas = np.log(ours["ppl"].to_numpy()) - np.log(theirs["ppl"].to_numpy())
     low, high = statistics.mean_ci95(deltas)
     bootstrap = _bootstrap(ours, theirs, blocks) if blocks else (np.nan, np.nan)
@@ -189,7 +214,9 @@ def _unpaired(runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: 
     """The seeds that one side alone has, and which side: 'geo_500k only: 17 97'."""
     ours, theirs = set(runs["seed"]), set(reference["seed"])
     sides = {name: ours - theirs, baseline: theirs - ours}
-    return "; ".join(f"{side} only: {_list(seeds)}" for side, seeds in sides.items() if seeds) or None
+    return (
+        "; ".join(f"{side} only: {_list(seeds)}" for side, seeds in sides.items() if seeds) or None
+    )
 
 
 def _list(seeds: Iterable[int]) -> str:

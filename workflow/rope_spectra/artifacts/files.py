@@ -78,7 +78,9 @@ def _name_the_disk(error: Exception, published: dict[str, Path]) -> None:
     """Let a failed write name the file that was to be published; some libraries report a full disk in an error of their own."""
     first = next(iter(published.values()))
     if isinstance(error, OSError):
-        name = first if error.filename is None else published.get(str(error.filename), error.filename)
+        name = (
+            first if error.filename is None else published.get(str(error.filename), error.filename)
+        )
         error.filename = str(name)
     elif shutil.disk_usage(first.parent).free < _BLOCK and not isinstance(error, UserError):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(first)) from error
@@ -110,10 +112,14 @@ def read_json(path: Path, *keys: str) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); delete it to have it made again") from None
+        raise UserError(
+            f"{path}: not valid JSON ({error}); delete it to have it made again"
+        ) from None
     for key in keys:
         if not isinstance(value, dict) or key not in value:
-            raise UserError(f"{path}: lacks {key!r}, so it is not the file that is meant here; delete it to have it made again")
+            raise UserError(
+                f"{path}: lacks {key!r}, so it is not the file that is meant here; delete it to have it made again"
+            )
     return value
 
 

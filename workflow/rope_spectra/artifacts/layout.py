@@ -88,9 +88,14 @@ def within(results: Path, path: str) -> Path:
 
 def found_runs(results: Path) -> list[tuple[str, str, int]]:
     """(experiment, spectrum, seed) of every run that has a folder there."""
-    folders = (path.parent for path in results.glob(RUN_CONFIG.removeprefix("results/").format(**_ANY)))
+    folders = (
+        path.parent for path in results.glob(RUN_CONFIG.removeprefix("results/").format(**_ANY))
+    )
     names = (folder.relative_to(results).parts for folder in folders)
-    return sorted((experiment, spectrum, int(seed.removeprefix("seed"))) for experiment, spectrum, seed in names)
+    return sorted(
+        (experiment, spectrum, int(seed.removeprefix("seed")))
+        for experiment, spectrum, seed in names
+    )
 
 
 def benchmark(job: str) -> str:

@@ -25,13 +25,17 @@ def evaluations(definition: Definition, runs: Iterable[tuple[str, int | str]]) -
     definition asks for, and for runs that were trained or evaluated on different text.
     """
     experiment = definition["experiment"]
-    settings = records.read_evaluation_settings(layout.fill(layout.EVALUATION_CONFIG, experiment=experiment))
+    settings = records.read_evaluation_settings(
+        layout.fill(layout.EVALUATION_CONFIG, experiment=experiment)
+    )
     spectra = {spectrum["name"]: spectrum for spectrum in definition["spectra"]}
     found: dict[str, Any] = {}
     for spectrum, seed in runs:
         folder = layout.fill(layout.RUN, experiment=experiment, spectrum=spectrum, seed=seed).parent
         evaluation = records.read_evaluation(folder, settings)
-        _refuse_other(folder, evaluation["run"]["settings"], spectra[spectrum], definition["train_length"])
+        _refuse_other(
+            folder, evaluation["run"]["settings"], spectra[spectrum], definition["train_length"]
+        )
         found[f"{spectrum}/{folder.name}"] = {
             **{key: evaluation["run"][key] for key in ("identity", "model")},
             "trained on": evaluation["run"]["data"],
@@ -47,12 +51,22 @@ def check(definition: Definition) -> None:
     record = layout.fill(layout.TABLES, experiment=definition["experiment"])
     made_from = seal.read(record, "definition", "evaluations", "files")
     if difference := provenance.first_difference(made_from["definition"], definition):
-        raise UserError(f"{record}: was made with another {difference}; delete it to have it made again")
+        raise UserError(
+            f"{record}: was made with another {difference}; delete it to have it made again"
+        )
     runs = [run.split("/seed") for run in made_from["evaluations"]]
-    if difference := provenance.first_difference(made_from["evaluations"], evaluations(definition, runs)):
-        raise UserError(f"{record}: was made from another {difference}; delete it to have it made again")
+    if difference := provenance.first_difference(
+        made_from["evaluations"], evaluations(definition, runs)
+    ):
+        raise UserError(
+            f"{record}: was made from another {difference}; delete it to have it made again"
+        )
     patterns = (layout.RUNS, layout.EXPERIMENT_SUMMARY)
-    seal.check(record, made_from, *(layout.fill(path, experiment=definition["experiment"]) for path in patterns))
+    seal.check(
+        record,
+        made_from,
+        *(layout.fill(path, experiment=definition["experiment"]) for path in patterns),
+    )
 
 
 def check_table(table: Path, experiment: str | None = None) -> None:
@@ -61,10 +75,14 @@ def check_table(table: Path, experiment: str | None = None) -> None:
     made_from = seal.read(record, "definition", "files")
     seal.check(record, made_from, table)
     if experiment and (found := made_from["definition"]["experiment"]) != experiment:
-        raise UserError(f"{table}: is of the experiment {found}, not of {experiment}; give the runs.csv of that one")
+        raise UserError(
+            f"{table}: is of the experiment {found}, not of {experiment}; give the runs.csv of that one"
+        )
 
 
-def _refuse_other(folder: Path, settings: dict[str, Any], spectrum: dict[str, Any], train_length: int) -> None:
+def _refuse_other(
+    folder: Path, settings: dict[str, Any], spectrum: dict[str, Any], train_length: int
+) -> None:
     asked = {"spectrum": spectrum, "training": settings["training"] | {"seq_len": train_length}}
     if difference := provenance.first_difference({key: settings[key] for key in asked}, asked):
         raise UserError(f"{folder}: was trained with another {difference}; delete it and run again")

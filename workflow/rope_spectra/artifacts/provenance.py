@@ -26,7 +26,9 @@ def run_identity(settings: dict[str, Any], data: dict[str, Any]) -> str:
     spectrum = {key: value for key, value in settings["spectrum"].items() if key != "name"}
     matter = {key: settings[key] for key in ("recipe", "seed", "model", "training")}
     sentence = {"sentence": data["sentence"]} if "sentence" in data else {}
-    text = json.dumps({**matter, "spectrum": spectrum, "data": data["sha256"], **sentence}, sort_keys=True)
+    text = json.dumps(
+        {**matter, "spectrum": spectrum, "data": data["sha256"], **sentence}, sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -34,7 +36,10 @@ def first_difference(found: Any, expected: Any, path: str = "") -> str | None:
     """Where two nested settings differ, as 'training.learning_rate (0.001 instead of 0.003)'; None if they are equal."""
     if isinstance(found, dict) and isinstance(expected, dict):
         keys = sorted(found.keys() | expected.keys())
-        differences = (first_difference(found.get(key), expected.get(key), f"{path}.{key}" if path else key) for key in keys)
+        differences = (
+            first_difference(found.get(key), expected.get(key), f"{path}.{key}" if path else key)
+            for key in keys
+        )
         return next(filter(None, differences), None)
     return None if found == expected else f"{path} ({found} instead of {expected})"
 

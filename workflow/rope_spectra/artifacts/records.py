@@ -34,7 +34,9 @@ def read_run(folder: Path) -> dict[str, Any]:
     settings = seal.read_settings(folder / CONFIG, RUN_SETTINGS)
     run = seal.read(folder / RUN, "identity", "settings", "data", "files")
     if difference := provenance.first_difference(run["settings"], settings):
-        raise UserError(f"{folder}/run.json: was trained with another {difference}; delete it and run again")
+        raise UserError(
+            f"{folder}/run.json: was trained with another {difference}; delete it and run again"
+        )
     return run
 
 
@@ -48,9 +50,15 @@ def check_run(folder: Path, run: dict[str, Any], *names: str) -> None:
     seal.check(folder / RUN, run, *(folder / name for name in names))
 
 
-def evaluation_facts(run: dict[str, Any], settings: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def evaluation_facts(
+    run: dict[str, Any], settings: dict[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
     """What an evaluation was made from: the training run, the settings of the evaluation, its text (data_facts)."""
-    return {"run": {"identity": run["identity"], **_made_from(run)}, "settings": settings, "data": data}
+    return {
+        "run": {"identity": run["identity"], **_made_from(run)},
+        "settings": settings,
+        "data": data,
+    }
 
 
 def data_facts(manifest: dict[str, Any], sentence: "Sentence | None") -> dict[str, Any]:
@@ -78,7 +86,9 @@ def read_evaluation(folder: Path, expected: dict[str, Any]) -> dict[str, Any]:
     evaluation = seal.read(path, "run", "settings", "data", "files")
     for part, made_from in _made_from(run).items():
         if difference := provenance.first_difference(evaluation["run"][part], made_from, part):
-            raise UserError(f"{path}: was made from another {difference} than {folder}/run.json; delete it and run again")
+            raise UserError(
+                f"{path}: was made from another {difference} than {folder}/run.json; delete it and run again"
+            )
     if difference := provenance.first_difference(evaluation["settings"], expected):
         raise UserError(f"{path}: was evaluated with another {difference}; delete it and run again")
     check_run(folder, run, TRAIN_LOG)

@@ -70,7 +70,10 @@ def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterat
     """
     with files.together(*paths, record) as [*temporaries, last]:
         yield temporaries
-        hashes = {_name(record, path): files.sha256(file) for path, file in zip(paths, temporaries, strict=True)}
+        hashes = {
+            _name(record, path): files.sha256(file)
+            for path, file in zip(paths, temporaries, strict=True)
+        }
         last.write_text(dumps({**content, "files": hashes}, indent=2) + "\n")
 
 
@@ -80,7 +83,9 @@ def check(record: Path, content: Content, *paths: Path) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run snakemake to have it made")
         if files.sha256(path) != content["files"].get(_name(record, path)):
-            raise UserError(f"{path}: not the file that {record} describes (its sha256 differs); {_REMEDY}")
+            raise UserError(
+                f"{path}: not the file that {record} describes (its sha256 differs); {_REMEDY}"
+            )
 
 
 def _name(record: Path, path: Path) -> str:
@@ -90,7 +95,9 @@ def _name(record: Path, path: Path) -> str:
 def _verify(path: Path, content: Content) -> None:
     """Take the seal out of `content`; UserError if it is not that of the file's text."""
     seal = str(content.pop(_KEY))
-    blank = path.read_bytes().replace(_entry(seal).encode(errors="replace"), _entry(_BLANK).encode())
+    blank = path.read_bytes().replace(
+        _entry(seal).encode(errors="replace"), _entry(_BLANK).encode()
+    )
     if hashlib.sha256(blank).hexdigest() != seal:
         raise UserError(f"{path}: damaged or edited (its seal does not fit); {_REMEDY}")
 

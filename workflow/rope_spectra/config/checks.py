@@ -20,7 +20,12 @@ Section = dict[str, Any]
 
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 
-_REFERENCES = {"dataset": "datasets", "model": "models", "training": "training", "evaluation": "evaluation"}
+_REFERENCES = {
+    "dataset": "datasets",
+    "model": "models",
+    "training": "training",
+    "evaluation": "evaluation",
+}
 
 
 def references(config: Section) -> Iterator[str]:
@@ -28,7 +33,11 @@ def references(config: Section) -> Iterator[str]:
     experiments = config["experiments"]
     if not config["run"]:
         yield f"run: empty; name at least one of: {', '.join(experiments) or '(no experiment is defined)'}"
-    yield from (f"run: {unknown('experiment', name, experiments)}" for name in config["run"] if name not in experiments)
+    yield from (
+        f"run: {unknown('experiment', name, experiments)}"
+        for name in config["run"]
+        if name not in experiments
+    )
     for section, names in RESERVED_NAMES.items():
         for name in names:
             if name in config[section]:
@@ -47,16 +56,31 @@ def consistency(config: Section) -> Iterator[str]:
     for name, training in config["training"].items():
         yield from _batch(f"training.{name}", training)
     for name, dataset in config["datasets"].items():
-        yield from _sentence(f"datasets.{name}.retrieval_sentence", dataset.get("retrieval_sentence"))
+        yield from _sentence(
+            f"datasets.{name}.retrieval_sentence", dataset.get("retrieval_sentence")
+        )
     for name, experiment in config["experiments"].items():
-        yield from _comparison(f"experiments.{name}", experiment, config["evaluation"][experiment["evaluation"]]["remaps"])
-        yield from _selection(f"experiments.{name}", experiment, config["evaluation"][experiment["evaluation"]]["protocols"])
+        yield from _comparison(
+            f"experiments.{name}",
+            experiment,
+            config["evaluation"][experiment["evaluation"]]["remaps"],
+        )
+        yield from _selection(
+            f"experiments.{name}",
+            experiment,
+            config["evaluation"][experiment["evaluation"]]["protocols"],
+        )
         yield from _budgets(config, experiment)
         yield from _vocabulary(config, experiment)
         yield from _probe(config, experiment)
         pairs = config["models"][experiment["model"]]["head_dim"] // 2
         for spectrum in experiment["spectra"]:
-            yield from _pair_counts(f"spectra.{spectrum}", config["spectra"][spectrum], pairs, f"models.{experiment['model']}")
+            yield from _pair_counts(
+                f"spectra.{spectrum}",
+                config["spectra"][spectrum],
+                pairs,
+                f"models.{experiment['model']}",
+            )
 
 
 def files(config: Section) -> Iterator[str]:
@@ -65,17 +89,30 @@ def files(config: Section) -> Iterator[str]:
         experiment = config["experiments"][name]
         dataset = config["datasets"][experiment["dataset"]]
         path = f"datasets.{experiment['dataset']}"
-        if dataset["source"] == "hub" and _is_local(dataset["path"]) and not Path(dataset["path"]).is_dir():
+        if (
+            dataset["source"] == "hub"
+            and _is_local(dataset["path"])
+            and not Path(dataset["path"]).is_dir()
+        ):
             yield f"{path}.path: no directory {dataset['path']!r}; give an existing one or a hub id"
         for split in SPLITS:
             if dataset["source"] == "text":
                 yield from _text_files(f"{path}.{split}", dataset[split])
             if dataset["source"] == "tokens":
-                yield from _token_file(f"{path}.{split}", Path(dataset[split]), *_needed(config, experiment)[split])
+                yield from _token_file(
+                    f"{path}.{split}", Path(dataset[split]), *_needed(config, experiment)[split]
+                )
         tokenizer = dataset.get("tokenizer", {})
-        if "path" in tokenizer and (_is_local(tokenizer["path"]) or Path(tokenizer["path"]).is_dir()):
+        if "path" in tokenizer and (
+            _is_local(tokenizer["path"]) or Path(tokenizer["path"]).is_dir()
+        ):
             model = experiment["model"]
-            yield from _tokenizer_file(f"{path}.tokenizer.path", tokenizer["path"], model, config["models"][model]["vocab_size"])
+            yield from _tokenizer_file(
+                f"{path}.tokenizer.path",
+                tokenizer["path"],
+                model,
+                config["models"][model]["vocab_size"],
+            )
 
 
 def _batch(path: str, training: Section) -> Iterator[str]:
@@ -94,7 +131,10 @@ def _comparison(path: str, experiment: Section, remaps: list[str]) -> Iterator[s
     declared = Contrasts.of(baseline, experiment["contrasts"]).against
     if len(declared) < len(experiment["contrasts"]):
         yield f"{path}.contrasts: a spectrum is compared with two others; give it once, it has one row in the table"
-    for key, names in (("baseline", [baseline]), ("contrasts", [*declared, *set(declared.values()) - {baseline}])):
+    for key, names in (
+        ("baseline", [baseline]),
+        ("contrasts", [*declared, *set(declared.values()) - {baseline}]),
+    ):
         for name in names:
             spectrum, remap = parse(name)
             if spectrum not in experiment["spectra"]:
@@ -120,10 +160,16 @@ def _selection(path: str, experiment: Section, protocols: list[str]) -> Iterator
 
 def _needed(config: Section, experiment: Section) -> dict[str, tuple[int, str]]:
     """Per split the fewest tokens an experiment can use, and what needs them."""
-    training, evaluation = config["training"][experiment["training"]], config["evaluation"][experiment["evaluation"]]
+    training, evaluation = (
+        config["training"][experiment["training"]],
+        config["evaluation"][experiment["evaluation"]],
+    )
     blocks, count = (2, "two blocks of ") if experiment["selection"] else (1, "")
     return {
-        "train": (training["seq_len"] * training["batch_size"], f"one step of training.{experiment['training']}"),
+        "train": (
+            training["seq_len"] * training["batch_size"],
+            f"one step of training.{experiment['training']}",
+        ),
         "validation": (
             blocks * evaluation["lengths"][-1] + 1,
             f"{count}the longest length of evaluation.{experiment['evaluation']}",
@@ -147,7 +193,9 @@ def _vocabulary(config: Section, experiment: Section) -> Iterator[str]:
 
 
 def _sentence(path: str, sentence: str | None) -> Iterator[str]:
-    if sentence is not None and (sentence.count(PLACE) != 1 or not sentence.partition(PLACE)[0].strip()):
+    if sentence is not None and (
+        sentence.count(PLACE) != 1 or not sentence.partition(PLACE)[0].strip()
+    ):
         yield f"{path}: {sentence!r} should have {PLACE} once, after at least one word"
 
 

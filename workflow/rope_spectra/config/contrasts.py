@@ -42,11 +42,17 @@ class Contrasts:
         """What the row of an arm is compared with; the arm itself if it is a baseline."""
         spectrum, remap = arm
         names = (f"{spectrum}+{remap}", spectrum)
-        other, own_remap = parse(next((self.against[name] for name in names if name in self.against), self.baseline))
+        other, own_remap = parse(
+            next((self.against[name] for name in names if name in self.against), self.baseline)
+        )
         return other, remap if own_remap is None else own_remap
 
     def family(self, remaps: Iterable[str]) -> list[Arm]:
         """The declared contrasts as arms, in their order: a name without a remap stands for one per remap."""
         remaps, named = list(remaps), map(parse, self.against)
-        arms = [(spectrum, each) for spectrum, remap in named for each in (remaps if remap is None else [remap])]
+        arms = [
+            (spectrum, each)
+            for spectrum, remap in named
+            for each in (remaps if remap is None else [remap])
+        ]
         return [arm for arm in dict.fromkeys(arms) if self.reference(arm) != arm]

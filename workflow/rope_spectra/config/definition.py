@@ -25,10 +25,15 @@ def parse(text: str, *required: str) -> Definition:
         if key in definition:
             names.check(definition[key], f"--definition: {key}")
     for spectrum in _items(definition, "spectra"):
-        names.check(spectrum.get("name") if isinstance(spectrum, dict) else spectrum, "--definition: spectra")
+        names.check(
+            spectrum.get("name") if isinstance(spectrum, dict) else spectrum,
+            "--definition: spectra",
+        )
     for seed in _items(definition, "seeds"):
         if type(seed) is not int or seed < 0:
-            raise UserError(f"--definition: seeds: {seed!r:.120} is not a seed; give whole numbers from 0")
+            raise UserError(
+                f"--definition: seeds: {seed!r:.120} is not a seed; give whole numbers from 0"
+            )
     return definition
 
 

@@ -17,7 +17,12 @@ _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Snakemake's own options: --configfile FILE ... and --config KEY=VALUE ..."""
     files = {"nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
-    parser.add_argument("--configfile", type=Path, help="files that add to config.yaml or override parts of it", **files)
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        help="files that add to config.yaml or override parts of it",
+        **files,
+    )
     entries = {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"}
     parser.add_argument("--config", help="override single keys, such as run=350m_final", **entries)
 
@@ -28,7 +33,9 @@ def load(arguments: argparse.Namespace) -> frozen.Settings:
 
     paths = [MAIN, *arguments.configfile]
     if missing := [path for path in paths if not path.is_file()]:
-        raise UserError(f"{missing[0]}: no such file; run this in the folder of config.yaml, or correct --configfile")
+        raise UserError(
+            f"{missing[0]}: no such file; run this in the folder of config.yaml, or correct --configfile"
+        )
     config_text.check(paths)
     merged: dict[str, Any] = {}
     for path in paths:

@@ -22,7 +22,9 @@ Settings = dict[str, Any]
 _OPTIONS = ("log_every", "checkpoint_minutes", "checkpoint_steps", "tensorboard", "gpus_per_run")
 _YOUNGER = ("retrieval", "retrieval_share")
 
-RECIPE = 1  # raise it to train everything again on purpose, after a change of code that changes results
+RECIPE = (
+    1  # raise it to train everything again on purpose, after a change of code that changes results
+)
 
 
 def load(raw: Mapping[str, Any]) -> Settings:
@@ -64,13 +66,17 @@ def _complete(config: Settings) -> None:
     """What a schema cannot do: the default that depends on other keys, the order of lengths, lists of files, ~ in paths."""
     for experiment in config["experiments"].values():
         if experiment["contrasts"] is None:
-            experiment["contrasts"] = [name for name in experiment["spectra"] if name != experiment["baseline"]]
+            experiment["contrasts"] = [
+                name for name in experiment["spectra"] if name != experiment["baseline"]
+            ]
     for evaluation in config["evaluation"].values():
         evaluation["lengths"].sort()
     for dataset in config["datasets"].values():
         if dataset["source"] == "text":
             for split in ("train", "validation"):
-                dataset[split] = dataset[split] if isinstance(dataset[split], list) else [dataset[split]]
+                dataset[split] = (
+                    dataset[split] if isinstance(dataset[split], list) else [dataset[split]]
+                )
         _expand_home(dataset, "path", "train", "validation")
         _expand_home(dataset.get("tokenizer", {}), "path")
 
@@ -80,7 +86,9 @@ def _expand_home(section: Settings, *keys: str) -> None:
     for key in keys:
         if key in section:
             value = section[key]
-            section[key] = [expand(item) for item in value] if isinstance(value, list) else expand(value)
+            section[key] = (
+                [expand(item) for item in value] if isinstance(value, list) else expand(value)
+            )
 
 
 def as_json(settings: Settings) -> str:
@@ -107,11 +115,17 @@ def raw_files(config: Settings, dataset: str, split: str) -> list[str]:
     definition = config["datasets"][dataset]
     if definition["source"] == "tokens":
         return [definition[split]]
-    return [str(file) for file in corpus.text_files(definition[split])] if definition["source"] == "text" else []
+    return (
+        [str(file) for file in corpus.text_files(definition[split])]
+        if definition["source"] == "text"
+        else []
+    )
 
 
 def data_settings(
-    config: Settings, dataset: str, part: Literal["tokenizer", "options", "sentence", "train", "validation"]
+    config: Settings,
+    dataset: str,
+    part: Literal["tokenizer", "options", "sentence", "train", "validation"],
 ) -> Settings:
     """What defines the tokenizer of a dataset or the tokens of a split, or what may change without making these again.
 
@@ -122,21 +136,34 @@ def data_settings(
     """
     definition = config["datasets"][dataset]
     if part in ("train", "validation"):
-        return {"split": part, "tokens": definition[f"{part}_tokens"], "source": _source(definition, part)}
+        return {
+            "split": part,
+            "tokens": definition[f"{part}_tokens"],
+            "source": _source(definition, part),
+        }
     if "tokenizer" not in definition:
-        raise UserError(f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its train or validation part")
+        raise UserError(
+            f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its train or validation part"
+        )
     if part == "options":
         return {"tokenizer_check": definition["tokenizer_check"]}
     if part == "sentence":
         return {"sentence": definition["retrieval_sentence"]}
     tokenizer = definition["tokenizer"]
-    return tokenizer | {"source": _source(definition, "train")} if "train" in tokenizer else dict(tokenizer)
+    return (
+        tokenizer | {"source": _source(definition, "train")}
+        if "train" in tokenizer
+        else dict(tokenizer)
+    )
 
 
 def _source(definition: Settings, split: str) -> Settings:
     match definition["source"]:
         case "hub":
-            keys, where = ("path", "revision", "text_column"), {"split": definition[f"{split}_split"]}
+            keys, where = (
+                ("path", "revision", "text_column"),
+                {"split": definition[f"{split}_split"]},
+            )
         case "text":
             keys, where = ("separator", "text_column"), {"files": definition[split]}
         case "tokens":
@@ -167,7 +194,10 @@ def _chosen(settings: Settings, keys: Iterable[str]) -> Settings:
 def _spectrum(config: Settings, experiment: str, name: str) -> Settings:
     """{name, family, ...} of a spectrum, with the numbers that it leaves to the experiment."""
     parts = config["experiments"][experiment]
-    head_dim, train_length = config["models"][parts["model"]]["head_dim"], config["training"][parts["training"]]["seq_len"]
+    head_dim, train_length = (
+        config["models"][parts["model"]]["head_dim"],
+        config["training"][parts["training"]]["seq_len"],
+    )
     return {"name": name} | spectra.completed(config["spectra"][name], head_dim, train_length)
 
 
@@ -177,7 +207,9 @@ def run_options(config: Settings, experiment: str) -> Settings:
     return {key: training[key] for key in _OPTIONS}
 
 
-def uses_sentence(config: Settings, experiment: str, use: Literal["training", "evaluation"]) -> bool:
+def uses_sentence(
+    config: Settings, experiment: str, use: Literal["training", "evaluation"]
+) -> bool:
     """Whether the sentence of the retrieval probe is part of an experiment's training or evaluation."""
     preset = config[use][config["experiments"][experiment][use]]
     return bool(preset["retrieval_share" if use == "training" else "retrieval"])
@@ -213,7 +245,9 @@ def experiment_settings(config: Settings, experiment: str) -> Settings:
         "experiment": experiment,
         **{key: parts[key] for key in ("description", "dataset", "model", "training", "seeds")},
         **{key: parts[key] for key in ("baseline", "contrasts", "selection", "noise_floor")},
-        **_chosen(evaluation, ("lengths", "protocols", "remaps", "equivalence_margin", "retrieval")),
+        **_chosen(
+            evaluation, ("lengths", "protocols", "remaps", "equivalence_margin", "retrieval")
+        ),
         "head_dim": config["models"][parts["model"]]["head_dim"],
         "train_length": config["training"][parts["training"]]["seq_len"],
         "spectra": [_spectrum(config, experiment, name) for name in parts["spectra"]],

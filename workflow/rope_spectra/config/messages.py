@@ -26,8 +26,15 @@ _SHORT.maxstring = _SHORT.maxother = 80
 def in_words(errors: Iterable[ValidationError]) -> Iterator[str]:
     """One line per mistake: the key's path, what is wrong, what would be right."""
     for error in errors:
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{repr(part)[1:-1]}" for part in error.absolute_path)
-        texts = _key_texts(error) if error.validator in ("required", "additionalProperties") else [_value_text(error)]
+        path = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{repr(part)[1:-1]}"
+            for part in error.absolute_path
+        )
+        texts = (
+            _key_texts(error)
+            if error.validator in ("required", "additionalProperties")
+            else [_value_text(error)]
+        )
         yield from (f"{path.lstrip('.') or 'config'}: {text}" for text in texts)
 
 
@@ -39,7 +46,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def remedy(name: str, known: Iterable[str]) -> str:
     """The known name that is probably meant, or all there is to choose from."""
     suggestion = nearest(name, known)
-    return f"did you mean {suggestion!r}?" if suggestion else f"choose from: {', '.join(known) or '(none is defined)'}"
+    return (
+        f"did you mean {suggestion!r}?"
+        if suggestion
+        else f"choose from: {', '.join(known) or '(none is defined)'}"
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -52,7 +63,9 @@ def _key_texts(error: ValidationError) -> Iterator[str]:
     given, known = error.instance, error.schema["properties"]
     meant = {key: nearest(key, known) for key in given if key not in known}
     closed = error.schema.get("additionalProperties") is False
-    yield from (unknown("key", key, known) for key, suggestion in meant.items() if suggestion or closed)
+    yield from (
+        unknown("key", key, known) for key, suggestion in meant.items() if suggestion or closed
+    )
     for key in error.schema.get("required", ()):
         if key not in given and key not in meant.values():
             yield f"missing key {key!r}: {known[key]['description']}"
@@ -67,7 +80,11 @@ def _value_text(error: ValidationError) -> str:
 def _type_text(value: Any, allowed: str | list[str]) -> str:
     types = [allowed] if isinstance(allowed, str) else allowed
     expected = " or ".join(_EXPECTED[name] for name in types)
-    return f"{_described(value)}, not {expected}{_hint(value, types)}" if value is not None else f"empty; give {expected}"
+    return (
+        f"{_described(value)}, not {expected}{_hint(value, types)}"
+        if value is not None
+        else f"empty; give {expected}"
+    )
 
 
 def _described(value: Any) -> str:
@@ -92,7 +109,11 @@ def _hint(value: Any, types: list[str]) -> str:
         return _number_hint(value, whole="integer" in types) if isinstance(value, str) else ""
     if "string" in types:
         return "; put it in quotes" if isinstance(value, int | float) else ""
-    return f"; write [{value}]" if "array" in types and isinstance(value, str | int) and str(value).isprintable() else ""
+    return (
+        f"; write [{value}]"
+        if "array" in types and isinstance(value, str | int) and str(value).isprintable()
+        else ""
+    )
 
 
 def _number_hint(text: str, whole: bool) -> str:
@@ -118,7 +139,9 @@ def _choice_text(value: Any, choices: list[Any]) -> str:
 
 def _repeated(values: list[Any]) -> str:
     repeated = (value for index, value in enumerate(values) if value in values[:index])
-    return _shown(next(repeated, values[-1]))  # jsonschema takes more for equal than Python does: [] and b""
+    return _shown(
+        next(repeated, values[-1])
+    )  # jsonschema takes more for equal than Python does: [] and b""
 
 
 def _count(values: list[Any]) -> str:
@@ -134,12 +157,18 @@ _TEXTS: dict[str, Callable[[Any, Any], str]] = {
     "enum": _choice_text,
     "minimum": lambda value, limit: f"{_shown(value)} is too small; the least is {limit}",
     "maximum": lambda value, limit: f"{_shown(value)} is too large; the most is {limit}",
-    "exclusiveMinimum": lambda value, limit: f"{_shown(value)} is too small; it must be above {limit}",
-    "exclusiveMaximum": lambda value, limit: f"{_shown(value)} is too large; it must be below {limit}",
+    "exclusiveMinimum": lambda value, limit: (
+        f"{_shown(value)} is too small; it must be above {limit}"
+    ),
+    "exclusiveMaximum": lambda value, limit: (
+        f"{_shown(value)} is too large; it must be below {limit}"
+    ),
     "multipleOf": lambda value, _: f"{_shown(value)} is odd; rotary pairs need an even number",
     "minItems": lambda value, limit: f"{_count(value)}; give at least {limit}",
     "maxItems": lambda value, limit: f"{_count(value)}; give at most {limit}",
     "uniqueItems": lambda value, _: f"{_repeated(value)} is given twice; give it once",
     "minLength": lambda *_: "empty; write null for none",
-    "pattern": lambda value, _: f"{_shown(value)} cannot be a path; give the name of a file, a directory or a hub id",
+    "pattern": lambda value, _: (
+        f"{_shown(value)} cannot be a path; give the name of a file, a directory or a hub id"
+    ),
 }

@@ -22,7 +22,9 @@ def blocks_of(definition: Mapping[str, Any], phase: str, n_blocks: int) -> slice
     if phase == ALL:
         return slice(0, n_blocks)
     if n_blocks < 2:
-        raise ValueError(f"selection and confirmation need two blocks of validation text, there is {n_blocks}")
+        raise ValueError(
+            f"selection and confirmation need two blocks of validation text, there is {n_blocks}"
+        )
     first = min(max(round(definition["selection"]["blocks"] * n_blocks), 1), n_blocks - 1)
     return slice(0, first) if phase == SELECTION else slice(first, n_blocks)
 

@@ -17,7 +17,8 @@ PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 _STANDARD = Draft202012Validator.TYPE_CHECKER
 _TYPES = _STANDARD.redefine(  # NaN and infinity are no numbers here
-    "number", lambda _, value: _STANDARD.is_type(value, "number") and abs(value) <= sys.float_info.max
+    "number",
+    lambda _, value: _STANDARD.is_type(value, "number") and abs(value) <= sys.float_info.max,
 )
 
 
@@ -36,17 +37,23 @@ def schema() -> dict[str, Any]:
 
 @cache
 def _validator() -> Draft202012Validator:
-    return extend(Draft202012Validator, {"properties": _complete_properties}, type_checker=_TYPES)(schema())
+    return extend(Draft202012Validator, {"properties": _complete_properties}, type_checker=_TYPES)(
+        schema()
+    )
 
 
-def _complete_properties(validator: Any, properties: dict[str, Any], instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _complete_properties(
+    validator: Any, properties: dict[str, Any], instance: Any, schema: Any
+) -> Iterator[ValidationError]:
     if isinstance(instance, dict):
         for key, subschema in properties.items():
             if "default" in subschema:
                 instance.setdefault(key, deepcopy(subschema["default"]))
             if key in instance:
                 instance[key] = _canonical(instance[key], subschema)
-    yield from Draft202012Validator.VALIDATORS["properties"](validator, properties, instance, schema)
+    yield from Draft202012Validator.VALIDATORS["properties"](
+        validator, properties, instance, schema
+    )
 
 
 def _canonical(value: Any, schema: dict[str, Any]) -> Any:

@@ -14,8 +14,12 @@ Definition = dict[str, Any]
 def completed(definition: Definition, head_dim: int, train_length: int) -> Definition:
     """The definition as one experiment means it: tau = head_dim / sqrt(train_length) and length = train_length where null."""
     left_open = {"tau": head_dim / math.sqrt(train_length), "length": train_length}
-    result = {key: left_open.get(key) if value is None else value for key, value in definition.items()}
-    return result | {key: completed(part, head_dim, train_length) for key, part in inner(definition)}
+    result = {
+        key: left_open.get(key) if value is None else value for key, value in definition.items()
+    }
+    return result | {
+        key: completed(part, head_dim, train_length) for key, part in inner(definition)
+    }
 
 
 def inner(definition: Definition) -> Iterator[tuple[str, Definition]]:

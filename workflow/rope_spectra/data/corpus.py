@@ -21,7 +21,13 @@ from rope_spectra.runtime.errors import UserError
 
 _BLOCK = 1 << 20
 
-_TYPE_NAMES = {str: "text", int: "a whole number", list: "a list", dict: "a mapping", NoneType: "null"}
+_TYPE_NAMES = {
+    str: "text",
+    int: "a whole number",
+    list: "a list",
+    dict: "a mapping",
+    NoneType: "null",
+}
 _SOURCE_KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "hub": {"path": (str,), "revision": (str, NoneType), "text_column": (str,), "split": (str,)},
     "text": {"files": (list,), "separator": (str, NoneType), "text_column": (str,)},
@@ -40,21 +46,33 @@ def check_keys(value: Any, where: str, types: dict[str, tuple[type, ...]]) -> No
         if key not in value:
             raise UserError(f"{where}: key '{key}' is missing")
         if type(value[key]) not in allowed:
-            raise UserError(f"{where}: '{key}' is {value[key]!r}; it should be {' or '.join(_TYPE_NAMES[t] for t in allowed)}")
+            raise UserError(
+                f"{where}: '{key}' is {value[key]!r}; it should be {' or '.join(_TYPE_NAMES[t] for t in allowed)}"
+            )
 
 
 def check_source(source: Any, where: str) -> None:
     """Raise a UserError unless `source` is the settings of one of the four kinds of source."""
     kind = source.get("source") if isinstance(source, dict) else None
     if kind not in _SOURCE_KEYS:
-        raise UserError(f"{where}: 'source' is {kind!r}; it should be one of {', '.join(_SOURCE_KEYS)}")
+        raise UserError(
+            f"{where}: 'source' is {kind!r}; it should be one of {', '.join(_SOURCE_KEYS)}"
+        )
     check_keys(source, where, {"source": (str,), **_SOURCE_KEYS[kind]})
-    if kind == "text" and not (source["files"] and all(type(pattern) is str for pattern in source["files"])):
-        raise UserError(f"{where}: 'files' is {source['files']!r}; it should list at least one file or pattern")
+    if kind == "text" and not (
+        source["files"] and all(type(pattern) is str for pattern in source["files"])
+    ):
+        raise UserError(
+            f"{where}: 'files' is {source['files']!r}; it should list at least one file or pattern"
+        )
     if source.get("separator") == "":
-        raise UserError(f"{where}: 'separator' is empty; write null to take each file as one document")
+        raise UserError(
+            f"{where}: 'separator' is empty; write null to take each file as one document"
+        )
     if kind == "synthetic" and source["split"] not in SPLITS:
-        raise UserError(f"{where}: 'split' is {source['split']!r}; it should be one of {', '.join(SPLITS)}")
+        raise UserError(
+            f"{where}: 'split' is {source['split']!r}; it should be one of {', '.join(SPLITS)}"
+        )
 
 
 def read_split_settings(path: Path) -> dict[str, Any]:
@@ -63,7 +81,9 @@ def read_split_settings(path: Path) -> dict[str, Any]:
     check_keys(settings, str(path), {"split": (str,), "tokens": (int, NoneType), "source": (dict,)})
     check_source(settings["source"], f"{path}: source")
     if settings["tokens"] is not None and settings["tokens"] < 1:
-        raise UserError(f"{path}: 'tokens' is {settings['tokens']}; it should be at least 1, or null for all there are")
+        raise UserError(
+            f"{path}: 'tokens' is {settings['tokens']}; it should be at least 1, or null for all there are"
+        )
     if settings["tokens"] is None and settings["source"]["source"] == "synthetic":
         raise UserError(f"{path}: 'tokens' is null, but synthetic stories never end; give a number")
     return settings
@@ -76,13 +96,17 @@ def documents(source: dict[str, Any]) -> Iterator[str]:
     """
     readers = {"hub": _hub_documents, "text": _text_documents, "synthetic": _stories}
     if source["source"] not in readers:
-        raise UserError(f"source: '{source['source']}' holds no text to read; it should be one of {', '.join(readers)}")
+        raise UserError(
+            f"source: '{source['source']}' holds no text to read; it should be one of {', '.join(readers)}"
+        )
     empty = True
     for document in readers[source["source"]](source):
         empty = empty and not document
         yield document
     if empty:
-        raise UserError(f"{source.get('path') or ', '.join(source['files'])}: an empty corpus; name a source with text in it")
+        raise UserError(
+            f"{source.get('path') or ', '.join(source['files'])}: an empty corpus; name a source with text in it"
+        )
 
 
 def _stories(source: dict[str, Any]) -> Iterator[str]:
@@ -93,10 +117,14 @@ def _hub_documents(source: dict[str, Any]) -> Iterator[str]:
     column, rows = source["text_column"], 0
     for columns in _hub_columns(source):
         texts = columns.get(column, [])
-        if column not in columns or set(map(type, texts)) - {str}:  # per batch, to keep up with a fast tokenizer; now the row
+        if column not in columns or set(map(type, texts)) - {
+            str
+        }:  # per batch, to keep up with a fast tokenizer; now the row
             for number, values in enumerate(zip(*columns.values(), strict=True), rows):
                 _text_of(
-                    dict(zip(columns, values, strict=True)), column, f"{source['path']}, row {number} of '{source['split']}'"
+                    dict(zip(columns, values, strict=True)),
+                    column,
+                    f"{source['path']}, row {number} of '{source['split']}'",
                 )
         yield from texts
         rows += len(texts)
@@ -111,17 +139,26 @@ def _hub_columns(source: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
     try:
         builder = datasets.load_dataset_builder(path, revision=source["revision"])
         if isinstance(builder, Parquet):
-            yield from _parquet_columns(builder.config.data_files, source["split"], source["text_column"])
+            yield from _parquet_columns(
+                builder.config.data_files, source["split"], source["text_column"]
+            )
         else:
-            yield from ({key: [value] for key, value in row.items()} for row in builder.as_streaming_dataset(source["split"]))
-    except Exception as error:  # the layers below (HTTP, hub, file formats) each have errors of their own
+            yield from (
+                {key: [value] for key, value in row.items()}
+                for row in builder.as_streaming_dataset(source["split"])
+            )
+    except (
+        Exception
+    ) as error:  # the layers below (HTTP, hub, file formats) each have errors of their own
         raise UserError(
             f"{path}: cannot read split '{source['split']}' at revision {source['revision'] or 'main'} "
             f"({' '.join(str(error).split())}); check these names and the network, or give a folder that holds a copy"
         ) from None
 
 
-def _parquet_columns(files: dict[str, list[str]], split: str, column: str) -> Iterator[dict[str, list[Any]]]:
+def _parquet_columns(
+    files: dict[str, list[str]], split: str, column: str
+) -> Iterator[dict[str, list[Any]]]:
     # One row group at a time: the stream of `datasets`, like one iter_batches over all, holds a whole file (apache/arrow#39808).
     from datasets.utils.file_utils import xopen
     from pyarrow.parquet import ParquetFile
@@ -133,7 +170,9 @@ def _parquet_columns(files: dict[str, list[str]], split: str, column: str) -> It
             parquet = ParquetFile(file)
             columns = [column] if column in parquet.schema_arrow.names else None
             for group in range(parquet.num_row_groups):
-                for batch in parquet.iter_batches(batch_size=1000, row_groups=[group], columns=columns):
+                for batch in parquet.iter_batches(
+                    batch_size=1000, row_groups=[group], columns=columns
+                ):
                     yield batch.to_pydict()
 
 
@@ -159,7 +198,9 @@ def text_files(patterns: list[str]) -> list[Path]:
         names = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)  # noqa: PTH207 (absolute patterns)
         files = [Path(name) for name in sorted(names) if Path(name).is_file()]
         if not files:
-            raise UserError(f"{repr(pattern)[1:-1]}: no such file; give a text file or a pattern that matches some")
+            raise UserError(
+                f"{repr(pattern)[1:-1]}: no such file; give a text file or a pattern that matches some"
+            )
         found |= dict.fromkeys(files)
     return list(found)
 
@@ -181,7 +222,9 @@ def _characters(path: Path) -> Iterator[str]:
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not UTF-8 at byte {done - held_back + error.start}; convert the file to UTF-8") from None
+            raise UserError(
+                f"{path}: not UTF-8 at byte {done - held_back + error.start}; convert the file to UTF-8"
+            ) from None
         yield text if done else text.removeprefix("\ufeff")
         done += len(block)
 
@@ -202,15 +245,23 @@ def _json_lines(path: Path, blocks: Iterable[str], column: str) -> Iterator[str]
             text = _text_of(json.loads(line), column, f"{path}:{number}")
             text.encode()  # an escape such as \ud83d without its other half passes as JSON but is not text
         except ValueError as error:
-            raise UserError(f"{path}:{number}: not a JSON object with text ({error}); mend or remove the line") from None
+            raise UserError(
+                f"{path}:{number}: not a JSON object with text ({error}); mend or remove the line"
+            ) from None
         yield text
 
 
 def _text_of(row: Any, column: str, where: str) -> str:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: not a JSON object; each line should be one, with the text in '{column}'")
+        raise UserError(
+            f"{where}: not a JSON object; each line should be one, with the text in '{column}'"
+        )
     if column not in row:
-        raise UserError(f"{where}: no column '{column}'; text_column should be one of: {', '.join(map(str, row))}")
+        raise UserError(
+            f"{where}: no column '{column}'; text_column should be one of: {', '.join(map(str, row))}"
+        )
     if not isinstance(row[column], str):
-        raise UserError(f"{where}: column '{column}' holds {type(row[column]).__name__}, not text; choose another text_column")
+        raise UserError(
+            f"{where}: column '{column}' holds {type(row[column]).__name__}, not text; choose another text_column"
+        )
     return row[column]

@@ -25,7 +25,9 @@ log = logging.getLogger("rope_spectra")
 _SAMPLE_CHARACTERS = 1 << 21  # of long documents fewer are enough
 _COMPARE_EVERY = 200  # documents; half a percent of the text
 _CONTEXT = 100  # characters compared on either side of a new one
-_RENEW_CHARACTERS = 1 << 28  # gigatoken remembers every word it has met; loaded anew it holds none, so memory stays bounded
+_RENEW_CHARACTERS = (
+    1 << 28
+)  # gigatoken remembers every word it has met; loaded anew it holds none, so memory stays bounded
 
 HARD_CASES = (
     "",
@@ -109,7 +111,9 @@ def gigatoken(tokenizer_file: Path) -> Encode:
         if characters > _RENEW_CHARACTERS:
             tokenizer, characters = Tokenizer(tokenizer_file), 0
         characters += sum(map(len, texts))
-        rows = tokenizer.encode_batch(list(texts)).layout  # all ids in one array, and where each document begins
+        rows = tokenizer.encode_batch(
+            list(texts)
+        ).layout  # all ids in one array, and where each document begins
         return Encoded(rows.content.data.astype("<u2"), rows.offsets.data[1:])
 
     return encode
@@ -121,7 +125,9 @@ def demand_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> Non
         return
     for index, text in enumerate(texts):
         if not np.array_equal(found.document(index), expected.document(index)):
-            raise Disagreement(f"gigatoken and tokenizers give other ids for the text that begins {text[:60]!r}")
+            raise Disagreement(
+                f"gigatoken and tokenizers give other ids for the text that begins {text[:60]!r}"
+            )
 
 
 class WatchedEncoder:
@@ -163,10 +169,18 @@ class Encoder:
     `sample` is the number of documents in (1); with None the reference encodes everything, for the reason `why`.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", tokenizer_file: Path, sample: int | None, why: str = "no check is wanted") -> None:
+    def __init__(
+        self,
+        tokenizer: "Tokenizer",
+        tokenizer_file: Path,
+        sample: int | None,
+        why: str = "no check is wanted",
+    ) -> None:
         self._reference = reference(tokenizer)
         self._tokenizer_file, self._sample_documents = tokenizer_file, sample or 0
-        self._use("tokenizers", f"the first {sample} documents, to check gigatoken on" if sample else why)
+        self._use(
+            "tokenizers", f"the first {sample} documents, to check gigatoken on" if sample else why
+        )
 
     def encode(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], Encoded]]:
         """Yield each batch with its ids. Raises Disagreement where ids that were yielded before may be wrong."""
@@ -194,10 +208,15 @@ class Encoder:
         except Disagreement as difference:
             self._use("tokenizers", str(difference))
         except Exception as error:  # the library raises nothing more specific
-            self._use("tokenizers", f"gigatoken cannot use this tokenizer: {' '.join(str(error).split())}")
+            self._use(
+                "tokenizers", f"gigatoken cannot use this tokenizer: {' '.join(str(error).split())}"
+            )
         else:
             documents = sum(len(texts) for texts, _ in sample)
-            self._use(f"gigatoken {version('gigatoken')}", f"it gave the same ids for {documents} documents and the hard cases")
+            self._use(
+                f"gigatoken {version('gigatoken')}",
+                f"it gave the same ids for {documents} documents and the hard cases",
+            )
             return encoder.encode
         return self._reference
 

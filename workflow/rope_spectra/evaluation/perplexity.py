@@ -39,11 +39,16 @@ class BlockTable:
 
 
 @torch.inference_mode()
-def token_nll(model: Llama, ids_BT: Tensor, targets_BT: Tensor, head_rows: int = HEAD_ROWS) -> Tensor:
+def token_nll(
+    model: Llama, ids_BT: Tensor, targets_BT: Tensor, head_rows: int = HEAD_ROWS
+) -> Tensor:
     """NLL of each target [B, T] in fp32; the trunk runs once, output head and loss in chunks of `head_rows` positions."""
     hidden = model.hidden(ids_BT).flatten(0, 1)
     pieces = zip(hidden.split(head_rows), targets_BT.flatten().split(head_rows), strict=True)
-    nll = [F.cross_entropy(model.lm_head(rows).float(), targets, reduction="none") for rows, targets in pieces]
+    nll = [
+        F.cross_entropy(model.lm_head(rows).float(), targets, reduction="none")
+        for rows, targets in pieces
+    ]
     return torch.cat(nll).view_as(targets_BT)
 
 
@@ -92,14 +97,22 @@ def full(model: Llama, tokens: Tokens, length: int, longest: int, train_length: 
     tables = []
     for start in block_starts(len(tokens), longest):
         block = _ids(tokens[start - 1 : start + longest], model)
-        pieces = [_pieces(model, block, 0, whole, length)] + ([_pieces(model, block, longest - rest, 1, rest)] if rest else [])
+        pieces = [_pieces(model, block, 0, whole, length)] + (
+            [_pieces(model, block, longest - rest, 1, rest)] if rest else []
+        )
         tables.append(sum(_binned(nll, edges) for nll in pieces))
     positions = np.concatenate([np.arange(longest - rest) % length, np.arange(rest)])
     counts = np.histogram(positions, edges)[0]
-    return BlockTable(nll=np.stack(tables), tokens=counts.astype(np.int64), pieces=len(tables) * (whole + bool(rest)))
+    return BlockTable(
+        nll=np.stack(tables),
+        tokens=counts.astype(np.int64),
+        pieces=len(tables) * (whole + bool(rest)),
+    )
 
 
-def _pieces(model: Llama, block: Tensor, first: int, count: int, length: int) -> NDArray[np.float64]:
+def _pieces(
+    model: Llama, block: Tensor, first: int, count: int, length: int
+) -> NDArray[np.float64]:
     """NLL [count, length] of `count` consecutive pieces whose first target is target `first` of the block."""
     ids = block[first : first + count * length].view(count, length)
     targets = block[first + 1 : first + 1 + count * length].view(count, length)

@@ -62,23 +62,32 @@ def trials(sentence: Sentence, text: Tokens, length: int, count: int, distractor
     """
     room = length - len(sentence.before) - 1 - len(sentence)
     if room < 1:
-        raise UserError(f"evaluation: length {length} is too short for retrieval, it needs {2 * len(sentence)} tokens; raise it")
+        raise UserError(
+            f"evaluation: length {length} is too short for retrieval, it needs {2 * len(sentence)} tokens; raise it"
+        )
     if len(text) - room < count - 1:
         raise UserError(
             f"evaluation: retrieval has {count} trials, a text of {len(text)} tokens has too few passages of {room}; lower trials"
         )
     starts = np.linspace(0, len(text) - room, count).astype(int).tolist()
     passages = (text[start : start + room] for start in starts)
-    made = [_trial(sentence, passage, Random(f"probe/{trial}"), 1 + distractors) for trial, passage in enumerate(passages)]
+    made = [
+        _trial(sentence, passage, Random(f"probe/{trial}"), 1 + distractors)
+        for trial, passage in enumerate(passages)
+    ]
     ids, candidates = zip(*made, strict=True)
     return Trials(np.stack(ids), np.array(candidates, dtype=np.int64))
 
 
-def _trial(sentence: Sentence, passage: Tokens, random: Random, candidates: int) -> tuple[Tokens, list[int]]:
+def _trial(
+    sentence: Sentence, passage: Tokens, random: Random, candidates: int
+) -> tuple[Tokens, list[int]]:
     drawn = _sample(random, sentence.values, candidates)
     place = _below(random, len(passage) + 1)
     question = np.array(sentence.before, dtype=np.uint16)
-    return np.concatenate([passage[:place], sentence.naming(drawn[0]), passage[place:], question]), drawn
+    return np.concatenate(
+        [passage[:place], sentence.naming(drawn[0]), passage[place:], question]
+    ), drawn
 
 
 def mentions(sentence: Sentence, row_length: int) -> int:
@@ -95,7 +104,9 @@ def mentions(sentence: Sentence, row_length: int) -> int:
     return fitting
 
 
-def with_sentences(rows: Tokens, numbers: NDArray[np.int64], sentence: Sentence, share: float) -> Tokens:
+def with_sentences(
+    rows: Tokens, numbers: NDArray[np.int64], sentence: Sentence, share: float
+) -> Tokens:
     """Training rows [n, T] of which that share has the sentence, with the same value each time, between pieces of its text.
 
     numbers [n] are the places of the rows in the data. They alone decide which rows have the sentence, and how: all runs on the

@@ -16,7 +16,9 @@ _SWITCHES = {
 }
 
 
-def choose(device: torch.device, precision: str, head_dim: int, length: int, deterministic: bool) -> str:
+def choose(
+    device: torch.device, precision: str, head_dim: int, length: int, deterministic: bool
+) -> str:
     """Leave scaled_dot_product_attention one kernel, the best for rows of `length` tokens with gradients, and name it."""
     if device.type == "cpu":
         return "cpu"
@@ -24,7 +26,9 @@ def choose(device: torch.device, precision: str, head_dim: int, length: int, det
     row = torch.empty(1, 1, length, head_dim, dtype=dtype, device=device, requires_grad=True)
     params = cuda.SDPAParams(row, row, row, None, 0.0, True, False)
     best = next(
-        name for name in candidates(torch.cuda.get_device_capability(device), deterministic) if _SWITCHES[name][0](params)
+        name
+        for name in candidates(torch.cuda.get_device_capability(device), deterministic)
+        if _SWITCHES[name][0](params)
     )
     for name, (_, enable) in _SWITCHES.items():
         enable(name == best)

@@ -44,7 +44,10 @@ def longrope(inv_freq: NDArray[np.float32], length: int) -> dict[str, Any]:
 
 
 def model_config(
-    sizes: dict[str, Any], inv_freq: NDArray[np.float32], length: int, special_ids: dict[str, int | None]
+    sizes: dict[str, Any],
+    inv_freq: NDArray[np.float32],
+    length: int,
+    special_ids: dict[str, int | None],
 ) -> dict[str, Any]:
     """config.json for the sizes of a run, usable up to `length` tokens.
 
@@ -90,15 +93,22 @@ def model_weights(weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
 
 def special_tokens(tokenizer: "Tokenizer") -> dict[str, str]:
     """The special tokens of a tokenizer by their roles; a role that none of them plays is left out."""
-    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
-    found = {role: next((name for name in names if name in special), None) for role, names in _ROLES.items()}
+    special = {
+        token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special
+    }
+    found = {
+        role: next((name for name in names if name in special), None)
+        for role, names in _ROLES.items()
+    }
     return {role: name for role, name in found.items() if name is not None}
 
 
 def special_ids(tokenizer: "Tokenizer | None") -> dict[str, int | None]:
     """bos_token_id, eos_token_id and pad_token_id of config.json, None where there is no such token."""
     tokens = special_tokens(tokenizer) if tokenizer else {}
-    ids = {role: tokenizer.token_to_id(token) for role, token in tokens.items()} if tokenizer else {}
+    ids = (
+        {role: tokenizer.token_to_id(token) for role, token in tokens.items()} if tokenizer else {}
+    )
     return {f"{role}_id": ids.get(role) for role in ("bos_token", "eos_token", "pad_token")}
 
 

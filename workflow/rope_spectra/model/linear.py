@@ -15,7 +15,11 @@ _HAS_BOTH = torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_li
 # torch.compile takes the weight of oneDNN's operator for a constant, so it is given one that it does not look into.
 _library = torch.library.Library("rope_spectra", "DEF")
 _library.define("product(Tensor x_NI, Tensor w_OI) -> Tensor")
-_library.impl("product", lambda x_NI, w_OI: torch.ops.mkldnn._linear_pointwise(x_NI, w_OI, None, "none", [], ""), "CPU")
+_library.impl(
+    "product",
+    lambda x_NI, w_OI: torch.ops.mkldnn._linear_pointwise(x_NI, w_OI, None, "none", [], ""),
+    "CPU",
+)
 _library.impl("product", lambda x_NI, w_OI: x_NI.new_empty(len(x_NI), len(w_OI)), "Meta")
 _product = torch.ops.rope_spectra.product.default
 
@@ -33,7 +37,9 @@ class _OneDNN(torch.autograd.Function):
         x_NI, w_OI = ctx.saved_tensors
         # A transposed first factor is copied, a transposed second one is not: the narrower goes first.
         x_first = x_NI.shape[1] < grad_NO.shape[1]
-        grad_OI = _product(x_NI.t(), grad_NO.t()).t() if x_first else _product(grad_NO.t(), x_NI.t())
+        grad_OI = (
+            _product(x_NI.t(), grad_NO.t()).t() if x_first else _product(grad_NO.t(), x_NI.t())
+        )
         return _product(grad_NO, w_OI.t()), grad_OI
 
 
@@ -44,6 +50,11 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and x.dtype == torch.float32 and _HAS_BOTH and not torch.is_autocast_enabled("cpu"):
+        if (
+            x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and _HAS_BOTH
+            and not torch.is_autocast_enabled("cpu")
+        ):
             return _OneDNN.apply(x.flatten(0, -2), self.weight).unflatten(0, x.shape[:-1])
         return F.linear(x, self.weight)

@@ -35,7 +35,9 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def rotary_tables(inv_freq: Tensor, length: int, attention_factor: float = 1.0) -> tuple[Tensor, Tensor]:
+def rotary_tables(
+    inv_freq: Tensor, length: int, attention_factor: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """cos and sin [T, D] in fp32 of position * inv_freq [K], each pair's angle in both halves (rotate-half layout).
 
     `attention_factor` multiplies both, so that it is squared in the attention scores; only a remap has another than 1.
@@ -76,7 +78,9 @@ class Attention(nn.Module):
 
     def forward(self, x_BTE: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
         B, T, _ = x_BTE.shape
-        q, k, v = self.qkv_proj(x_BTE).view(B, T, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv_proj(x_BTE).view(B, T, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        )
         q, k = rotate(q, cos_TD, sin_TD).to(v.dtype), rotate(k, cos_TD, sin_TD).to(v.dtype)
         y_BHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o_proj(y_BHTD.transpose(1, 2).reshape(B, T, -1))
@@ -169,7 +173,13 @@ class Llama(nn.Module):
 
     def flop_per_token(self, length: int) -> int:
         """Forward and backward on rows of `length` tokens: 6N + 12 L d T, attention without its mask (performance.md)."""
-        attention = 12 * self.config.num_hidden_layers * self.config.num_attention_heads * self.config.head_dim * length
+        attention = (
+            12
+            * self.config.num_hidden_layers
+            * self.config.num_attention_heads
+            * self.config.head_dim
+            * length
+        )
         return 6 * self.num_parameters() + attention
 
     def num_parameters(self) -> int:

@@ -58,11 +58,15 @@ def part(name: str, kind: str, jobs: list[Job], now: float, facts: dict[str, Any
     if states[-1] == "done":
         states = ["done" if state == "waiting" else state for state in states]
     unfinished = [index for index, state in enumerate(states) if state != "done"]
-    current = states.index("running") if "running" in states else next(iter(unfinished), len(jobs) - 1)
+    current = (
+        states.index("running") if "running" in states else next(iter(unfinished), len(jobs) - 1)
+    )
     job, sign, state = jobs[current], signs[current], states[current]
     heard = sign if state != "waiting" else None
     age = now - heard["updated"] if heard else None
-    return Part(name, kind, state, job.rule, str(job.log), age, _error(job, heard, state), heard, facts)
+    return Part(
+        name, kind, state, job.rule, str(job.log), age, _error(job, heard, state), heard, facts
+    )
 
 
 def _state(job: Job, sign: Sign | None, now: float) -> str:
@@ -96,7 +100,9 @@ def snakemake_runs(results: Path) -> bool:
     folder = str(results.absolute().parent.resolve())
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = process.info["cmdline"] or []
-        if process.info["cwd"] == folder and any(Path(word).name == "snakemake" for word in words[:3]):
+        if process.info["cwd"] == folder and any(
+            Path(word).name == "snakemake" for word in words[:3]
+        ):
             return True
     return False
 
@@ -120,13 +126,18 @@ def dataset_parts(results: Path, dataset: str, is_tokenized: bool, now: float) -
     """From text to token caches; a dataset that comes as tokens has no tokenizer and no shards."""
 
     def job(rule: str, log: str, *outputs: str, **wildcards: str) -> Job:
-        paths = (layout.within(results, output.format(dataset=dataset, **wildcards)) for output in outputs)
+        paths = (
+            layout.within(results, output.format(dataset=dataset, **wildcards))
+            for output in outputs
+        )
         return Job(rule, layout.within(results, layout.log(f"{rule}/{log}")), tuple(paths))
 
     if not is_tokenized:
         yield part("tokenizer", "data", [job("tokenizer", dataset, layout.TOKENIZER)], now, {})
     for split, rule in zip(layout.SPLITS, ("tokenize_train", "tokenize_val"), strict=True):
-        jobs = [job("memmap_cache", f"{dataset}/{split}", layout.TOKENS, layout.MANIFEST, split=split)]
+        jobs = [
+            job("memmap_cache", f"{dataset}/{split}", layout.TOKENS, layout.MANIFEST, split=split)
+        ]
         if not is_tokenized:
             jobs.insert(0, job(rule, dataset, layout.SHARDS, split=split))
         yield part(f"{split} tokens", "data", jobs, now, _cache_facts(results, dataset, split))
@@ -138,9 +149,16 @@ def run_part(results: Path, experiment: str, spectrum: str, seed: int, now: floa
     def job(rule: str, *outputs: str) -> Job:
         wildcards = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
         log = layout.within(results, layout.log(f"{rule}/{experiment}/{spectrum}/seed{seed}"))
-        return Job(rule, log, tuple(layout.within(results, output.format(**wildcards)) for output in outputs))
+        return Job(
+            rule,
+            log,
+            tuple(layout.within(results, output.format(**wildcards)) for output in outputs),
+        )
 
-    jobs = [job("train", layout.RUN, layout.TRAIN_LOG), job("evaluate", layout.EVAL, layout.EVAL_NLL)]
+    jobs = [
+        job("train", layout.RUN, layout.TRAIN_LOG),
+        job("evaluate", layout.EVAL, layout.EVAL_NLL),
+    ]
     return part(f"{spectrum} seed{seed}", "run", jobs, now, _score(jobs[1].outputs[0]))
 
 
@@ -149,11 +167,27 @@ def report_part(results: Path, experiment: str, now: float) -> Part:
 
     def job(rule: str, *outputs: str) -> Job:
         log = layout.within(results, layout.log(f"{rule}/{experiment}"))
-        return Job(rule, log, tuple(layout.within(results, output.format(experiment=experiment)) for output in outputs))
+        return Job(
+            rule,
+            log,
+            tuple(
+                layout.within(results, output.format(experiment=experiment)) for output in outputs
+            ),
+        )
 
-    facts = {"page": str(layout.within(results, layout.EXPERIMENT_SUMMARY_MD.format(experiment=experiment)))}
+    facts = {
+        "page": str(
+            layout.within(results, layout.EXPERIMENT_SUMMARY_MD.format(experiment=experiment))
+        )
+    }
     tables = job("aggregate", layout.RUNS, layout.EXPERIMENT_SUMMARY, layout.EXPERIMENT_SUMMARY_MD)
-    return part("tables and figures", "report", [tables, job("figures", *layout.figure_files(experiment))], now, facts)
+    return part(
+        "tables and figures",
+        "report",
+        [tables, job("figures", *layout.figure_files(experiment))],
+        now,
+        facts,
+    )
 
 
 def _cache_facts(results: Path, dataset: str, split: str) -> dict[str, Any]:
@@ -182,7 +216,14 @@ def _score(eval_csv: Path) -> dict[str, Any]:
     try:
         header, *lines = eval_csv.read_text().splitlines()
         rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
-        best = max(rows, key=lambda row: (int(row["length"]), row["protocol"] == "full", row["remap"] == "none"))
-        return {"ppl": float(best["ppl"]), "length": int(best["length"]), "protocol": best["protocol"]}
+        best = max(
+            rows,
+            key=lambda row: (int(row["length"]), row["protocol"] == "full", row["remap"] == "none"),
+        )
+        return {
+            "ppl": float(best["ppl"]),
+            "length": int(best["length"]),
+            "protocol": best["protocol"],
+        }
     except (OSError, ValueError, KeyError):
         return {}

@@ -64,7 +64,11 @@ def screen(status: "Status", live: bool = False, fold: bool = False) -> "Rendera
     for experiment in status.experiments:
         blocks += [*_experiment(experiment, fold), Text()]
     if not status.experiments:
-        blocks.append(Text(f"nothing in {status.results} yet, and no configuration that says what should be\n"))
+        blocks.append(
+            Text(
+                f"nothing in {status.results} yet, and no configuration that says what should be\n"
+            )
+        )
     return Group(*blocks, *_gpus(status.gpus, status.gpu_meaning), _end(status))
 
 
@@ -75,9 +79,13 @@ def picture(status: "Status") -> str:
     from rich.console import Console
     from rich.terminal_theme import MONOKAI
 
-    console = Console(width=_COLUMNS, record=True, file=io.StringIO(), force_terminal=True, highlight=False)
+    console = Console(
+        width=_COLUMNS, record=True, file=io.StringIO(), force_terminal=True, highlight=False
+    )
     console.print(screen(status))
-    return console.export_svg(title="python -m rope_spectra.status", theme=MONOKAI, code_format=_SVG, unique_id="status")
+    return console.export_svg(
+        title="python -m rope_spectra.status", theme=MONOKAI, code_format=_SVG, unique_id="status"
+    )
 
 
 def _experiment(experiment: "Experiment", fold: bool) -> "Iterator[RenderableType]":
@@ -86,7 +94,9 @@ def _experiment(experiment: "Experiment", fold: bool) -> "Iterator[RenderableTyp
     runs = [part for part in experiment.parts if part.kind == "run"]
     counts = Counter(part.state for part in runs)
     tally = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
-    yield Text.assemble((f"{experiment.name}  ", "bold"), f"{experiment.description}: {_runs(len(runs))}, {tally}")
+    yield Text.assemble(
+        (f"{experiment.name}  ", "bold"), f"{experiment.description}: {_runs(len(runs))}, {tally}"
+    )
     width = max((len(part.name) for part in experiment.parts), default=0)
     for kind in ("data", "run", "report"):
         parts = [part for part in experiment.parts if part.kind == kind]
@@ -101,7 +111,9 @@ def _experiment(experiment: "Experiment", fold: bool) -> "Iterator[RenderableTyp
 
 def _is_hidden(part: Part, fold: bool) -> bool:
     """Runs that have not begun share one line; so do finished ones where the screen is small."""
-    return part.kind == "run" and ((part.state == "waiting" and part.rule == "train") or (fold and part.state == "done"))
+    return part.kind == "run" and (
+        (part.state == "waiting" and part.rule == "train") or (fold and part.state == "done")
+    )
 
 
 def _runs(count: int) -> str:
@@ -129,7 +141,11 @@ def _summary(part: Part) -> str:
     """A few words beside the name."""
     doing, facts = _DOING[part.rule], part.facts
     if part.state == "done":
-        return f"PPL {facts['ppl']:,.2f} at {facts['length']}" if "ppl" in facts else facts.get("page", _size(facts))
+        return (
+            f"PPL {facts['ppl']:,.2f} at {facts['length']}"
+            if "ppl" in facts
+            else facts.get("page", _size(facts))
+        )
     if part.state == "waiting":
         return "trained, waits for its evaluation" if part.rule == "evaluate" else _size(facts)
     if part.state == "running":
@@ -154,13 +170,23 @@ def _details(part: Part) -> "Iterator[RenderableType]":
         return
     if "done" in sign:
         if part.state == "running" and sign["total"]:
-            yield ProgressBar(sign["total"], sign["done"], width=_BAR_WIDTH, complete_style="cyan", finished_style="cyan")
+            yield ProgressBar(
+                sign["total"],
+                sign["done"],
+                width=_BAR_WIDTH,
+                complete_style="cyan",
+                finished_style="cyan",
+            )
         left = sign["left_s"] and max(sign["left_s"] - (part.age_s or 0.0), 0.0)
         yield Text(describe(sign | {"left_s": left if part.state == "running" else None}))
     elif part.state == "running":
         yield Text("starting: no step is done yet")
     if part.error:
-        yield Text(part.error, STYLES[part.state]) if sign["error"] else Text(f"last line of its log: {part.error}")
+        yield (
+            Text(part.error, STYLES[part.state])
+            if sign["error"]
+            else Text(f"last line of its log: {part.error}")
+        )
     yield _who(part)
     if part.state != "running":
         yield Text(f"log: {part.log}", "dim")
@@ -179,7 +205,9 @@ def _who(part: Part) -> "RenderableType":
         return Text(f"{short_duration(age)} ago, {who}", "dim")
     gone = " is gone;" if part.state == "dead" else ","
     old = part.state != "running" or age > _OLD_S
-    return Text(f"{who}{gone} last sign of life {short_duration(age)} ago", "yellow" if old else "dim")
+    return Text(
+        f"{who}{gone} last sign of life {short_duration(age)} ago", "yellow" if old else "dim"
+    )
 
 
 def _gpus(gpus: "list[Gpu]", meaning: str) -> "Iterator[RenderableType]":

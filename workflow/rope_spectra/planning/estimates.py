@@ -17,7 +17,10 @@ from rope_spectra.planning.limits import forward_flops, parameters
 Settings = dict[str, Any]
 
 # Counted with the GPT-NeoX tokenizer, protocol.md section 2.
-_KNOWN = {("roneneldan/TinyStories", "train"): 472_770_254, ("roneneldan/TinyStories", "validation"): 4_753_217}
+_KNOWN = {
+    ("roneneldan/TinyStories", "train"): 472_770_254,
+    ("roneneldan/TinyStories", "validation"): 4_753_217,
+}
 _KNOWN_TOKENIZER = "EleutherAI/gpt-neox-20b"
 _BYTES_PER_TOKEN = 4.0  # of English text, with a vocabulary of about 50,000
 _NPY_HEADER = 128
@@ -26,7 +29,10 @@ _NPY_HEADER = 128
 _SIZES = ((50_900_000, 381e6), (454_200_000, 3329e6))
 _ANCHORS = {
     "a100": ((230_000, 34_500), "measured by the study"),
-    "h100": ((1_038_000, 141_000), "estimate: best published loops"),  # 40 and 47.5 % of 989 TFLOP/s
+    "h100": (
+        (1_038_000, 141_000),
+        "estimate: best published loops",
+    ),  # 40 and 47.5 % of 989 TFLOP/s
     "h200": ((1_060_000, 147_500), "estimate: account of a step"),
 }
 GPUS = tuple(_ANCHORS)
@@ -100,14 +106,20 @@ def _whole_split(settings: Settings, dataset: str, split: str) -> Tokens | None:
         known = _KNOWN.get((definition["path"], definition[f"{split}_split"])) if is_known else None
         return Tokens(known, "count") if known else None
     size = sum(Path(file).stat().st_size for file in frozen.raw_files(settings, dataset, split))
-    return Tokens(size // 2, "file") if definition["source"] == "tokens" else Tokens(round(size / _BYTES_PER_TOKEN), "guess")
+    return (
+        Tokens(size // 2, "file")
+        if definition["source"] == "tokens"
+        else Tokens(round(size / _BYTES_PER_TOKEN), "guess")
+    )
 
 
 def _cached(settings: Settings, dataset: str, split: str, results: Path) -> int | None:
     manifest = layout.within(results, layout.MANIFEST.format(dataset=dataset, split=split))
     try:
         content = json.loads(manifest.read_bytes())
-        is_same = content["settings"] == frozen.data_settings(settings, dataset, "train" if split == "train" else "validation")
+        is_same = content["settings"] == frozen.data_settings(
+            settings, dataset, "train" if split == "train" else "validation"
+        )
         return content["tokens"] if is_same else None
     except (OSError, ValueError, KeyError):
         return None
@@ -117,8 +129,14 @@ def estimate(settings: Settings, experiment: str, train: Tokens, validation: Tok
     """Everything but hours."""
     parts = settings["experiments"][experiment]
     model, training = settings["models"][parts["model"]], settings["training"][parts["training"]]
-    evaluation, runs = settings["evaluation"][parts["evaluation"]], len(frozen.runs(settings, experiment))
-    size, rows = parameters(model), min(training["tokens"] or train.count, train.count) // training["seq_len"]
+    evaluation, runs = (
+        settings["evaluation"][parts["evaluation"]],
+        len(frozen.runs(settings, experiment)),
+    )
+    size, rows = (
+        parameters(model),
+        min(training["tokens"] or train.count, train.count) // training["seq_len"],
+    )
     steps = rows // training["batch_size"]
     tokens = steps * training["batch_size"] * training["seq_len"]
     flop_per_token = 3 * forward_flops(model, training["seq_len"])
@@ -138,11 +156,13 @@ def estimate(settings: Settings, experiment: str, train: Tokens, validation: Tok
         flop_per_token=flop_per_token,
         training_flop=runs * tokens * flop_per_token,
         evaluation_tokens=runs * sum(count for _, count in passes),
-        evaluation_flop=runs * sum(count * forward_flops(model, length) for length, count in passes),
+        evaluation_flop=runs
+        * sum(count * forward_flops(model, length) for length, count in passes),
         cache_bytes=sum(_NPY_HEADER + 2 * count for count in splits),
         shard_bytes=sum(2 * count for count in splits),
         model_bytes=runs * 4 * size,
-        table_bytes=runs * _table_bytes(evaluation, validation.count, steps // training["log_every"]),
+        table_bytes=runs
+        * _table_bytes(evaluation, validation.count, steps // training["log_every"]),
         checkpoint_bytes_per_run=12 * size,
         memory_bytes_least=memory_bytes(model, training["seq_len"]),
         memory_bytes_whole_batch=memory_bytes(model, training["batch_size"] * training["seq_len"]),
@@ -175,7 +195,10 @@ def memory_bytes(model: Settings, tokens: int) -> int:
 
 def _table_bytes(evaluation: Settings, tokens: int, log_rows: int) -> int:
     """eval.npz (NLLs of blocks and position bins, 8 bytes, of probed words, 4) and the log of one run, as text and as events."""
-    blocks, probe = (tokens - 1) // max(evaluation["lengths"]), evaluation["retrieval"] or {"trials": 0, "distractors": 0}
+    blocks, probe = (
+        (tokens - 1) // max(evaluation["lengths"]),
+        evaluation["retrieval"] or {"trials": 0, "distractors": 0},
+    )
     bins = sum(int(math.log2(length)) + 2 for length in evaluation["lengths"])
     candidates = probe["trials"] * (1 + probe["distractors"]) * len(evaluation["lengths"])
     return (8 * blocks * bins + 4 * candidates) * len(evaluation["remaps"]) + 160 * log_rows
@@ -194,14 +217,18 @@ def on_gpu(gpu: str, size: int, flop_per_token: float) -> Throughput | None:
     share = min(max(math.log(size / small) / math.log(large / small), 0.0), 1.0)
     is_known = any(abs(size / known - 1) < 0.01 for known, _ in _SIZES)
     flop_per_s = at_small + share * (at_large - at_small)
-    return Throughput(gpu, flop_per_s / flop_per_token, source if is_known else f"other sizes; {source}")
+    return Throughput(
+        gpu, flop_per_s / flop_per_token, source if is_known else f"other sizes; {source}"
+    )
 
 
 def measured(results: Path, experiment: str) -> Throughput | None:
     """Throughput of the fastest finished run of the experiment in `results`, if there is one."""
     known = []
     for name, spectrum, seed in layout.found_runs(results):
-        path = layout.within(results, layout.RUN.format(experiment=name, spectrum=spectrum, seed=seed))
+        path = layout.within(
+            results, layout.RUN.format(experiment=name, spectrum=spectrum, seed=seed)
+        )
         if name == experiment and path.is_file():
             run = read_json(path, "tokens", "seconds", "device")
             known.append((run["tokens"] / run["seconds"]["training"], run["device"]["name"]))
@@ -214,7 +241,11 @@ def measured(results: Path, experiment: str) -> Throughput | None:
 def hours(estimate: Estimate, throughput: Throughput) -> dict[str, float]:
     """Hours of tokenization (once), and of the start-up, training and evaluation of all runs, one after the other."""
     flop_per_hour = 3600 * throughput.tokens_per_s * estimate.flop_per_token
-    data = 0.0 if estimate.train_data.source in ("cache", "file") else estimate.train_data.count + estimate.validation_data.count
+    data = (
+        0.0
+        if estimate.train_data.source in ("cache", "file")
+        else estimate.train_data.count + estimate.validation_data.count
+    )
     return {
         "tokenization": data / TOKENIZED_PER_S / 3600,
         "start": estimate.runs * START_S / 3600,

@@ -15,7 +15,12 @@ Settings = dict[str, Any]
 
 # FLOP/s of one device by where and how it computes. On an A100 the study's own loop reached 75e12 to 110e12 in bf16;
 # a core of a current CPU about 60e9.
-_RATES = {("auto", "bf16"): 50e12, ("auto", "fp32"): 10e12, ("cpu", "bf16"): 20e9, ("cpu", "fp32"): 20e9}
+_RATES = {
+    ("auto", "bf16"): 50e12,
+    ("auto", "fp32"): 10e12,
+    ("cpu", "bf16"): 20e9,
+    ("cpu", "fp32"): 20e9,
+}
 _TOKENIZED_PER_S = 300_000  # two cores of the `tokenizers` library gave 900,000 tokens/s
 _COPIED_PER_S = 25_000_000  # tokens, that is 50 MB/s of a busy shared file system
 _UNKNOWN_TOKENS = 1_000_000_000  # of a split without a budget
@@ -43,8 +48,14 @@ def evaluate_minutes(config: Settings, experiment: str, attempt: int) -> int:
     """Time limit of the evaluation of one run: all validation text, and the retrieval probe, once per length and remap."""
     parts, model, training = _parts(config, experiment)
     evaluation = config["evaluation"][parts["evaluation"]]
-    text, trials = _budget(config, parts["dataset"], "validation"), (evaluation["retrieval"] or {"trials": 0})["trials"]
-    passes = {length: (text + trials * length) * len(evaluation["remaps"]) for length in evaluation["lengths"]}
+    text, trials = (
+        _budget(config, parts["dataset"], "validation"),
+        (evaluation["retrieval"] or {"trials": 0})["trials"],
+    )
+    passes = {
+        length: (text + trials * length) * len(evaluation["remaps"])
+        for length in evaluation["lengths"]
+    }
     work = sum(tokens * forward_flops(model, length) for length, tokens in passes.items())
     return _minutes(work / _RATES[training["device"], training["precision"]], attempt)
 

@@ -22,7 +22,10 @@ def as_table(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
     )
 
 
@@ -43,4 +46,8 @@ def mean_std(mean: float, std: float) -> str:
 
 def interval(row: Any) -> str:
     """The 95 % interval of a row's PPL ratio; nothing without one."""
-    return "" if pd.isna(row.ppl_ratio_ci95_low) else f"{row.ppl_ratio_ci95_low:.3f} to {row.ppl_ratio_ci95_high:.3f}"
+    return (
+        ""
+        if pd.isna(row.ppl_ratio_ci95_low)
+        else f"{row.ppl_ratio_ci95_low:.3f} to {row.ppl_ratio_ci95_high:.3f}"
+    )

@@ -39,7 +39,11 @@ _VERDICTS = (
 
 
 def card(
-    run: Settings, manifest: Settings, tokenizer: Settings | None, scores: pd.DataFrame, summary: pd.DataFrame | None
+    run: Settings,
+    manifest: Settings,
+    tokenizer: Settings | None,
+    scores: pd.DataFrame,
+    summary: pd.DataFrame | None,
 ) -> str:
     """The page. run is run.json, manifest that of the training split, tokenizer its frozen settings (None: there is none).
 
@@ -128,17 +132,27 @@ def _is_local(path: str) -> bool:
 
 
 def _settings(settings: Settings) -> str:
-    values = [(section, key, settings[section][key]) for section in ("model", "training") for key in settings[section]]
+    values = [
+        (section, key, settings[section][key])
+        for section in ("model", "training")
+        for key in settings[section]
+    ]
     rows = [[section, key, json.dumps(value)] for section, key, value in values]
     spectrum = json.dumps(settings["spectrum"], sort_keys=True)
-    return f"Spectrum: `{spectrum}`. All frequencies are in config.json, as `1 / factor`.\n\n" + _table(
-        ["", "key", "value"], rows
+    return (
+        f"Spectrum: `{spectrum}`. All frequencies are in config.json, as `1 / factor`.\n\n"
+        + _table(["", "key", "value"], rows)
     )
 
 
 def _results(scores: pd.DataFrame, train_length: int) -> str:
     rows = [
-        [_protocol(row), f"{row.length:,}{' (trained)' * (row.length == train_length)}", f"{row.ppl:.3f}", f"{row.tokens:,}"]
+        [
+            _protocol(row),
+            f"{row.length:,}{' (trained)' * (row.length == train_length)}",
+            f"{row.ppl:.3f}",
+            f"{row.tokens:,}",
+        ]
         for row in scores.itertuples()
     ]
     notes = [
@@ -146,7 +160,9 @@ def _results(scores: pd.DataFrame, train_length: int) -> str:
         "protocol of the published study, the first chunks of the text, other text at each length."
     ]
     if (scores["remap"] != "none").any():
-        notes.append("A row such as `full + yarn` is of the spectrum changed at evaluation time; this folder holds it unchanged.")
+        notes.append(
+            "A row such as `full + yarn` is of the spectrum changed at evaluation time; this folder holds it unchanged."
+        )
     return f"{' '.join(notes)}\n\n{_table(['protocol', 'length', 'perplexity', 'tokens scored'], rows)}"
 
 
@@ -159,7 +175,11 @@ def _comparison(summary: pd.DataFrame) -> str:
     protocol = "full" if "full" in set(summary["protocol"]) else summary["protocol"].iloc[0]
     row = summary[summary["protocol"] == protocol].sort_values("length").iloc[-1]
     spread = "" if pd.isna(row["ppl_std"]) else f" ± {row['ppl_std']:.3f}"
-    phase = "" if row["phase"] == phases.ALL else f", the part of seeds and text that is for {row['phase']}"
+    phase = (
+        ""
+        if row["phase"] == phases.ALL
+        else f", the part of seeds and text that is for {row['phase']}"
+    )
     words = [
         f"Over {row['n_seeds']} seeds ({row['seeds']}) of `{row['experiment']}`, this spectrum has a perplexity of "
         f"{row['ppl_mean']:.3f}{spread} (mean ± std) at {row['length']:,} tokens, protocol `{protocol}`{phase}."
@@ -167,7 +187,10 @@ def _comparison(summary: pd.DataFrame) -> str:
     if row["verdict"] == "baseline":
         words.append("It is the baseline that the other spectra are compared with.")
     else:
-        words += [f"Against {row['baseline']}, paired by seed: {_contrast(row)}verdict **{row['verdict']}**.", _VERDICTS]
+        words += [
+            f"Against {row['baseline']}, paired by seed: {_contrast(row)}verdict **{row['verdict']}**.",
+            _VERDICTS,
+        ]
     return " ".join(words)
 
 
@@ -175,8 +198,12 @@ def _contrast(row: pd.Series) -> str:
     """The measured difference as far as the seeds give one."""
     low, high = row["ppl_ratio_ci95_low"], row["ppl_ratio_ci95_high"]
     interval = "" if pd.isna(low) else f" (95 % interval {low:.3f} to {high:.3f})"
-    ratio = "" if pd.isna(row["ppl_ratio"]) else f"perplexity ratio {row['ppl_ratio']:.3f}{interval}, "
-    return ratio + ("" if pd.isna(row["p_sign_flip"]) else f"exact sign-flip p {row['p_sign_flip']:.3g}, ")
+    ratio = (
+        "" if pd.isna(row["ppl_ratio"]) else f"perplexity ratio {row['ppl_ratio']:.3f}{interval}, "
+    )
+    return ratio + (
+        "" if pd.isna(row["p_sign_flip"]) else f"exact sign-flip p {row['p_sign_flip']:.3g}, "
+    )
 
 
 def _limits(run: Settings, manifest: Settings, longest: int) -> str:
@@ -191,7 +218,9 @@ def _limits(run: Settings, manifest: Settings, longest: int) -> str:
         "nothing else was measured.",
     ]
     if manifest["documents"] is not None:
-        points.append("Documents followed each other in training with no token between them: it does not know where to end.")
+        points.append(
+            "Documents followed each other in training with no token between them: it does not know where to end."
+        )
     return "\n".join(f"- {point}" for point in points)
 
 

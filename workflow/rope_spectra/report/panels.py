@@ -12,7 +12,9 @@ from rope_spectra.report.plots import Styles, between, placeholder
 from rope_spectra.report.style import COLOURS, GREY, WIDTH, caption
 
 
-def paired_deltas(deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, margin: float, styles: Styles) -> Figure:
+def paired_deltas(
+    deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, margin: float, styles: Styles
+) -> Figure:
     """Forest plot of delta log PPL against the baseline on the same seeds.
 
     deltas: columns baseline, length, delta, a row per spectrum and seed. summary: columns spectrum, length, delta_log_ppl and its
@@ -21,22 +23,36 @@ def paired_deltas(deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, ma
     its spectrum. No deltas give a figure that says so.
     """
     against = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
-    common = "its baseline" if len(set(against.values())) > 1 else next(iter(against.values()), baseline)
+    common = (
+        "its baseline" if len(set(against.values())) > 1 else next(iter(against.values()), baseline)
+    )
     title = f"Log perplexity against {common} on the same seeds"
     if not against:
         return placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
-    texts = {name: name if other == common else f"{name} v {other}" for name, other in against.items()}
-    names, lengths = [name for name in styles if name in set(deltas["spectrum"])], sorted(deltas["length"].unique())
+    texts = {
+        name: name if other == common else f"{name} v {other}" for name, other in against.items()
+    }
+    names, lengths = (
+        [name for name in styles if name in set(deltas["spectrum"])],
+        sorted(deltas["length"].unique()),
+    )
     if by_spectrum := len(names) <= len(lengths):
         panel_key, panels, row_key, rows = "spectrum", names, "length", lengths
     else:
-        ranked = deltas[deltas["length"] == lengths[-1]].groupby("spectrum")["delta"].mean().sort_values()
+        ranked = (
+            deltas[deltas["length"] == lengths[-1]]
+            .groupby("spectrum")["delta"]
+            .mean()
+            .sort_values()
+        )
         panel_key, panels, row_key, rows = "length", lengths, "spectrum", list(ranked.index)
     figure, grid = _panels(len(panels), len(rows))
     tables = (deltas, summary.dropna(subset="delta_log_ppl_ci95_low"))
     dots, means = (table.assign(row=table[row_key].map(rows.index)) for table in tables)
     for axes, panel in zip(grid, panels, strict=False):
-        forest(axes, dots[dots[panel_key] == panel], means[means[panel_key] == panel], margin, styles)
+        forest(
+            axes, dots[dots[panel_key] == panel], means[means[panel_key] == panel], margin, styles
+        )
         text = texts[panel].replace(" v ", "\nv ") if by_spectrum else f"length {panel}"
         axes.set_title(text, fontsize=8.5, fontweight="normal", pad=4)
     grid[0].set_yticks(range(len(rows)), rows if by_spectrum else [texts[name] for name in rows])
@@ -46,7 +62,9 @@ def paired_deltas(deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, ma
     return figure
 
 
-def forest(axes: Axes, dots: pd.DataFrame, means: pd.DataFrame, margin: float, styles: Styles) -> None:
+def forest(
+    axes: Axes, dots: pd.DataFrame, means: pd.DataFrame, margin: float, styles: Styles
+) -> None:
     """One panel: a dot per seed, the mean and its interval where there is one, zero line and equivalence margin.
 
     dots: columns row, spectrum, delta. means: columns row, spectrum, delta_log_ppl and its interval.
@@ -61,7 +79,14 @@ def forest(axes: Axes, dots: pd.DataFrame, means: pd.DataFrame, margin: float, s
         look = styles[mean.spectrum]
         interval = [mean.delta_log_ppl_ci95_low, mean.delta_log_ppl_ci95_high]
         axes.plot(interval, [mean.row, mean.row], color=look.color, linewidth=1.4)
-        axes.plot(mean.delta_log_ppl, mean.row, color=look.color, marker=look.marker, markersize=5, markeredgecolor="white")
+        axes.plot(
+            mean.delta_log_ppl,
+            mean.row,
+            color=look.color,
+            marker=look.marker,
+            markersize=5,
+            markeredgecolor="white",
+        )
 
 
 def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
@@ -73,16 +98,34 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
         theirs, ours = (at_length[at_length["side"] == side] for side in ("published", "ours"))
         if (spread := theirs["rerun_std"]).notna().any():
             low, high = theirs["ppl"] - spread, theirs["ppl"] + spread
-            axes.hlines(theirs["row"], low, high, color="#D2D2D2", linewidth=10, label="± rerun spread")
+            axes.hlines(
+                theirs["row"], low, high, color="#D2D2D2", linewidth=10, label="± rerun spread"
+            )
         axes.plot(ours["ppl"], ours["row"], "D", color=COLOURS[1], markersize=3.4, label="ours")
-        axes.plot(theirs["ppl"], theirs["row"], "|", color="black", markersize=10, markeredgewidth=1.1, label="published")
+        axes.plot(
+            theirs["ppl"],
+            theirs["row"],
+            "|",
+            color="black",
+            markersize=10,
+            markeredgewidth=1.1,
+            label="published",
+        )
         axes.set_title(f"length {length}", fontsize=8.5, fontweight="normal", pad=4)
         axes.tick_params(axis="x", labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
     grid[0].set_yticks(labels.index, labels)
     below = (1.0, -14 / 72 / figure.get_figheight())
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="upper right", bbox_to_anchor=below, ncols=3, frameon=False)
-    _label_panels(figure, grid[(panels - 1) // 4 * 4], "Published and ours, seed by seed", "Perplexity", text)
+    figure.legend(
+        *grid[0].get_legend_handles_labels(),
+        loc="upper right",
+        bbox_to_anchor=below,
+        ncols=3,
+        frameon=False,
+    )
+    _label_panels(
+        figure, grid[(panels - 1) // 4 * 4], "Published and ours, seed by seed", "Perplexity", text
+    )
     return figure
 
 
@@ -116,7 +159,15 @@ def _label_panels(figure: Figure, bottom_left: Axes, title: str, x: str, text: s
     """Title above the grid; what x is, and the caption, below it."""
     above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
     figure.suptitle(
-        title, x=0.0, y=1.0 + above / figure.get_figheight(), ha="left", va="bottom", fontsize=10.5, fontweight="bold"
+        title,
+        x=0.0,
+        y=1.0 + above / figure.get_figheight(),
+        ha="left",
+        va="bottom",
+        fontsize=10.5,
+        fontweight="bold",
     )
-    bottom_left.annotate(x, (0, 0), (0, -22), xycoords="axes fraction", textcoords="offset points", va="top")
+    bottom_left.annotate(
+        x, (0, 0), (0, -22), xycoords="axes fraction", textcoords="offset points", va="top"
+    )
     caption(bottom_left, text)

@@ -35,7 +35,9 @@ PROTOCOLS = {
 
 def ppl_by_length(ppl: pd.DataFrame, protocol: str, train_length: int, styles: Styles) -> Figure:
     """Perplexity by evaluation length; columns length and ppl, of one protocol."""
-    figure, axes = canvas("Perplexity by evaluation length", height_for(ppl["spectrum"].nunique()), marked=True)
+    figure, axes = canvas(
+        "Perplexity by evaluation length", height_for(ppl["spectrum"].nunique()), marked=True
+    )
     axes.set_yscale("log")
     # Perplexity is at least 1: on the log axis a band may not reach below.
     ends = curves(axes, ppl, "length", "ppl", styles, floor=1.0)
@@ -50,7 +52,9 @@ def ppl_by_length(ppl: pd.DataFrame, protocol: str, train_length: int, styles: S
 
 def retrieval(accuracy: pd.DataFrame, chance: float, train_length: int, styles: Styles) -> Figure:
     """Accuracy of the retrieval probe by length, with the level of chance; columns length and accuracy."""
-    figure, axes = canvas("Retrieval by length", height_for(accuracy["spectrum"].nunique()), marked=True)
+    figure, axes = canvas(
+        "Retrieval by length", height_for(accuracy["spectrum"].nunique()), marked=True
+    )
     axes.set_ylim(0.0, 1.03)
     ends = curves(axes, accuracy, "length", "accuracy", styles, floor=0.0)
     length_ticks(axes, sorted(accuracy["length"].unique()))
@@ -63,11 +67,16 @@ def retrieval(accuracy: pd.DataFrame, chance: float, train_length: int, styles: 
     axes.set(xlabel="Length (tokens)", ylabel="Accuracy")
     label_ends(axes, ends, styles)
     choices = round(1 / chance)
-    caption(axes, f"{seeds_text(accuracy)} A trial is right if the true one of {choices} words is the likeliest.")
+    caption(
+        axes,
+        f"{seeds_text(accuracy)} A trial is right if the true one of {choices} words is the likeliest.",
+    )
     return figure
 
 
-def nll_by_position(nll: pd.DataFrame | None, train_length: int, longest: int, styles: Styles) -> Figure:
+def nll_by_position(
+    nll: pd.DataFrame | None, train_length: int, longest: int, styles: Styles
+) -> Figure:
     """Loss by tokens of context (mean of a position bin) at the longest length; columns context and nll, nats per token.
 
     None, where protocol full was not run, gives a figure that says so.
@@ -82,7 +91,10 @@ def nll_by_position(nll: pd.DataFrame | None, train_length: int, longest: int, s
     mark_length(axes, train_length, f"training length {train_length}")
     axes.set(xlabel="Tokens of context", ylabel="Loss (nats per token)")
     label_ends(axes, ends, styles)
-    caption(axes, f"{seeds_text(nll)} Protocol full; a point is the mean over a bin of positions (powers of two).")
+    caption(
+        axes,
+        f"{seeds_text(nll)} Protocol full; a point is the mean over a bin of positions (powers of two).",
+    )
     return figure
 
 
@@ -98,7 +110,9 @@ def training_loss(losses: pd.DataFrame, styles: Styles) -> Figure:
     return figure
 
 
-def spectra(omegas: Mapping[str, NDArray[np.floating]], train_length: int, longest: int, styles: Styles) -> Figure:
+def spectra(
+    omegas: Mapping[str, NDArray[np.floating]], train_length: int, longest: int, styles: Styles
+) -> Figure:
     """Wavelength 2 pi / omega by pair; omegas maps a spectrum to its frequencies [K], radians per token."""
     figure, axes = canvas("Wavelength of each rotary pair", height_for(len(omegas)))
     axes.set_yscale("log")
@@ -106,16 +120,32 @@ def spectra(omegas: Mapping[str, NDArray[np.floating]], train_length: int, longe
     for name, omega in omegas.items():
         wavelength = diagnostics.wavelengths(omega)
         look, pairs = styles[name], np.flatnonzero(np.isfinite(wavelength))
-        axes.plot(pairs, wavelength[pairs], **look.line, marker=look.marker, markersize=2.5, linewidth=1.2)
+        axes.plot(
+            pairs, wavelength[pairs], **look.line, marker=look.marker, markersize=2.5, linewidth=1.2
+        )
         ends |= {name: (pairs[-1], wavelength[pairs[-1]])} if len(pairs) else {}
     for length, text in ((train_length, "training length"), (longest, "longest evaluation length")):
         axes.axhline(length, color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, zorder=1)
-        axes.annotate(f"{text} {length}", (0, length), (0, 2), textcoords="offset points", va="bottom", color=GREY, fontsize=8)
+        axes.annotate(
+            f"{text} {length}",
+            (0, length),
+            (0, 2),
+            textcoords="offset points",
+            va="bottom",
+            color=GREY,
+            fontsize=8,
+        )
     plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.set(xlabel="Rotary pair k", ylabel="Wavelength 2π/ω (tokens)")
     label_ends(axes, ends, styles)
-    still = "" if all((omega > 0).all() for omega in omegas.values()) else " Pairs that do not rotate are not drawn."
-    caption(axes, f"A pair above the dashed line of a length never completes a turn within it.{still}")
+    still = (
+        ""
+        if all((omega > 0).all() for omega in omegas.values())
+        else " Pairs that do not rotate are not drawn."
+    )
+    caption(
+        axes, f"A pair above the dashed line of a length never completes a turn within it.{still}"
+    )
     return figure
 
 
@@ -128,7 +158,13 @@ def placeholder(text: str, title: str) -> Figure:
 
 
 def curves(
-    axes: Axes, table: pd.DataFrame, x: str, y: str, styles: Styles, floor: float = -np.inf, markers: bool = True
+    axes: Axes,
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    styles: Styles,
+    floor: float = -np.inf,
+    markers: bool = True,
 ) -> dict[str, tuple[float, float]]:
     """For each spectrum the mean over seeds, with +- std and the single seeds where there are several; returns the last points.
 
@@ -140,7 +176,14 @@ def curves(
         by_seed = table[table["spectrum"] == name].pivot(index=x, columns="seed", values=y).dropna()
         mean, std = by_seed.mean(axis=1), by_seed.std(axis=1)
         if by_seed.shape[1] > 1:
-            axes.fill_between(by_seed.index, np.maximum(mean - std, floor), mean + std, color=look.color, alpha=0.15, linewidth=0)
+            axes.fill_between(
+                by_seed.index,
+                np.maximum(mean - std, floor),
+                mean + std,
+                color=look.color,
+                alpha=0.15,
+                linewidth=0,
+            )
             axes.plot(by_seed, color=look.color, linewidth=0.5, alpha=0.5)
         axes.plot(mean, **look.line, **({"marker": look.marker} if markers else {"linewidth": 1.0}))
         ends[name] = (mean.index[-1], mean.iloc[-1])

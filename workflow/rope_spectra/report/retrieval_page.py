@@ -16,8 +16,18 @@ def section(definition: Definition, summary: pd.DataFrame) -> str:
     cells = []
     for arm, rows in summary.groupby(["spectrum", "remap"], sort=False):
         at = rows.set_index("length").loc
-        cells.append([spaced(label(arm)), *(_accuracy(at[length]) for length in lengths), _gap(at[lengths[-1]])])
-    header = ["spectrum", *map(str, lengths), f"NLL gap at {lengths[-1]} against {spaced(definition['baseline'])}"]
+        cells.append(
+            [
+                spaced(label(arm)),
+                *(_accuracy(at[length]) for length in lengths),
+                _gap(at[lengths[-1]]),
+            ]
+        )
+    header = [
+        "spectrum",
+        *map(str, lengths),
+        f"NLL gap at {lengths[-1]} against {spaced(definition['baseline'])}",
+    ]
     parts = [
         "## Retrieval",
         "A sentence names a word, then a passage of the text follows, then the same sentence asks for it: is the true one of "
@@ -38,7 +48,9 @@ def _accuracy(row: Any) -> str:
 
 
 def _gap(row: Any) -> str:
-    if pd.isna(row.get("delta_nll_gap")):  # a baseline, or no seed in common; without any comparison there is no such column
+    if pd.isna(
+        row.get("delta_nll_gap")
+    ):  # a baseline, or no seed in common; without any comparison there is no such column
         return ""
     low, high = row.delta_nll_gap_ci95_low, row.delta_nll_gap_ci95_high
     return f"{row.delta_nll_gap:+.2f}" + ("" if pd.isna(low) else f" ({low:.2f} to {high:.2f})")

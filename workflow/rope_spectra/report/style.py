@@ -80,7 +80,11 @@ def looks(names: Sequence[str], baseline: str) -> dict[str, Look]:
     """A look for each spectrum: black for the baseline, else a colour with its own marker, and a new line style every six."""
     others = [name for name in names if name != baseline]
     distinct = {
-        name: Look(COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS) % len(LINES)], MARKERS[i % len(MARKERS)])
+        name: Look(
+            COLOURS[i % len(COLOURS)],
+            LINES[i // len(COLOURS) % len(LINES)],
+            MARKERS[i % len(MARKERS)],
+        )
         for i, name in enumerate(others)
     }
     return {name: distinct.get(name, Look(BASELINE_COLOUR, "solid", "o")) for name in names}
@@ -101,7 +105,11 @@ def height_for(labels: int) -> float:
 
 def plain_log_ticks(axis: Axis, low: float, high: float) -> None:
     """Ticks of a log axis from low to high as plain numbers: the fewer in a decade, the more decades there are."""
-    steps = {1000.0: (1.0,), 8.0: (1.0, 2.0, 5.0), 2.5: (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)}
+    steps = {
+        1000.0: (1.0,),
+        8.0: (1.0, 2.0, 5.0),
+        2.5: (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+    }
     subs = next((subs for ratio, subs in steps.items() if high > ratio * low), None)
     axis.set_major_locator(LogLocator(subs=subs) if subs else MaxNLocator(6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
@@ -125,14 +133,23 @@ def mark_length(axes: Axes, length: int, text: str) -> None:
     )  # fmt: skip
 
 
-def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], looks: Mapping[str, Look]) -> None:
+def label_ends(
+    axes: Axes, ends: Mapping[str, tuple[float, float]], looks: Mapping[str, Look]
+) -> None:
     """Name each curve at the right edge, with a leader from its last point (x, y); labels keep the curves' order."""
     axes.autoscale_view()  # matplotlib would settle the limits only when it draws
     to_axes = axes.transData + axes.transAxes.inverted()
     names = sorted(ends, key=lambda name: ends[name][1])
     wanted = np.array([to_axes.transform(ends[name])[1] for name in names])
     gap = LABEL_HEIGHT_PT / (72 * axes.get_position().height * axes.figure.get_figheight())
-    leader = {"arrowstyle": "-", "linewidth": 0.9, "relpos": (0.0, 0.5), "patchA": None, "shrinkA": 3, "shrinkB": 3}
+    leader = {
+        "arrowstyle": "-",
+        "linewidth": 0.9,
+        "relpos": (0.0, 0.5),
+        "patchA": None,
+        "shrinkA": 3,
+        "shrinkB": 3,
+    }
     for name, height in zip(names, spread(wanted, gap), strict=True):
         axes.annotate(
             name, ends[name], (1.07, height), textcoords="axes fraction", va="center", fontsize=8.5,
@@ -158,4 +175,6 @@ def caption(axes: Axes, text: str) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Publish a figure as SVG; equal figures give equal bytes."""
     with files.atomic(path) as temporary:
-        figure.savefig(temporary, format="svg", bbox_inches="tight", pad_inches=0.12, metadata={"Date": None})
+        figure.savefig(
+            temporary, format="svg", bbox_inches="tight", pad_inches=0.12, metadata={"Date": None}
+        )

@@ -40,7 +40,9 @@ def experiment_page(
     runs were probed.
     """
     name = definition["experiment"]
-    chosen, tested = (summary[(summary["phase"] == phases.SELECTION) == selected] for selected in (True, False))
+    chosen, tested = (
+        summary[(summary["phase"] == phases.SELECTION) == selected] for selected in (True, False)
+    )
     parts = [
         f"# {name}",
         definition["description"],
@@ -63,7 +65,9 @@ def experiment_page(
 def overall_page(summary: pd.DataFrame) -> str:
     """summary.md over all experiments: one leaderboard for each set of runs that can be compared."""
     parts, summary = ["# Summary"], summary[summary["phase"] != phases.SELECTION]
-    comparable = summary.groupby(["dataset", "model", "training", "phase"], sort=False, dropna=False)
+    comparable = summary.groupby(
+        ["dataset", "model", "training", "phase"], sort=False, dropna=False
+    )
     for (dataset, model, training, phase), group in comparable:
         part = ", confirmation (part of the text and seeds)" if phase == phases.CONFIRMATION else ""
         parts.append(f"## Dataset {dataset}, model {model}, training {training}{part}")
@@ -78,10 +82,17 @@ def _repeated_runs(summary: pd.DataFrame) -> str:
     """How far apart experiments are on a spectrum that they share, same seeds: what two machines make of the same runs."""
     protocol, longest = _protocols(summary)[0], summary["length"].max()
     rows = summary[(summary["protocol"] == protocol) & (summary["length"] == longest)]
-    shared = [group for _, group in rows.groupby(["spectrum", "remap", "seeds"], sort=False) if len(group) > 1]
+    shared = [
+        group
+        for _, group in rows.groupby(["spectrum", "remap", "seeds"], sort=False)
+        if len(group) > 1
+    ]
     if not shared:
         return ""
-    apart = [f"{named(group.iloc[0])}: {100 * (group['ppl_mean'].max() / group['ppl_mean'].min() - 1):.2g} %" for group in shared]
+    apart = [
+        f"{named(group.iloc[0])}: {100 * (group['ppl_mean'].max() / group['ppl_mean'].min() - 1):.2g} %"
+        for group in shared
+    ]
     return (
         f"The same spectrum and seeds in several experiments, largest against smallest PPL at {longest} tokens (protocol "
         f"`{protocol}`): {', '.join(apart)}. Where these ran on different machines, this is what the machines alone do; the "
@@ -102,7 +113,10 @@ def _phases(definition: Definition) -> str:
     """Which seeds and blocks chose and which confirm, if the experiment keeps them apart."""
     if not definition.get("selection"):
         return ""
-    seeds = {phase: ", ".join(map(str, phases.seeds_of(definition, phase))) for phase in (phases.SELECTION, phases.CONFIRMATION)}
+    seeds = {
+        phase: ", ".join(map(str, phases.seeds_of(definition, phase)))
+        for phase in (phases.SELECTION, phases.CONFIRMATION)
+    }
     share = f"{100 * definition['selection']['blocks']:g} %"
     return (
         f"Selection: seeds {seeds[phases.SELECTION]} on the first {share} of the blocks of validation text. "
@@ -128,7 +142,9 @@ def _protocols(summary: pd.DataFrame) -> list[str]:
 def _protocol_section(summary: pd.DataFrame, protocol: str) -> str:
     rows = summary[summary["protocol"] == protocol]
     longest = rows["length"].max()
-    title = f"Perplexity, mean ± std over seeds, ranked at {longest} tokens ({_PROTOCOLS[protocol]}):"
+    title = (
+        f"Perplexity, mean ± std over seeds, ranked at {longest} tokens ({_PROTOCOLS[protocol]}):"
+    )
     split = "In length and beyond: the mean over positions below the training length, and over those from it on."
     split_shown = rows["ppl_beyond_length"].notna().any()
     return "\n\n".join([title, leaderboard(rows), *([split] if split_shown else [])])
@@ -155,36 +171,66 @@ def leaderboard(rows: pd.DataFrame) -> str:
     if last["ppl_beyond_length"].notna().any():
         header += [f"{lengths[-1]}, in length", f"{lengths[-1]}, beyond"]
         parts = last[["ppl_in_length", "ppl_beyond_length"]].to_numpy()
-        table = [cells + [mean_std(value, float("nan")) for value in pair] for cells, pair in zip(table, parts, strict=True)]
+        table = [
+            cells + [mean_std(value, float("nan")) for value in pair]
+            for cells, pair in zip(table, parts, strict=True)
+        ]
     return as_table(header, table)
 
 
 def _family(definition: Definition, summary: pd.DataFrame) -> list[Arm]:
     """The declared contrasts, in their order."""
-    return Contrasts.of(definition["baseline"], definition["contrasts"]).family(sorted(summary["remap"].unique()))
+    return Contrasts.of(definition["baseline"], definition["contrasts"]).family(
+        sorted(summary["remap"].unique())
+    )
 
 
 def _verdicts(definition: Definition, summary: pd.DataFrame) -> str:
     """The contrasts at the longest length, as a table and in words; then the comparisons that were not declared."""
     protocol, longest = next(iter(_protocols(summary)), None), summary["length"].max()
-    at = summary[(summary["protocol"] == protocol) & (summary["length"] == longest) & (summary["verdict"] != "baseline")]
+    at = summary[
+        (summary["protocol"] == protocol)
+        & (summary["length"] == longest)
+        & (summary["verdict"] != "baseline")
+    ]
     if at.empty:
         return ""
-    rows, family = {(row.spectrum, row.remap): row for row in at.itertuples()}, _family(definition, summary)
-    declared, others = [rows[arm] for arm in family if arm in rows], [row for arm, row in rows.items() if arm not in family]
+    rows, family = (
+        {(row.spectrum, row.remap): row for row in at.itertuples()},
+        _family(definition, summary),
+    )
+    declared, others = (
+        [rows[arm] for arm in family if arm in rows],
+        [row for arm, row in rows.items() if arm not in family],
+    )
     one_baseline = at["baseline"].nunique() == 1
     title = f"Against {spaced(at['baseline'].iloc[0])}" if one_baseline else "Contrasts"
     parts = [f"## {title} at {longest} tokens, paired by seed (protocol `{protocol}`)"]
     if declared:
-        parts += [_comparisons(declared, one_baseline), "\n".join(f"- {_in_words(row)}." for row in declared)]
+        parts += [
+            _comparisons(declared, one_baseline),
+            "\n".join(f"- {_in_words(row)}." for row in declared),
+        ]
     if others:
-        parts += ["Not declared as contrasts, so without a verdict in favour of either:", _comparisons(others, one_baseline)]
+        parts += [
+            "Not declared as contrasts, so without a verdict in favour of either:",
+            _comparisons(others, one_baseline),
+        ]
     return "\n\n".join(parts)
 
 
 def _comparisons(rows: list[Any], one_baseline: bool) -> str:
     """A table of comparisons; what each is compared with has a column, unless the title says it."""
-    header = ["spectrum", "against", "PPL ratio", "95 % interval", "p", "p (Holm)", "wins", "verdict"]
+    header = [
+        "spectrum",
+        "against",
+        "PPL ratio",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        "wins",
+        "verdict",
+    ]
     table = [
         [
             named(row),
@@ -208,14 +254,26 @@ def _in_words(row: Any) -> str:
 
 
 def _unpaired(row: Any) -> str:
-    return "" if pd.isna(row.unpaired_seeds) else f" (seeds without a partner: {row.unpaired_seeds})"
+    return (
+        "" if pd.isna(row.unpaired_seeds) else f" (seeds without a partner: {row.unpaired_seeds})"
+    )
 
 
 def _noise_floor(table: pd.DataFrame) -> str:
     """How far repeats of one run differ, at the longest length, beside the spread of seeds."""
-    row = table[table["remap"] == table["remap"].iloc[0]].sort_values(["protocol", "length"]).iloc[-1]
-    weights = "bit-equal weights" if row["n_weights"] == 1 else f"{row['n_weights']} different sets of weights"
-    seeds = f"beside a seed std of {number(row['seed_std'])}" if row["n_seeds"] > 1 else "with no other seed to compare"
+    row = (
+        table[table["remap"] == table["remap"].iloc[0]].sort_values(["protocol", "length"]).iloc[-1]
+    )
+    weights = (
+        "bit-equal weights"
+        if row["n_weights"] == 1
+        else f"{row['n_weights']} different sets of weights"
+    )
+    seeds = (
+        f"beside a seed std of {number(row['seed_std'])}"
+        if row["n_seeds"] > 1
+        else "with no other seed to compare"
+    )
     return (
         f"## Noise floor\n\n{row['spectrum']} seed {row['seed']} trained {row['n_runs']} times: {weights}; at {row['length']} "
         f"tokens (protocol `{row['protocol']}`) the spread is {number(row['ppl_spread'])} PPL {seeds}."
@@ -227,7 +285,11 @@ def _limits(definition: Definition, summary: pd.DataFrame, measured: bool) -> st
     seeds, contrasts = int(summary["n_seeds"].max()), len(_family(definition, summary))
     points = [
         "These perplexities measure what unseen positions do to a model on this text. They do not show use of context"
-        + ("; the retrieval probe does, for one kind of sentence that was trained in." if "retrieval" in definition else "."),
+        + (
+            "; the retrieval probe does, for one kind of sentence that was trained in."
+            if "retrieval" in definition
+            else "."
+        ),
         f"A verdict rests on {contrasts} declared contrast{'s' * (contrasts != 1)} and one equivalence margin of "
         f"{100 * definition['equivalence_margin']:g} % PPL, fixed in the config before the run.",
         ("" if measured else _NO_NOISE_FLOOR)

@@ -57,10 +57,24 @@ def diagnose(omega: NDArray[np.floating], train_length: int, longest: int) -> Di
 
 def as_text(diagnoses: Mapping[str, Diagnosis], train_length: int, longest: int) -> str:
     """The diagnoses by spectrum name as a table for the terminal, with what its columns mean below."""
-    header = ["spectrum", f"> {train_length}", f"> {longest}", "< 16", "critical dim", "slowest", "fastest", "cos < 0"]
-    rows = [header, *([name, *map(_cell, diagnosis.values())] for name, diagnosis in diagnoses.items())]
+    header = [
+        "spectrum",
+        f"> {train_length}",
+        f"> {longest}",
+        "< 16",
+        "critical dim",
+        "slowest",
+        "fastest",
+        "cos < 0",
+    ]
+    rows = [
+        header,
+        *([name, *map(_cell, diagnosis.values())] for name, diagnosis in diagnoses.items()),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
     legend = [
         f"> {train_length}, > {longest}, < 16: pairs with such a wavelength (2 pi / omega, in tokens)",
         f"critical dim: dimensions that complete a turn within {train_length} tokens",

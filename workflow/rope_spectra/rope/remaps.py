@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from rope_spectra.rope.families import Spectrum, slowed
 
-SLOW_TURNS, FAST_TURNS = 1.0, 32.0  # YaRN's beta: turns over the training length below and above which a pair is wholly one kind
+SLOW_TURNS, FAST_TURNS = (
+    1.0,
+    32.0,
+)  # YaRN's beta: turns over the training length below and above which a pair is wholly one kind
 
 
 def position_interpolation(omega: Spectrum, scale: float) -> Spectrum:
@@ -56,7 +59,9 @@ def changes(remap: str, length: int, train_length: int) -> bool:
     return remap != "none" and length > train_length
 
 
-def remapped(trained: NDArray[np.float32], remap: str, length: int, train_length: int) -> tuple[NDArray[np.float32], float]:
+def remapped(
+    trained: NDArray[np.float32], remap: str, length: int, train_length: int
+) -> tuple[NDArray[np.float32], float]:
     """The frequencies [K] in fp32 and the attention factor to evaluate a trained spectrum with at `length` tokens."""
     if not changes(remap, length, train_length):
         return trained, 1.0

@@ -20,12 +20,18 @@ log = logging.getLogger("rope_spectra")
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """An argument parser that shows the module's docstring and knows --log."""
-    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--log", type=Path, metavar="FILE", help="write the messages to this file as well")
+    result = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument(
+        "--log", type=Path, metavar="FILE", help="write the messages to this file as well"
+    )
     return result
 
 
-def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(
+    parser: argparse.ArgumentParser, arguments: list[str] | None = None
+) -> argparse.Namespace:
     """Parse the command line and start logging to the terminal and, if asked, to a file with signs of life beside it."""
     result = parser.parse_args(arguments)
     handlers: list[logging.Handler] = [logging.StreamHandler()]
@@ -33,8 +39,16 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -
         result.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
         heartbeat.begin(result.log)
-    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR  # of several ranks one speaks for all
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
+    level = (
+        logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR
+    )  # of several ranks one speaks for all
+    logging.basicConfig(
+        level=level,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=handlers,
+        force=True,
+    )
     return result
 
 

@@ -53,12 +53,18 @@ def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
     if not names:
         return []
     if count > len(names):
-        raise UserError(f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it")
+        raise UserError(
+            f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it"
+        )
     _make_private(folder)
     waiting = False
     while not (leased := _lock_free_ones(names, count, folder)):
         if not waiting:
-            log.info("waiting: %d of %d GPUs wanted, other runs hold the rest; lower --resources gpu=", count, len(names))
+            log.info(
+                "waiting: %d of %d GPUs wanted, other runs hold the rest; lower --resources gpu=",
+                count,
+                len(names),
+            )
         waiting = True
         time.sleep(_POLL_S)
     _use(leased)
@@ -92,18 +98,24 @@ def visible() -> list[str]:
             break  # as CUDA reads it: what follows the first unknown name does not count
         names += found
     if not names and chosen.strip() not in _NO_GPU:
-        raise UserError(f"{VARIABLE}: {chosen} is no GPU of this machine, it has {len(gpus)}; see nvidia-smi -L")
+        raise UserError(
+            f"{VARIABLE}: {chosen} is no GPU of this machine, it has {len(gpus)}; see nvidia-smi -L"
+        )
     return list(dict.fromkeys(names))
 
 
 def _gpus() -> dict[str, list[str]]:
     """UUID of each GPU -> what can be leased of it: itself, or its MIG parts. Asking torch would initialise CUDA too early."""
     try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     gpus: dict[str, list[str]] = {}
-    for gpu, part in re.findall(r"^GPU .*\(UUID: (.+)\)|^\s+MIG .*\(UUID: (.+)\)", listing, flags=re.MULTILINE):
+    for gpu, part in re.findall(
+        r"^GPU .*\(UUID: (.+)\)|^\s+MIG .*\(UUID: (.+)\)", listing, flags=re.MULTILINE
+    ):
         if gpu:
             gpus[gpu] = []
         else:
@@ -117,15 +129,28 @@ def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
         return list(gpus.values())[int(entry)] if int(entry) < len(gpus) else []
     if entry.startswith("MIG-"):
         return [part for parts in gpus.values() for part in parts if part.startswith(entry)]
-    return next((parts for gpu, parts in gpus.items() if entry.startswith("GPU-") and gpu.startswith(entry)), [])
+    return next(
+        (
+            parts
+            for gpu, parts in gpus.items()
+            if entry.startswith("GPU-") and gpu.startswith(entry)
+        ),
+        [],
+    )
 
 
 def _make_private(folder: Path) -> None:
     """Make the folder of the locks, or refuse what someone else has put in its place."""
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = folder.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UserError(f"{folder}: is not a folder that only you can write to, as the locks of GPUs need; remove it")
+    if (
+        not stat.S_ISDIR(facts.st_mode)
+        or facts.st_uid != os.getuid()
+        or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ):
+        raise UserError(
+            f"{folder}: is not a folder that only you can write to, as the locks of GPUs need; remove it"
+        )
 
 
 def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
@@ -152,7 +177,9 @@ def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
 
 def _lock(folder: Path, name: str, operation: int) -> int:
     """Open and lock a file; the descriptor holds the lock until all that share it are closed, at the latest when they end."""
-    descriptor = os.open(folder / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(
+        folder / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+    )
     try:
         fcntl.flock(descriptor, operation)
     except BaseException:

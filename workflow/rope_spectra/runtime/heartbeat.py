@@ -34,7 +34,13 @@ def begin(log: Path) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     _file = path(log)
-    _sign = {"state": "running", "error": None, "step": Path(sys.argv[0]).stem, "started": time.time(), "device": None}
+    _sign = {
+        "state": "running",
+        "error": None,
+        "step": Path(sys.argv[0]).stem,
+        "started": time.time(),
+        "device": None,
+    }
     _sign |= {"pid": os.getpid(), "host": socket.gethostname()}
     beat()
 
@@ -49,7 +55,11 @@ def beat(**news: Any) -> None:
     global _sign
     if _file is None:
         return
-    _sign |= {"updated": time.time(), "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"), **news}
+    _sign |= {
+        "updated": time.time(),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        **news,
+    }
     temporary = _file.with_name(f"{_file.name}.tmp.{os.getpid()}")
     with contextlib.suppress(OSError):
         temporary.write_text(json.dumps(_sign))
@@ -91,4 +101,8 @@ def read(log: Path) -> Sign | None:
         sign = json.loads(path(log).read_bytes())
     except (OSError, ValueError):
         return None
-    return sign if isinstance(sign, dict) and {"state", "pid", "host", "updated"} <= sign.keys() else None
+    return (
+        sign
+        if isinstance(sign, dict) and {"state", "pid", "host", "updated"} <= sign.keys()
+        else None
+    )

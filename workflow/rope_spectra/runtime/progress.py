@@ -33,9 +33,14 @@ def short_duration(seconds: float) -> str:
 
 def describe(facts: Mapping[str, Any]) -> str:
     """'step 300/762 (39 %), 15.8 steps/s, 29 s left, loss 3.21' from label, done, total, unit, rate, left_s and note."""
-    parts = [f"{facts['label']} {short_number(facts['done'])}", f"{short_number(facts['rate'])} {facts['unit']}/s"]
+    parts = [
+        f"{facts['label']} {short_number(facts['done'])}",
+        f"{short_number(facts['rate'])} {facts['unit']}/s",
+    ]
     if facts["total"]:
-        parts[0] += f"/{short_number(facts['total'])} ({100 * facts['done'] / facts['total']:.0f} %)"
+        parts[0] += (
+            f"/{short_number(facts['total'])} ({100 * facts['done'] / facts['total']:.0f} %)"
+        )
     if facts["left_s"] is not None:
         parts.append(f"{short_duration(facts['left_s'])} left")
     return ", ".join([*parts, facts["note"]] if facts["note"] else parts)
@@ -47,8 +52,16 @@ class Progress:
     `total` may be None where the end is not known; `start` is what an earlier attempt has already done.
     """
 
-    def __init__(self, label: str, total: int | None, unit: str, start: int = 0, every_s: float = 5.0) -> None:
-        self.label, self.total, self.unit, self.start, self.every_s = label, total, unit, start, every_s
+    def __init__(
+        self, label: str, total: int | None, unit: str, start: int = 0, every_s: float = 5.0
+    ) -> None:
+        self.label, self.total, self.unit, self.start, self.every_s = (
+            label,
+            total,
+            unit,
+            start,
+            every_s,
+        )
         self._began = self._shown = time.monotonic()
         self._signed = -math.inf
         # Of the latest signs of life: start-up and compilation should not slow the rate for ever.

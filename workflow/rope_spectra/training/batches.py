@@ -32,7 +32,12 @@ def row_order(seed: int, rows: int) -> NDArray[np.int64]:
 
 
 def batches(
-    table: Tokens, batch_size: int, seed: int, start: int, share: slice, change: RowChange | None = None
+    table: Tokens,
+    batch_size: int,
+    seed: int,
+    start: int,
+    share: slice,
+    change: RowChange | None = None,
 ) -> Iterator[Tensor]:
     """The batches of the steps from `start` on, as int16 bits of uint16 tokens.
 

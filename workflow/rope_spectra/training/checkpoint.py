@@ -36,7 +36,11 @@ def build_model(settings: dict[str, Any], empty: bool = False) -> Llama:
 
 def save_model(path: Path, model: Llama, identity: str) -> None:
     """Publish the weights atomically, the run's identity in the file's metadata."""
-    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items() if name != _TIED}
+    weights = {
+        name: tensor.contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+        if name != _TIED
+    }
     with atomic(path) as temporary:
         save_file(weights, temporary, metadata={"identity": identity})
 
@@ -50,7 +54,9 @@ def load_model(path: Path, model: Llama, identity: str) -> None:
     except (SafetensorError, FileNotFoundError) as error:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run again") from None
     if found != identity:
-        raise UserError(f"{path}: belongs to a run with other settings or other data; delete it and run again")
+        raise UserError(
+            f"{path}: belongs to a run with other settings or other data; delete it and run again"
+        )
     if missing := {name for name, _ in model.named_parameters()} - weights.keys():
         raise UserError(f"{path}: lacks {sorted(missing)[0]}; delete it and run again")
     model.load_state_dict(weights, strict=False, assign=True)

@@ -36,13 +36,23 @@ class History:
         """Wall time of all attempts up to now: in all, and within the training loop."""
         now = time.perf_counter()
         training = now - self._training_began if self._training_began is not None else 0.0
-        return {"total": self._earlier["total"] + now - self._began, "training": self._earlier["training"] + training}
+        return {
+            "total": self._earlier["total"] + now - self._began,
+            "training": self._earlier["training"] + training,
+        }
 
     def state(self) -> dict[str, Any]:
         """As plain values, for the checkpoint."""
-        return {"rows": [asdict(row) for row in self.rows], "resumed_at": self.resumed_at, "seconds": self.seconds()}
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "resumed_at": self.resumed_at,
+            "seconds": self.seconds(),
+        }
 
     def csv(self) -> str:
         """train.csv; repr keeps every digit."""
-        lines = [f"{row.step},{row.loss!r},{row.lr!r},{row.tokens},{row.tokens_per_s:.1f}" for row in self.rows]
+        lines = [
+            f"{row.step},{row.loss!r},{row.lr!r},{row.tokens},{row.tokens_per_s:.1f}"
+            for row in self.rows
+        ]
         return "\n".join([HEADER, *lines]) + "\n"

@@ -101,11 +101,15 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun warns that it sets it; the step sets its threads itself
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # else torchrun warns that it sets it; the step sets its threads itself
     meeting = slurm_meeting(dict(os.environ)) or ["--standalone"]
     command = [*meeting, f"--nproc_per_node={processes}", "--module", module, *arguments]
     parser = run.get_args_parser()
-    parser.allow_abbrev = False  # or torchrun takes our --log for the beginning of one of its own options
+    parser.allow_abbrev = (
+        False  # or torchrun takes our --log for the beginning of one of its own options
+    )
     try:
         run.run(parser.parse_args(command))
     except ChildFailedError as error:
@@ -118,7 +122,9 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
 
 
 def _cause(exitcode: int) -> str:
-    return f"signal {-exitcode}" if exitcode < 0 else f"exit status {exitcode}, its message is above"
+    return (
+        f"signal {-exitcode}" if exitcode < 0 else f"exit status {exitcode}, its message is above"
+    )
 
 
 def slurm_meeting(environment: dict[str, str]) -> list[str] | None:
@@ -128,7 +134,12 @@ def slurm_meeting(environment: dict[str, str]) -> list[str] | None:
         return None
     first = _first_node(environment["SLURM_NODELIST"])
     endpoint = f"{first}:{20_000 + int(job) % 20_000}"
-    return [f"--nnodes={nodes}", "--rdzv_backend=c10d", f"--rdzv_id={job}", f"--rdzv_endpoint={endpoint}"]
+    return [
+        f"--nnodes={nodes}",
+        "--rdzv_backend=c10d",
+        f"--rdzv_id={job}",
+        f"--rdzv_endpoint={endpoint}",
+    ]
 
 
 def _first_node(nodes: str) -> str:

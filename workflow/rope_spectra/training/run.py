@@ -45,7 +45,10 @@ class Run:
         return self.output / name
 
     def is_complete(self) -> bool:
-        return self.path(records.RUN).exists() and seal.read(self.path(records.RUN), "identity")["identity"] == self.identity
+        return (
+            self.path(records.RUN).exists()
+            and seal.read(self.path(records.RUN), "identity")["identity"] == self.identity
+        )
 
     def check(self, processes: int) -> None:
         """UserError unless model, data, sentence and number of processes fit together."""
@@ -55,7 +58,10 @@ class Run:
                 f"models: vocab_size {model['vocab_size']} is smaller than the tokenizer's {manifest['vocab_size']};"
                 f" raise it to at least {manifest['vocab_size']}"
             )
-        batch_size, tokens = training["batch_size"], min(manifest["tokens"], training["tokens"] or manifest["tokens"])
+        batch_size, tokens = (
+            training["batch_size"],
+            min(manifest["tokens"], training["tokens"] or manifest["tokens"]),
+        )
         if tokens // training["seq_len"] < batch_size:
             raise UserError(
                 f"training: one batch needs {batch_size * training['seq_len']} tokens, the data has {tokens};"
@@ -66,7 +72,9 @@ class Run:
 
             probe.mentions(self.sentence, training["seq_len"])
         if processes < 1 or batch_size % processes:
-            raise UserError(f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor")
+            raise UserError(
+                f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor"
+            )
 
     def remove_leftovers(self) -> None:
         """Half-written files of a process that was killed while it wrote them."""
@@ -80,4 +88,8 @@ class Run:
             return None
         from rope_spectra.evaluation.probe import with_sentences
 
-        return partial(with_sentences, sentence=self.sentence, share=self.settings["training"]["retrieval_share"])
+        return partial(
+            with_sentences,
+            sentence=self.sentence,
+            share=self.settings["training"]["retrieval_share"],
+        )

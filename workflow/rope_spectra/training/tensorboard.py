@@ -45,7 +45,9 @@ class Curve:
         path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._writer = RecordWriter(path.open("wb"))
         self._write(file_version="brain.Event:2")
-        self._write(step=start, session_log=SessionLog(status=SessionLog.START))  # makes it forget what has been cut
+        self._write(
+            step=start, session_log=SessionLog(status=SessionLog.START)
+        )  # makes it forget what has been cut
 
     def add(self, row: "LogRow") -> None:
         """Append a line of the training log; a running TensorBoard sees it at its next reload."""

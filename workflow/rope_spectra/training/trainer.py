@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.batches import RowChange, Tokens, batches, learning_rate, next_token_targets, to_ids
+from rope_spectra.training.batches import (
+    RowChange,
+    Tokens,
+    batches,
+    learning_rate,
+    next_token_targets,
+    to_ids,
+)
 from rope_spectra.training.ranks import World
 
 # Some ten minutes of fp32 on a core; compiled steps take 0.91 to 0.94 of the eager ones' time.
@@ -112,20 +119,36 @@ class Trainer:
     >>> for step, row in Trainer(model, config, device).run(tokens, seed, log_every=10): ...
     """
 
-    def __init__(self, model: Llama, config: TrainingConfig, device: torch.device, world: World | None = None) -> None:
-        self.model, self.config, self.device, self.world = model.to(device), config, device, world or World()
-        self.compiled = config.compile is True or (config.compile == "auto" and device.type == "cuda")
+    def __init__(
+        self, model: Llama, config: TrainingConfig, device: torch.device, world: World | None = None
+    ) -> None:
+        self.model, self.config, self.device, self.world = (
+            model.to(device),
+            config,
+            device,
+            world or World(),
+        )
+        self.compiled = config.compile is True or (
+            config.compile == "auto" and device.type == "cuda"
+        )
         if self.compiled and config.deterministic:
             torch.use_deterministic_algorithms(True)
         # One graph serves every spectrum and seed: the frequencies are a buffer.
         objective = Objective(self.model, config.precision)
         self.objective = torch.compile(objective, dynamic=False) if self.compiled else objective
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=0.0, betas=config.betas, eps=1e-8, weight_decay=config.weight_decay, fused=True
+            model.parameters(),
+            lr=0.0,
+            betas=config.betas,
+            eps=1e-8,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self.micro_batch_size = self._micro_batch_size()
         if self.world.size > 1:
-            self.objective = nn.parallel.DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
+            self.objective = nn.parallel.DistributedDataParallel(
+                self.objective, gradient_as_bucket_view=True
+            )
 
     def _micro_batch_size(self) -> int:
         rows = self.config.batch_size // self.world.size
@@ -140,7 +163,9 @@ class Trainer:
 
     def _fits_gpu(self, size: int) -> bool:
         try:
-            self.objective(torch.zeros(size, self.config.seq_len, dtype=torch.long, device=self.device)).backward()
+            self.objective(
+                torch.zeros(size, self.config.seq_len, dtype=torch.long, device=self.device)
+            ).backward()
         except torch.OutOfMemoryError:
             return False
         finally:
@@ -163,14 +188,21 @@ class Trainer:
         micro_batches = to_ids(batch, self.device).split(self.micro_batch_size)
         shares = [len(ids) / len(batch) for ids in micro_batches]
         lasts = [*[False] * (len(micro_batches) - 1), True]
-        loss = torch.stack([self._backward(*part) for part in zip(micro_batches, shares, lasts, strict=True)]).sum()
+        loss = torch.stack(
+            [self._backward(*part) for part in zip(micro_batches, shares, lasts, strict=True)]
+        ).sum()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss
 
     def run(
-        self, tokens: Tokens, seed: int, log_every: int, start: int = 0, change: RowChange | None = None
+        self,
+        tokens: Tokens,
+        seed: int,
+        log_every: int,
+        start: int = 0,
+        change: RowChange | None = None,
     ) -> Iterator[tuple[int, LogRow | None]]:
         """Train from step `start` to the end, yielding after each step its number and, where one is due, its line of train.csv.
 
@@ -178,12 +210,18 @@ class Trainer:
         puts something else into some of the rows.
         Raises UserError for a loss that is not finite.
         """
-        config, steps, rows = self.config, self.config.steps(len(tokens)), self.config.rows(len(tokens))
+        config, steps, rows = (
+            self.config,
+            self.config.steps(len(tokens)),
+            self.config.rows(len(tokens)),
+        )
         table = tokens[: rows * config.seq_len].reshape(rows, config.seq_len)
         share = self.world.share(config.batch_size)
         pending: list[Tensor] = []
         began = time.perf_counter()
-        for step, batch in enumerate(batches(table, config.batch_size, seed, start, share, change), start):
+        for step, batch in enumerate(
+            batches(table, config.batch_size, seed, start, share, change), start
+        ):
             lr = learning_rate(step, steps, config.learning_rate, config.warmup_fraction)
             pending.append(self.step(batch, lr))
             if step == start:
@@ -198,7 +236,13 @@ class Trainer:
         losses = self.world.mean(torch.stack(pending)).tolist()
         _refuse_divergence(losses, step)
         per_step = self.config.batch_size * self.config.seq_len
-        return LogRow(step, losses[-1], lr, (step + 1) * per_step, len(losses) * per_step / (time.perf_counter() - began))
+        return LogRow(
+            step,
+            losses[-1],
+            lr,
+            (step + 1) * per_step,
+            len(losses) * per_step / (time.perf_counter() - began),
+        )
 
     def state(self) -> dict[str, Any]:
         """What a training needs to go on, bit for bit: weights and optimizer. Batches and rates follow from the step."""
@@ -213,4 +257,6 @@ class Trainer:
 def _refuse_divergence(losses: list[float], last_step: int) -> None:
     for step, loss in enumerate(losses, start=last_step - len(losses) + 1):
         if not math.isfinite(loss):
-            raise UserError(f"training diverged: the loss is {loss} at step {step}; lower learning_rate or raise warmup_fraction")
+            raise UserError(
+                f"training diverged: the loss is {loss} at step {step}; lower learning_rate or raise warmup_fraction"
+            )
