@@ -11,12 +11,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from rope_spectra.artifacts import files
+from rope_spectra.runtime import messages
 from rope_spectra.runtime.errors import UserError
 
 Content = dict[str, Any]
+S = TypeVar("S", bound=BaseModel)
 
 _KEY = "seal"
 _BLANK = "0" * 64
@@ -59,6 +63,24 @@ def read_settings(path: Path, required: Iterable[str], optional: Iterable[str] =
     if unknown := content.keys() - set(known):
         raise UserError(f"{path}: unknown key {min(unknown)!r}; the keys are {', '.join(known)}")
     return content
+
+
+def load_settings(path: Path, model: type[S]) -> S:
+    """Frozen settings, sealed or written by hand; UserError for a broken seal or a mistake in them."""
+    return _validated(path, model, read_if_sealed(path))
+
+
+def load_record(path: Path, model: type[S]) -> S:
+    """A record; UserError if it is missing, damaged or not such a record."""
+    return _validated(path, model, read(path))
+
+
+def _validated(path: Path, model: type[S], content: Any) -> S:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        mistake = next(messages.in_words(error))
+        raise UserError(f"{path}: {mistake}; {_REMEDY}") from None
 
 
 @contextmanager

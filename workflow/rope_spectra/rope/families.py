@@ -1,125 +1,289 @@
-"""The families of spectra: each one pure function in float64 of K, the number of rotary pairs, and its parameters.
+"""The families of spectra: how omega_0..omega_{K-1}, the rotary frequencies of a head, are distributed (K = head_dim / 2).
 
-RoPE turns pair k of a head by the angle omega_k * distance; a family says how omega_0..omega_{K-1} are distributed. Definitions:
-protocol.md section 2. A family over another spectrum takes that one's definition, such as {family: geometric, theta: 10000.0}.
-Adding one: write the function, register it in FAMILIES, describe its parameters in workflow/schemas/config.schema.yaml.
+RoPE turns pair k of a head by the angle omega_k * distance; only the vector omega is designed here. A family is a model of
+its parameters with its formula, pure and in float64. docs/protocol.md section 2 has the definitions.
+
+Adding one: write the class and name it in `Spectrum`. The schema, the reference and every check learn of it from there.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from rope_spectra.rope.diagnostics import wavelengths
+from rope_spectra.runtime.lazy import Lazy
+from rope_spectra.runtime.settings import Settings, Whole
 
-Spectrum = NDArray[np.float64]
-Definition = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Lazy("numpy")
+
+Omega: TypeAlias = "NDArray[np.float64]"
+
+Theta = Annotated[float, Field(gt=1, description="Base of the rotary frequencies")]
+EndsTheta = Annotated[float, Field(gt=1, description="Base of the geometric spectrum whose ends it takes")]
+SlowEnd = Annotated[
+    float, Field(gt=0, description="Slowest frequency relative to the geometric one")
+]
 
 
-def geometric(pairs: int, theta: float) -> Spectrum:
-    """omega_k = theta^(-k/K), radians per token: standard RoPE (Su et al. 2021)."""
+class Family(Settings):
+    """A spectrum, defined by its family and parameters."""
+
+    family: str
+
+    def omega(self, pairs: int) -> Omega:
+        """The frequencies [pairs] in float64, radians per token. Needs a complete definition (`completed`)."""
+        raise NotImplementedError
+
+    def inner(self) -> Iterator[tuple[str, "Family"]]:
+        """The spectra that this one is made of, by key: a and b of a mix, `of` of what changes another spectrum."""
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            if isinstance(value, Family):
+                yield key, value
+
+    def completed(self, head_dim: int, train_length: int) -> Self:
+        """The definition as one experiment means it: numbers that it leaves open (null) follow from the experiment's sizes."""
+        parts = {key: part.completed(head_dim, train_length) for key, part in self.inner()}
+        return self.model_copy(update=parts)
+
+
+class Geometric(Family):
+    """Standard RoPE: omega_k = theta^(-k/K)"""
+
+    # Su et al. 2021, arXiv 2104.09864.
+    family: Literal["geometric"]
+    theta: Theta
+
+    def omega(self, pairs: int) -> Omega:
+        return _geometric(pairs, self.theta)
+
+
+class AnchoredPoly(Family):
+    """log omega falls as t^p, t = k/(K-1), from the fastest geometric pair"""
+
+    # Both ends are anchored: omega_0 = 1, omega_{K-1} = omf times that of the geometric spectrum.
+    family: Literal["anchored_poly"]
+    theta: EndsTheta
+    p: float = Field(3.9, gt=0, description="Exponent: larger keeps more fast pairs")
+    omf: SlowEnd = 0.3
+
+    def omega(self, pairs: int) -> Omega:
+        t = np.linspace(0.0, 1.0, pairs)
+        log_a, log_b = _end_points(pairs, self.theta, self.omf)
+        return np.exp(log_a + t**self.p * (log_b - log_a))
+
+
+class Sigmoid(Family):
+    """log omega falls as a sigmoid of t = k/(K-1)"""
+
+    # Not anchored: omega_0 < 1.
+    family: Literal["sigmoid"]
+    theta: EndsTheta
+    steepness: float = Field(8.0, description="Slope of the sigmoid")
+    midpoint: float = Field(0.5, description="The t of its middle")
+    omf: SlowEnd = 0.3
+
+    def omega(self, pairs: int) -> Omega:
+        t = np.linspace(0.0, 1.0, pairs)
+        log_a, log_b = _end_points(pairs, self.theta, self.omf)
+        falling = 1.0 + np.exp(-self.steepness * (t - self.midpoint))
+        return np.exp(log_a + (log_b - log_a) / falling)
+
+
+class Mix(Family):
+    """omega = (1 - alpha) a + alpha b"""
+
+    # Linear in omega; the study's hybrid.
+    family: Literal["mix"]
+    alpha: float = Field(ge=0, le=1, description="Share of b")
+    a: "Spectrum" = Field(description="A spectrum (family and parameters)")
+    b: "Spectrum" = Field(description="A spectrum (family and parameters)")
+
+    def omega(self, pairs: int) -> Omega:
+        return (1.0 - self.alpha) * self.a.omega(pairs) + self.alpha * self.b.omega(pairs)
+
+
+class Values(Family):
+    """A spectrum given number by number"""
+
+    family: Literal["values"]
+    inv_freq: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1,
+        description="omega_0 to omega_{K-1} in radians per token, K = head_dim / 2; 0 is a pair that does not rotate",
+    )
+
+    def omega(self, pairs: int) -> Omega:
+        if len(self.inv_freq) != pairs:
+            raise ValueError(f"{len(self.inv_freq)} frequencies for {pairs} rotary pairs")
+        return np.array(self.inv_freq, dtype=np.float64)
+
+
+class Midpoint(Family):
+    """omega = theta^-u on the midpoints u = (k + 1/2)/K; the control beside evq_cosh"""
+
+    family: Literal["midpoint"]
+    theta: Theta
+
+    def omega(self, pairs: int) -> Omega:
+        return self.theta ** -_midpoints(pairs)
+
+
+class EvqCosh(Family):
+    """omega = theta^-phi, phi = 1 - asinh((1 - u) sinh tau)/tau, u = (k + 1/2)/K"""
+
+    # The larger tau, the closer phi stays to 0 and the more pairs are fast; tau -> 0 is the `midpoint` spectrum.
+    family: Literal["evq_cosh"]
+    theta: Theta
+    tau: float | None = Field(
+        None,
+        ge=1e-6,
+        le=100,
+        description="The larger, the more pairs are fast (null is head_dim / sqrt(seq_len) of the experiment)",
+    )
+
+    def omega(self, pairs: int) -> Omega:
+        assert self.tau is not None, "not completed"
+        share = np.arcsinh((1.0 - _midpoints(pairs)) * np.sinh(self.tau)) / self.tau
+        return self.theta ** -(1.0 - share)
+
+    def completed(self, head_dim: int, train_length: int) -> Self:
+        tau = head_dim / math.sqrt(train_length) if self.tau is None else self.tau
+        return self.model_copy(update={"tau": tau})
+
+
+class _OfLength(Family):
+    """Changes another spectrum by comparing wavelengths with a length; null is the training length."""
+
+    of: "Spectrum" = Field(description="A spectrum (family and parameters)")
+
+    def completed(self, head_dim: int, train_length: int) -> Self:
+        length = train_length if self.length is None else self.length
+        return super().completed(head_dim, train_length).model_copy(update={"length": length})
+
+
+class Truncate(_OfLength):
+    """A spectrum whose pairs with a wavelength above a length do not rotate"""
+
+    # In the manner of p-RoPE (Barbero et al. 2024), FoPE (Hua et al. 2024) and HoPE (Chen et al. 2024).
+    family: Literal["truncate"]
+    length: Whole | None = Field(
+        None,
+        ge=1,
+        description="Longest wavelength that is kept, in tokens (null is seq_len of the experiment)",
+    )
+
+    def omega(self, pairs: int) -> Omega:
+        kept = self.of.omega(pairs)
+        return np.where(wavelengths(kept) > self.length, 0.0, kept)
+
+
+class Ntk(Family):
+    """Geometric with base theta * factor^(d/(d-2)), d = head_dim: NTK-aware scaling in training"""
+
+    # Slows pair k by factor^(k/(K-1)): the fastest not at all, the slowest by the whole factor (bloc97 2023; Peng et al. 2023).
+    family: Literal["ntk"]
+    theta: float = Field(gt=1, description="Base before scaling")
+    factor: float = Field(ge=1, description="By how much the slowest pair is slowed")
+
+    def omega(self, pairs: int) -> Omega:
+        return slowed(_geometric(pairs, self.theta), self.factor)
+
+
+class Resonance(_OfLength):
+    """A spectrum whose trained pairs have wavelengths of whole tokens"""
+
+    # Such a pair returns to the angles seen in training after each turn (Wang et al. 2024, arXiv 2403.00071).
+    family: Literal["resonance"]
+    length: Whole | None = Field(
+        None,
+        ge=1,
+        description="Longest wavelength that counts as trained, in tokens (null is seq_len of the experiment)",
+    )
+
+    def omega(self, pairs: int) -> Omega:
+        original = self.of.omega(pairs)
+        wavelength = wavelengths(original)
+        whole = np.maximum(np.round(wavelength), 1.0)
+        return np.where(wavelength <= self.length, 2 * np.pi / whole, original)
+
+
+Spectrum = Annotated[
+    Geometric
+    | AnchoredPoly
+    | Sigmoid
+    | Mix
+    | Values
+    | Midpoint
+    | EvqCosh
+    | Truncate
+    | Ntk
+    | Resonance,
+    Field(discriminator="family"),
+]
+for _recursive in (Mix, Truncate, Resonance):
+    _recursive.model_rebuild()
+
+
+class NamedSpectrum(Settings):
+    """A complete spectrum under its name in config.yaml; in JSON one flat mapping {name, family, ...}."""
+
+    name: str
+    shape: Spectrum
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unflatten(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "shape" not in value:
+            return {"name": value.get("name"), "shape": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    @model_serializer(mode="wrap")
+    def _flatten(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        nested = handler(self)
+        return {"name": nested["name"], **nested["shape"]}
+
+    def inv_freq(self, head_dim: int) -> "NDArray[np.float32]":
+        """The spectrum in fp32 [head_dim / 2], radians per token, as it is trained and exported."""
+        return snap(self.shape.omega(head_dim // 2))
+
+
+def snap(frequencies: "NDArray[np.floating]") -> "NDArray[np.float32]":
+    """The nearest fp32 spectrum that survives export as factors 1/omega (docs/protocol.md section 7).
+
+    fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings,
+    and doing it again changes nothing. A pair that does not rotate (0) stays 0.
+    """
+    rotating = frequencies > 0
+    factors = (1.0 / np.where(rotating, frequencies, 1.0)).astype(np.float32)
+    return np.where(rotating, np.float32(1.0) / factors, np.float32(0.0)).astype(np.float32)
+
+
+def wavelengths(omega: "NDArray[np.floating]") -> Omega:
+    """Tokens that each pair takes for one full turn, [K]; infinite for a pair that does not rotate."""
+    omega = omega.astype(np.float64)
+    return np.divide(2 * np.pi, omega, out=np.full_like(omega, np.inf), where=omega > 0)
+
+
+def slowed(omega: Omega, factor: float) -> Omega:
+    """omega_k * factor^(-k/(K-1)); of a geometric spectrum the same as theta -> theta * factor^(d/(d-2))."""
+    return omega * factor ** -np.linspace(0.0, 1.0, len(omega))
+
+
+def _geometric(pairs: int, theta: float) -> Omega:
     return theta ** -(np.arange(pairs) / pairs)
 
 
 def _end_points(pairs: int, theta: float, omf: float) -> tuple[float, float]:
     """Logarithms of the fastest and the slowest frequency: 1 and omf times that of the geometric spectrum."""
-    omega = geometric(pairs, theta)
+    omega = _geometric(pairs, theta)
     return float(np.log(omega[0])), float(np.log(omf * omega[-1]))
 
 
-def anchored_poly(pairs: int, theta: float, p: float, omf: float) -> Spectrum:
-    """log omega = log a + t^p (log b - log a), t = k/(K-1): keeps many fast pairs, both ends anchored."""
-    t = np.linspace(0.0, 1.0, pairs)
-    log_a, log_b = _end_points(pairs, theta, omf)
-    return np.exp(log_a + t**p * (log_b - log_a))
-
-
-def sigmoid(pairs: int, theta: float, steepness: float, midpoint: float, omf: float) -> Spectrum:
-    """log omega = log a + S(t) (log b - log a), S = 1/(1 + exp(-steepness (t - midpoint))); not anchored: omega_0 < 1."""
-    t = np.linspace(0.0, 1.0, pairs)
-    log_a, log_b = _end_points(pairs, theta, omf)
-    return np.exp(log_a + (log_b - log_a) / (1.0 + np.exp(-steepness * (t - midpoint))))
-
-
-def mix(pairs: int, alpha: float, a: Definition, b: Definition) -> Spectrum:
-    """omega = (1 - alpha) A + alpha B, linear in omega, of two spectra: the study's hybrid."""
-    return (1.0 - alpha) * omega(a, pairs) + alpha * omega(b, pairs)
-
-
-def values(pairs: int, inv_freq: list[float]) -> Spectrum:
-    """A spectrum given number by number; its length must be K."""
-    if len(inv_freq) != pairs:
-        raise ValueError(f"{len(inv_freq)} frequencies for {pairs} rotary pairs")
-    return np.array(inv_freq, dtype=np.float64)
-
-
-def _midpoints(pairs: int) -> Spectrum:
+def _midpoints(pairs: int) -> Omega:
     """u_k = (k + 1/2)/K, the middles of K equal parts of 0..1."""
     return (np.arange(pairs) + 0.5) / pairs
-
-
-def midpoint(pairs: int, theta: float) -> Spectrum:
-    """omega_k = theta^(-u), u = (k + 1/2)/K: geometric on the midpoints, not standard RoPE; the control beside evq_cosh."""
-    return theta ** -_midpoints(pairs)
-
-
-def evq_cosh(pairs: int, theta: float, tau: float) -> Spectrum:
-    """omega = theta^(-phi), phi = 1 - asinh((1-u) sinh tau)/tau, u = (k + 1/2)/K (EVQ-Cosh, as protocol.md section 2 gives it).
-
-    The larger tau, the closer phi stays to 0 and the more pairs are fast; tau -> 0 is the `midpoint` spectrum.
-    """
-    return theta ** -(1.0 - np.arcsinh((1.0 - _midpoints(pairs)) * np.sinh(tau)) / tau)
-
-
-def truncate(pairs: int, of: Definition, length: int) -> Spectrum:
-    """Pairs of a spectrum whose wavelength 2 pi/omega exceeds `length` tokens do not rotate (0); the others are kept.
-
-    In the manner of p-RoPE (Barbero et al. 2024), FoPE (Hua et al. 2024) and HoPE (Chen et al. 2024), which drop the slow pairs.
-    """
-    kept = omega(of, pairs)
-    return np.where(wavelengths(kept) > length, 0.0, kept)
-
-
-def ntk(pairs: int, theta: float, factor: float) -> Spectrum:
-    """The geometric spectrum of base theta * factor^(d/(d-2)), d = 2K: NTK-aware scaling, here from the first step of training.
-
-    It slows pair k by factor^(k/(K-1)): the fastest not at all, the slowest by the whole factor (bloc97 2023; Peng et al. 2023).
-    """
-    return slowed(geometric(pairs, theta), factor)
-
-
-def slowed(omega: Spectrum, factor: float) -> Spectrum:
-    """omega_k * factor^(-k/(K-1)); of a geometric spectrum the same as theta -> theta * factor^(d/(d-2))."""
-    return omega * factor ** -np.linspace(0.0, 1.0, len(omega))
-
-
-def resonance(pairs: int, of: Definition, length: int) -> Spectrum:
-    """The wavelengths of a spectrum's trained pairs, those up to `length` tokens, rounded to whole tokens (at least 1).
-
-    Such a pair returns to the angles seen in training after each turn (Resonance RoPE, Wang et al. 2024, arXiv 2403.00071).
-    """
-    original = omega(of, pairs)
-    wavelength = wavelengths(original)
-    whole = np.maximum(np.round(wavelength), 1.0)
-    return np.where(wavelength <= length, 2 * np.pi / whole, original)
-
-
-FAMILIES: dict[str, Callable[..., Spectrum]] = {
-    "geometric": geometric,
-    "anchored_poly": anchored_poly,
-    "sigmoid": sigmoid,
-    "mix": mix,
-    "values": values,
-    "midpoint": midpoint,
-    "evq_cosh": evq_cosh,
-    "truncate": truncate,
-    "ntk": ntk,
-    "resonance": resonance,
-}
-
-
-def omega(definition: Definition, pairs: int) -> Spectrum:
-    """The spectrum [K] that a complete definition means, in float64, radians per token."""
-    parameters = {key: value for key, value in definition.items() if key not in ("family", "name")}
-    return FAMILIES[definition["family"]](pairs, **parameters)

@@ -1,0 +1,149 @@
+"""The design of an experiment: which runs there are, what is compared with what, what chose and what confirms.
+
+`results/<experiment>/experiment.json` holds it frozen; the tables, figures and pages are made from it. Pure, imports nothing
+heavy.
+
+An arm is a trained spectrum under a remap, a row of the tables. `geo_500k+yarn` names one; `geo_500k` alone names that
+spectrum under every remap, and as something to compare with, under the remap of the row. A contrast is `name`, compared with
+the baseline, or `name vs other`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from rope_spectra.config.sections import Protocol, Remap, Retrieval, Selection
+from rope_spectra.rope.families import NamedSpectrum
+from rope_spectra.runtime.settings import Name, Seed, Settings, Whole
+
+Arm: TypeAlias = tuple[str, str]
+
+NATIVE = "none"
+ALL, SELECTION, CONFIRMATION = "all", "selection", "confirmation"
+
+
+class Design(Settings):
+    """What tables and figures depend on besides the runs."""
+
+    experiment: Name
+    description: str
+    dataset: Name
+    model: Name
+    training: Name
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    baseline: str
+    contrasts: list[str]
+    selection: Selection | None
+    noise_floor: Whole
+    lengths: Annotated[list[Whole], Field(min_length=1)]
+    protocols: list[Protocol]
+    remaps: list[Remap]
+    equivalence_margin: float
+    retrieval: Retrieval | None = None
+    head_dim: Whole
+    train_length: Whole
+    spectra: Annotated[list[NamedSpectrum], Field(min_length=1)]
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = handler(self)
+        if not self.retrieval:
+            content.pop("retrieval", None)
+        return content
+
+    @property
+    def longest(self) -> int:
+        """The longest evaluation length, in tokens."""
+        return max(self.lengths)
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(spectrum, seed) of every run that is compared."""
+        return [(spectrum.name, seed) for spectrum in self.spectra for seed in self.seeds]
+
+    @property
+    def comparisons(self) -> "Contrasts":
+        """The declared contrasts and the baseline."""
+        return Contrasts.of(self.baseline, self.contrasts)
+
+    @property
+    def repeats(self) -> list[tuple[str, str]]:
+        """(spectrum, seed-repeat) of the runs that measure the noise floor."""
+        return repeats(self.baseline, self.seeds, self.noise_floor)
+
+    def phase_of(self, seed: int) -> str:
+        """The phase that a seed of the experiment serves: what chose a candidate must not also confirm it."""
+        if self.selection is None:
+            return ALL
+        return SELECTION if seed in self.selection.seeds else CONFIRMATION
+
+    def seeds_of(self, phase: str) -> list[int]:
+        """The seeds of a phase, in the experiment's order."""
+        return [seed for seed in self.seeds if self.phase_of(seed) == phase]
+
+    def blocks_of(self, phase: str, n_blocks: int) -> slice:
+        """The blocks of protocol `full` that a phase reads; each of the two has at least one. ValueError below two blocks."""
+        if self.selection is None or phase == ALL:
+            return slice(0, n_blocks)
+        if n_blocks < 2:
+            raise ValueError(
+                f"selection and confirmation need two blocks of validation text, there is {n_blocks}"
+            )
+        first = min(max(round(self.selection.blocks * n_blocks), 1), n_blocks - 1)
+        return slice(0, first) if phase == SELECTION else slice(first, n_blocks)
+
+
+def repeats(baseline: str, seeds: list[int], count: int) -> list[tuple[str, str]]:
+    """(spectrum, seed-repeat) of the `count` runs that repeat the baseline with its first seed."""
+    spectrum, _ = parse_arm(baseline)
+    return [(spectrum, f"{seeds[0]}-repeat{k}") for k in range(1, count + 1)]
+
+
+def label(arm: Arm) -> str:
+    """How an arm is written: `geo_500k+yarn`, and `geo_500k` for the spectrum as it was trained."""
+    spectrum, remap = arm
+    return spectrum if remap == NATIVE else f"{spectrum}+{remap}"
+
+
+def parse_arm(name: str) -> tuple[str, str | None]:
+    """Spectrum and remap of a name in the config; None where it names no remap."""
+    spectrum, plus, remap = name.partition("+")
+    return spectrum, remap if plus else None
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """against: the declared contrasts, what a name is compared with by that name; all else is compared with the baseline."""
+
+    baseline: str
+    against: Mapping[str, str]
+
+    @classmethod
+    def of(cls, baseline: str, contrasts: Iterable[str]) -> "Contrasts":
+        """From the two keys of an experiment."""
+        pairs = (entry.partition(" vs ") for entry in contrasts)
+        return cls(
+            baseline, {name.strip(): other.strip() or baseline for name, _, other in pairs}
+        )
+
+    def reference(self, arm: Arm) -> Arm:
+        """What the row of an arm is compared with; the arm itself if it is a baseline."""
+        spectrum, remap = arm
+        other = self.baseline
+        for name in (f"{spectrum}+{remap}", spectrum):
+            if name in self.against:
+                other = self.against[name]
+                break
+        reference, own_remap = parse_arm(other)
+        return reference, remap if own_remap is None else own_remap
+
+    def family(self, remaps: Iterable[str]) -> list[Arm]:
+        """The declared contrasts as arms, in their order: a name without a remap stands for one per remap."""
+        remaps = list(remaps)
+        arms: list[Arm] = []
+        for name in self.against:
+            spectrum, remap = parse_arm(name)
+            arms += [(spectrum, each) for each in (remaps if remap is None else [remap])]
+        return [arm for arm in dict.fromkeys(arms) if self.reference(arm) != arm]

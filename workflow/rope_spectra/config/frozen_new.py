@@ -1,0 +1,126 @@
+"""The frozen settings of jobs: small sorted JSON files that they read instead of config.yaml.
+
+A file holds what matters to one job and nothing else, so that only a change that matters makes work again. Its content is
+canonical: keys that are younger than finished runs are left out where they are off, and those runs stay valid.
+"""
+
+from typing import Literal, TypeAlias
+
+from rope_spectra.config.design import Design
+from rope_spectra.config.sections import Config, EvaluationSettings, RunOptions, TrainingRecipe
+from rope_spectra.data.sources import (
+    LearnedTokenizer,
+    SplitSettings,
+    TokensData,
+    TrainedTokenizer,
+)
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.rope.families import NamedSpectrum
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Name, Seed, Settings, Whole
+
+RECIPE = 1  # raise it to train everything again on purpose, after a change of code that changes results
+
+DataPart: TypeAlias = Literal["tokenizer", "options", "sentence", "train", "validation"]
+
+
+class RunSettings(Settings):
+    """What one training run depends on besides its tokens (config.json)."""
+
+    recipe: Whole
+    experiment: Name
+    seed: Seed
+    spectrum: NamedSpectrum
+    model: ModelConfig
+    training: TrainingRecipe
+
+
+class TokenizeOptions(Settings):
+    """What may change without making the tokens again."""
+
+    tokenizer_check: Whole | None = 2000
+
+
+class SentenceSettings(Settings):
+    """The sentence of the retrieval probe, as text."""
+
+    sentence: str
+
+
+def run_settings(config: Config, experiment: str, spectrum: str, seed: int) -> RunSettings:
+    """The frozen settings of one training run."""
+    return RunSettings(
+        recipe=RECIPE,
+        experiment=experiment,
+        seed=seed,
+        spectrum=named_spectrum(config, experiment, spectrum),
+        model=config.model_of(experiment),
+        training=config.training_of(experiment).recipe,
+    )
+
+
+def named_spectrum(config: Config, experiment: str, name: str) -> NamedSpectrum:
+    """A spectrum with the numbers that it leaves to the experiment."""
+    head_dim, train_length = config.model_of(experiment).head_dim, config.training_of(experiment).seq_len
+    return NamedSpectrum(name=name, shape=config.spectra[name].completed(head_dim, train_length))
+
+
+def run_options(config: Config, experiment: str) -> RunOptions:
+    """What may change without training again."""
+    return config.training_of(experiment).options
+
+
+def evaluation_settings(config: Config, experiment: str) -> EvaluationSettings:
+    """What an evaluation depends on."""
+    return config.evaluation_of(experiment).settings
+
+
+def design(config: Config, experiment: str) -> Design:
+    """What the tables and figures of an experiment depend on besides its runs."""
+    parts, evaluation = config.experiments[experiment], config.evaluation_of(experiment)
+    return Design(
+        experiment=experiment,
+        description=parts.description,
+        dataset=parts.dataset,
+        model=parts.model,
+        training=parts.training,
+        seeds=parts.seeds,
+        baseline=parts.baseline,
+        contrasts=parts.declared_contrasts,
+        selection=parts.selection,
+        noise_floor=parts.noise_floor,
+        lengths=evaluation.lengths,
+        protocols=evaluation.protocols,
+        remaps=evaluation.remaps,
+        equivalence_margin=evaluation.equivalence_margin,
+        retrieval=evaluation.retrieval,
+        head_dim=config.model_of(experiment).head_dim,
+        train_length=config.training_of(experiment).seq_len,
+        spectra=[named_spectrum(config, experiment, name) for name in parts.spectra],
+    )
+
+
+def data_settings(config: Config, dataset: str, part: DataPart) -> Settings:
+    """What defines the tokenizer of a dataset or the tokens of a split, or what may change without making these again.
+
+    Raises UserError for the tokenizer of a dataset that is tokens already.
+    """
+    data = config.datasets[dataset]
+    if part == "train" or part == "validation":
+        tokens = data.train_tokens if part == "train" else data.validation_tokens
+        return SplitSettings(split=part, tokens=tokens, source=data.split(part))
+    if isinstance(data, TokensData):
+        raise UserError(
+            f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its train or validation part"
+        )
+    if part == "options":
+        return TokenizeOptions(tokenizer_check=data.tokenizer_check)
+    if part == "sentence":
+        return SentenceSettings(sentence=data.retrieval_sentence)
+    if isinstance(data.tokenizer, TrainedTokenizer):
+        return LearnedTokenizer(
+            train=data.tokenizer.train,
+            vocab_size=data.tokenizer.vocab_size,
+            source=data.split("train"),
+        )
+    return data.tokenizer

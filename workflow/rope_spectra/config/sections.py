@@ -1,0 +1,262 @@
+"""What config.yaml may say: a model for each section, the one place of its keys, defaults and limits.
+
+docs/configuration.md and the schema that editors read are made from these. What has to hold between sections is in checks.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
+
+from rope_spectra.data.sources import Dataset
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.rope.families import Spectrum
+from rope_spectra.runtime.settings import Distinct, Name, Seed, Settings, Whole
+
+Protocol: TypeAlias = Literal["first_chunks", "full"]
+Remap: TypeAlias = Literal["none", "pi", "ntk", "dynamic_ntk", "yarn"]
+
+
+class Selection(Settings):
+    """What serves to choose candidates; verdicts come from the other seeds on the other blocks."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
+        description="Those of the experiment's seeds that serve selection"
+    )
+    blocks: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Part of the blocks of protocol full, from the start of the text, that serves selection",
+    )
+
+
+class Experiment(Settings):
+    """One model per spectrum and seed, and what is compared with what."""
+
+    description: str = Field("", description="The question the experiment answers")
+    dataset: str = Field(description="Name of a dataset")
+    model: str = Field(description="Name of a model")
+    training: str = Field(description="Name of a way to train")
+    evaluation: str = Field(description="Name of a way to evaluate")
+    spectra: Annotated[list[str], Field(min_length=1), Distinct] = Field(
+        description="Names of the spectra to compare"
+    )
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
+        description="One run of every spectrum per seed; runs of one seed share initial weights and batch order"
+    )
+    baseline: str = Field(description="The spectrum all others are compared with")
+    contrasts: Annotated[list[str], Distinct] | None = Field(
+        None,
+        description="Spectra whose comparison with the baseline is claimed, the family of the Holm correction (null is all but"
+        " the baseline). `a vs b` compares with another than the baseline. Here and in baseline, `a` is compared at the same"
+        " remap, all remaps in turn; `a+yarn` and `a+none` mean that remap alone",
+    )
+    noise_floor: Whole = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Times that the baseline is trained again with its first seed, to see how far equal runs differ",
+    )
+    selection: Selection | None = Field(
+        None,
+        description="Seeds and blocks of validation text on which candidates were or may be chosen; verdicts come from the other"
+        " seeds on the other blocks (null is no such split)",
+    )
+
+    @property
+    def declared_contrasts(self) -> list[str]:
+        """The contrasts; without that key all spectra but the baseline."""
+        if self.contrasts is not None:
+            return self.contrasts
+        return [name for name in self.spectra if name != self.baseline]
+
+
+class TrainingRecipe(Settings):
+    """The keys of a training preset that decide what a run learns."""
+
+    tokens: Annotated[Whole, Field(ge=1)] | None = Field(
+        None,
+        description="Training tokens of a run, at most what the dataset has (null is all whole rows)",
+    )
+    seq_len: Whole = Field(ge=2, description="Tokens per row")
+    batch_size: Whole = Field(ge=1, description="Rows per optimizer step")
+    micro_batch_size: Annotated[Whole, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="Rows per forward pass (auto is the most that fit into memory); the gradient is of the whole batch",
+    )
+    learning_rate: float = Field(gt=0, description="Peak learning rate")
+    warmup_fraction: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="Part of the steps with a linearly rising learning rate; a cosine to 0 follows",
+    )
+    weight_decay: float = Field(0.1, ge=0, description="AdamW's weight decay on all parameters")
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.9, 0.95], min_length=2, max_length=2, description="AdamW's two decay rates"
+    )
+    grad_clip: float = Field(1.0, gt=0, description="Largest global norm of the gradient")
+    precision: Literal["bf16", "fp32"] = Field(
+        "bf16",
+        description="Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32 always",
+    )
+    deterministic: bool = Field(True, description="Same seed gives the same bits on the same machine")
+    compile: Literal["auto", True, False] = Field(
+        "auto", description="Whether to use torch.compile (auto is on a GPU only)"
+    )
+    retrieval_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of the training rows that have the sentence of the retrieval probe between their text; the study has"
+        " none",
+    )
+    device: Literal["auto", "cpu"] = Field(
+        "auto",
+        description="Where to train and evaluate (auto is a GPU where there is one; cpu needs none and runs side by side)",
+    )
+
+    def rows(self, available_tokens: int) -> int:
+        """Whole rows of seq_len tokens that a run trains on."""
+        tokens = available_tokens if self.tokens is None else min(self.tokens, available_tokens)
+        return tokens // self.seq_len
+
+    def steps(self, available_tokens: int) -> int:
+        """Optimizer steps of a run: whole batches."""
+        return self.rows(available_tokens) // self.batch_size
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """retrieval_share is younger than finished runs: where it is 0, their frozen settings stay as they were."""
+        content = handler(self)
+        if not self.retrieval_share:
+            content.pop("retrieval_share", None)
+        return content
+
+
+class RunOptions(Settings):
+    """The keys of a training preset that change how a run goes and not what it learns (with several GPUs: to rounding)."""
+
+    gpus_per_run: Whole = Field(
+        1,
+        ge=1,
+        description="GPUs that share each run, a process each; changes results by rounding only",
+    )
+    log_every: Whole = Field(
+        10, ge=1, description="Steps between two rows of train.csv; changes no result"
+    )
+    tensorboard: Literal["auto", True, False] = Field(
+        "auto",
+        description="Whether to write training curves for TensorBoard (auto is where the package tensorboard is installed)",
+    )
+    checkpoint_minutes: Annotated[float, Field(ge=0)] | None = Field(
+        10.0,
+        description="Minutes between two saved states that an interrupted training resumes from (null is none by time)",
+    )
+    checkpoint_steps: Annotated[Whole, Field(ge=1)] | None = Field(
+        None,
+        description="Steps between two saved states, besides those by time (null is none by steps)",
+    )
+
+
+class Training(RunOptions, TrainingRecipe):
+    """A way to train."""
+
+    @property
+    def recipe(self) -> TrainingRecipe:
+        """The keys that decide what a run learns."""
+        return TrainingRecipe(**{key: getattr(self, key) for key in TrainingRecipe.model_fields})
+
+    @property
+    def options(self) -> RunOptions:
+        """The keys that do not."""
+        return RunOptions(**{key: getattr(self, key) for key in RunOptions.model_fields})
+
+
+class Retrieval(Settings):
+    """The retrieval probe."""
+
+    trials: Whole = Field(200, ge=10, le=100_000, description="Trials at each length")
+    distractors: Whole = Field(
+        9,
+        ge=9,
+        le=31,
+        description="Other words that the true one competes with, so that chance is 1 / (1 + distractors)",
+    )
+
+
+class EvaluationSettings(Settings):
+    """The keys of an evaluation preset that decide what is measured."""
+
+    lengths: Annotated[
+        list[Annotated[Whole, Field(ge=2)]],
+        Field(min_length=1),
+        Distinct,
+        AfterValidator(sorted),
+    ] = Field(description="Context lengths in tokens")
+    protocols: Annotated[list[Protocol], Field(min_length=1), Distinct] = Field(
+        ["first_chunks", "full"],
+        description="first_chunks is the published one; full scores the same text at every length",
+    )
+    chunks: Whole = Field(10, ge=1, description="Chunks per length in first_chunks")
+    remaps: Annotated[list[Remap], Field(min_length=1), Distinct] = Field(
+        ["none"],
+        description="Changes of a trained spectrum beyond its training length, at evaluation time (none leaves it as it is)",
+    )
+    retrieval: Retrieval | None = Field(
+        None, description="The retrieval probe at every length (null is none)"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`retrieval` is younger than finished evaluations: where it is off, their frozen settings stay as they were."""
+        content = handler(self)
+        if not self.retrieval:
+            content.pop("retrieval", None)
+        return content
+
+
+class Evaluation(EvaluationSettings):
+    """A way to evaluate."""
+
+    equivalence_margin: float = Field(
+        0.01, gt=0, lt=1, description="Differences of perplexity below this fraction count as none"
+    )
+
+    @property
+    def settings(self) -> EvaluationSettings:
+        """The keys that decide what is measured."""
+        keys = EvaluationSettings.model_fields
+        return EvaluationSettings(**{key: getattr(self, key) for key in keys})
+
+
+class Config(Settings):
+    """All of config.yaml: `run` chooses experiments; an experiment is put together from named parts."""
+
+    run: Annotated[list[str], Distinct] = Field(description="Names of the experiments to build")
+    experiments: dict[Name, Experiment] = Field(description="Experiments by name")
+    datasets: dict[Name, Dataset] = Field(
+        description="Where text comes from and how much of it is used, by name"
+    )
+    models: dict[Name, ModelConfig] = Field(
+        description="Model sizes by name, with the key names of transformers' LlamaConfig"
+    )
+    training: dict[Name, Training] = Field(description="Ways to train by name")
+    evaluation: dict[Name, Evaluation] = Field(description="Ways to evaluate by name")
+    spectra: dict[Name, Spectrum] = Field(description="Rotary frequency spectra by name")
+
+    def dataset_of(self, experiment: str) -> Dataset:
+        """The dataset of an experiment."""
+        return self.datasets[self.experiments[experiment].dataset]
+
+    def model_of(self, experiment: str) -> ModelConfig:
+        """The model sizes of an experiment."""
+        return self.models[self.experiments[experiment].model]
+
+    def training_of(self, experiment: str) -> Training:
+        """The training preset of an experiment."""
+        return self.training[self.experiments[experiment].training]
+
+    def evaluation_of(self, experiment: str) -> Evaluation:
+        """The evaluation preset of an experiment."""
+        return self.evaluation[self.experiments[experiment].evaluation]

@@ -1,0 +1,20 @@
+"""Modules that are imported at their first use, for what the Snakefile reads: it is read anew for every job."""
+
+from importlib import import_module
+from typing import Any
+
+
+class Lazy:
+    """Stands for a module until something of it is used.
+
+    if TYPE_CHECKING:
+        import numpy as np
+    else:
+        np = Lazy("numpy")
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)

@@ -1,0 +1,63 @@
+"""What all typed settings have in common: unknown keys are errors, nothing is converted in silence.
+
+The models that describe config.yaml and the frozen files of jobs are made of these. Imports nothing heavy.
+"""
+
+import os
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
+
+from rope_spectra.runtime.names import PATTERN
+
+
+class Settings(BaseModel):
+    """One mapping of keys to values; each field describes its key: default, limits, meaning."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        regex_engine="python-re",  # the pattern of names looks ahead, which pydantic's own cannot
+    )
+
+    def content(self) -> dict[str, Any]:
+        """The plain values as JSON and YAML hold them: equal settings give equal content."""
+        return self.model_dump(mode="json")
+
+
+class Record(BaseModel):
+    """What a step wrote about its work; keys that this version does not know are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def _whole(value: Any) -> Any:
+    """10000.0 is the whole number 10000."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise PydanticCustomError("repeated", "{value} is given twice", {"value": value})
+    return values
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Distinct = AfterValidator(_distinct)
+Name = Annotated[str, StringConstraints(pattern=PATTERN)]
+# Unlike Path.expanduser this leaves ./ and an unknown ~user as they are.
+PathText = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00]+$"), AfterValidator(os.path.expanduser)
+]
+Seed = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
