@@ -124,9 +124,7 @@ class Contrasts:
     def of(cls, baseline: str, contrasts: Iterable[str]) -> "Contrasts":
         """From the two keys of an experiment."""
         pairs = (entry.partition(" vs ") for entry in contrasts)
-        return cls(
-            baseline, {name.strip(): other.strip() or baseline for name, _, other in pairs}
-        )
+        return cls(baseline, {name.strip(): other.strip() or baseline for name, _, other in pairs})
 
     def reference(self, arm: Arm) -> Arm:
         """What the row of an arm is compared with; the arm itself if it is a baseline."""

@@ -19,7 +19,9 @@ from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Name, Seed, Settings, Whole
 
-RECIPE = 1  # raise it to train everything again on purpose, after a change of code that changes results
+RECIPE = (
+    1  # raise it to train everything again on purpose, after a change of code that changes results
+)
 
 DataPart: TypeAlias = Literal["tokenizer", "options", "sentence", "train", "validation"]
 
@@ -61,7 +63,10 @@ def run_settings(config: Config, experiment: str, spectrum: str, seed: int) -> R
 
 def named_spectrum(config: Config, experiment: str, name: str) -> NamedSpectrum:
     """A spectrum with the numbers that it leaves to the experiment."""
-    head_dim, train_length = config.model_of(experiment).head_dim, config.training_of(experiment).seq_len
+    head_dim, train_length = (
+        config.model_of(experiment).head_dim,
+        config.training_of(experiment).seq_len,
+    )
     return NamedSpectrum(name=name, shape=config.spectra[name].completed(head_dim, train_length))
 
 

@@ -100,7 +100,9 @@ class TrainingRecipe(Settings):
         "bf16",
         description="Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32 always",
     )
-    deterministic: bool = Field(True, description="Same seed gives the same bits on the same machine")
+    deterministic: bool = Field(
+        True, description="Same seed gives the same bits on the same machine"
+    )
     compile: Literal["auto", True, False] = Field(
         "auto", description="Whether to use torch.compile (auto is on a GPU only)"
     )

@@ -69,9 +69,7 @@ class ReadyTokenizer(Settings):
     path: PathText = Field(
         description="Hub id, or a local directory with tokenizer.json (starts with / . or ~)"
     )
-    revision: str | None = Field(
-        None, description="Commit of the tokenizer (null is the newest)"
-    )
+    revision: str | None = Field(None, description="Commit of the tokenizer (null is the newest)")
 
 
 class TrainedTokenizer(Settings):
@@ -155,7 +153,8 @@ Files: TypeAlias = Annotated[
     Field(min_length=1),
     Distinct,
     BeforeValidator(
-        lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
     ),
 ]
 

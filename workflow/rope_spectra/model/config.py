@@ -35,7 +35,9 @@ class ModelConfig(Settings):
         attention = 4 * self.hidden_size * width
         mlp = 3 * self.hidden_size * self.intermediate_size
         block = attention + mlp + 2 * self.hidden_size
-        return self.vocab_size * self.hidden_size + self.num_hidden_layers * block + self.hidden_size
+        return (
+            self.vocab_size * self.hidden_size + self.num_hidden_layers * block + self.hidden_size
+        )
 
     def forward_flop(self, length: int) -> int:
         """FLOP per token of a forward pass at a context length, attention counted in full.

@@ -24,7 +24,9 @@ else:
 Omega: TypeAlias = "NDArray[np.float64]"
 
 Theta = Annotated[float, Field(gt=1, description="Base of the rotary frequencies")]
-EndsTheta = Annotated[float, Field(gt=1, description="Base of the geometric spectrum whose ends it takes")]
+EndsTheta = Annotated[
+    float, Field(gt=1, description="Base of the geometric spectrum whose ends it takes")
+]
 SlowEnd = Annotated[
     float, Field(gt=0, description="Slowest frequency relative to the geometric one")
 ]
@@ -239,7 +241,10 @@ class NamedSpectrum(Settings):
     @classmethod
     def _unflatten(cls, value: Any) -> Any:
         if isinstance(value, dict) and "shape" not in value:
-            return {"name": value.get("name"), "shape": {k: v for k, v in value.items() if k != "name"}}
+            return {
+                "name": value.get("name"),
+                "shape": {k: v for k, v in value.items() if k != "name"},
+            }
         return value
 
     @model_serializer(mode="wrap")
