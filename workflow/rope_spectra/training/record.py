@@ -1,0 +1,94 @@
+"""The record of a finished training: run.json, which certifies model.safetensors and train.csv.
+
+It says what the run was made from (settings, data) and how it went. Whoever uses a run reads this
+record first, and of the run's files only those that it certifies.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from rope_spectra.artifacts import layout, provenance, seal
+from rope_spectra.config.frozen_new import RunSettings
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Record
+
+if TYPE_CHECKING:
+    from rope_spectra.data.cache import Manifest
+    from rope_spectra.evaluation.probe import Sentence
+
+CONFIG = Path(layout.RUN_CONFIG).name
+RUN = Path(layout.RUN).name
+MODEL = Path(layout.MODEL).name
+TRAIN_LOG = Path(layout.TRAIN_LOG).name
+
+
+class DataFacts(Record):
+    """The data of a training or an evaluation, by content: a renamed dataset is still the same data."""
+
+    sha256: str
+    tokens: int
+    # SHA-256 of the sentence of the retrieval probe; None where the probe is not in use.
+    sentence: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`sentence` is younger than finished runs: without the probe their records stay as is."""
+        content = handler(self)
+        if self.sentence is None:
+            del content["sentence"]
+        return content
+
+
+class RunRecord(Record):
+    """The content of run.json.
+
+    inv_freq [pairs] is in radians per token, as trained. steps and tokens count the whole training,
+    earlier attempts included; seconds are wall time, "total" and "training" (the loop alone).
+    files maps the name of each certified file to its SHA-256.
+    """
+
+    identity: str
+    settings: RunSettings
+    data: DataFacts
+    inv_freq: list[float]
+    parameters: int
+    steps: int
+    tokens: int
+    micro_batch_size: int
+    processes: int
+    resumed_at_steps: list[int]
+    device: dict[str, str | int | bool | None]
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    files: dict[str, str]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The record of the run in `folder`.
+
+    Raises UserError if it is missing or damaged, or if config.json now describes another run.
+    """
+    settings = seal.load_settings(folder / CONFIG, RunSettings)
+    run = seal.load_record(folder / RUN, RunRecord)
+    difference = provenance.first_difference(run.settings.content(), settings.content())
+    if difference:
+        raise UserError(
+            f"{folder / RUN}: was trained with another {difference}; delete it and run again"
+        )
+    return run
+
+
+def check_run(folder: Path, run: RunRecord, *names: str) -> None:
+    """Raises UserError unless these files of a run are, byte for byte, what its training wrote."""
+    seal.check(folder / RUN, {"files": run.files}, *(folder / name for name in names))
+
+
+def data_facts(manifest: "Manifest", sentence: "Sentence | None") -> DataFacts:
+    """The facts of a token cache, with the sentence of the retrieval probe where that is in use."""
+    return DataFacts(
+        sha256=manifest.sha256,
+        tokens=manifest.tokens,
+        sentence=None if sentence is None else sentence.sha256,
+    )
