@@ -50,8 +50,9 @@ def main() -> None:
     args = parser.parse_args()
     count = int(args.gigabytes * 1e9) // 2
     with tempfile.TemporaryDirectory() as folder:
-        cache, manifest = Path(folder) / "train.npy", {"tokens": count, "dtype": "<u2"}
-        manifest["sha256"] = write(cache, count)
+        cache = Path(folder) / "train.npy"
+        # Nothing else of a manifest is asked for.
+        manifest = tokens.Manifest.model_construct(tokens=count, sha256=write(cache, count))
         resource.setrlimit(resource.RLIMIT_DATA, (args.limit_mb * 2**20, args.limit_mb * 2**20))
         began = time.perf_counter()
         table = tokens.open_tokens(cache, manifest)[: count // SEQ_LEN * SEQ_LEN].reshape(

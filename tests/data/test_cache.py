@@ -39,10 +39,10 @@ def test_raw_tokens_are_taken_as_they_are(
     manifest = memmap_cache.build(split, file, folder / "train.npy")
     assert tokens.open_tokens(folder / "train.npy", manifest).tolist() == ids[:budget]
     assert (
-        manifest["vocab_size"],
-        manifest["bytes"],
-        manifest["documents"],
-        manifest["tokenizer_sha256"],
+        manifest.vocab_size,
+        manifest.bytes,
+        manifest.documents,
+        manifest.tokenizer_sha256,
     ) == (
         128,
         None,

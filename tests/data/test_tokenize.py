@@ -63,8 +63,8 @@ def test_hub_and_text_give_the_same_tokens_of_real_stories(tmp_path: Path) -> No
         tmp_path / "text", split_settings(text, None), path, shard_tokens=50_000
     )
     assert np.array_equal(of_hub, of_text)
-    assert hub_manifest | {"settings": None} == text_manifest | {"settings": None}
-    assert (hub_manifest["documents"], hub_manifest["tokens"], hub_manifest["vocab_size"]) == (
+    assert hub_manifest == text_manifest.model_copy(update={"settings": hub_manifest.settings})
+    assert (hub_manifest.documents, hub_manifest.tokens, hub_manifest.vocab_size) == (
         801,
         len(of_hub),
         50_277,
@@ -84,10 +84,10 @@ def test_documents_follow_each_other_and_the_last_is_cut(
     assert found.tolist() == list(chain.from_iterable(expected))[:budget]
     assert len(list((tmp_path / "cut" / "shards").glob("*.bin"))) == 5
     cut_text = loaded.decode(expected[4][:100])
-    assert manifest["bytes"] == sum(len(story.encode()) for story in stories[:4]) + len(
+    assert manifest.bytes == sum(len(story.encode()) for story in stories[:4]) + len(
         cut_text.encode()
     )
-    assert (manifest["tokens"], manifest["documents"], manifest["dtype"]) == (budget, 5, "<u2")
+    assert (manifest.tokens, manifest.documents, manifest.dtype) == (budget, 5, "<u2")
 
 
 def test_shards_and_batches_do_not_change_the_cache(
@@ -104,7 +104,7 @@ def test_shards_and_batches_do_not_change_the_cache(
     assert np.array_equal(found, again)
     plain = np.load(tmp_path / "a" / "train.npy", mmap_mode="r")
     assert (plain.dtype, plain.shape) == (np.dtype("<u2"), (20_000,))
-    assert hashlib.sha256(plain.tobytes()).hexdigest() == manifest["sha256"]
+    assert hashlib.sha256(plain.tobytes()).hexdigest() == manifest.sha256
 
 
 def test_a_killed_run_continues_after_its_last_whole_shard(

@@ -32,7 +32,7 @@ def split_settings(source: dict[str, Any], budget: int | None) -> dict[str, Any]
 
 def cache_of(
     folder: Path, split: dict[str, Any], tokenizer_file: Path, shard_tokens: int = 10_000
-) -> tuple[np.ndarray, dict]:
+) -> tuple[np.ndarray, cache.Manifest]:
     """Run both steps of a split in this process; return its tokens and its manifest."""
     folder.mkdir(parents=True)
     tokenize.tokenize(split, tokenizer_file, folder / "shards", shard_tokens)

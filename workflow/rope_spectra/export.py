@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rope_spectra.artifacts import files, layout, lineage, records, seal
-from rope_spectra.data.cache import read_manifest
+from rope_spectra.data.cache import Manifest, read_manifest
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -104,16 +104,14 @@ def _whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_belongs(
-    run: dict[str, Any], manifest: dict[str, Any], args: "argparse.Namespace"
-) -> None:
+def _check_belongs(run: dict[str, Any], manifest: Manifest, args: "argparse.Namespace") -> None:
     """The card names the data, and the folder holds the tokenizer, that the run was trained with."""
-    if manifest["sha256"] != run["data"]["sha256"]:
+    if manifest.sha256 != run["data"]["sha256"]:
         raise UserError(
             f"{args.manifest}: not the tokens that {args.run} was trained on; give the manifest of its training split"
         )
     found = files.sha256(args.tokenizer) if args.tokenizer else None
-    if found != manifest["tokenizer_sha256"]:
+    if found != manifest.tokenizer_sha256:
         given = args.tokenizer or "none given"
         raise UserError(
             f"--tokenizer: {given}, not what made the tokens of {args.manifest}; give that tokenizer.json"
@@ -148,7 +146,7 @@ def read_tokenizer(path: Path | None) -> "Tokenizer | None":
 
 def _card(
     run: dict[str, Any],
-    manifest: dict[str, Any],
+    manifest: Manifest,
     evaluation: dict[str, Any],
     args: "argparse.Namespace",
 ) -> str:
@@ -160,7 +158,9 @@ def _card(
         pd.read_csv(args.run / records.EVAL),
         read_summary(args.summary, run, evaluation),
     )
-    return model_card.card(run, manifest, _tokenizer_settings(args.tokenizer), scores, summary)
+    return model_card.card(
+        run, manifest.content(), _tokenizer_settings(args.tokenizer), scores, summary
+    )
 
 
 def _tokenizer_settings(path: Path | None) -> dict[str, Any] | None:

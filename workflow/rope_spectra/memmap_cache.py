@@ -14,7 +14,7 @@ import numpy as np
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import atomic, together
-from rope_spectra.data.cache import header
+from rope_spectra.data.cache import Manifest, header
 from rope_spectra.data.corpus import check_keys, read_split_settings
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
@@ -105,7 +105,7 @@ def write_cache(path: Path, blocks: Iterator[np.ndarray], tokens: int) -> str:
     return digest.hexdigest()
 
 
-def build(settings: dict[str, Any], shards: Path, output: Path) -> dict[str, Any]:
+def build(settings: dict[str, Any], shards: Path, output: Path) -> Manifest:
     """Write the cache of a split; return its manifest."""
     source = settings["source"]
     if source["source"] == "tokens":
@@ -126,13 +126,13 @@ def build(settings: dict[str, Any], shards: Path, output: Path) -> dict[str, Any
             key: sum(shard[key] for shard in index["shards"]) for key in ("documents", "bytes")
         }
     digest = write_cache(output, blocks, tokens)
-    return {"settings": settings, **made, "tokens": tokens, "dtype": "<u2", "sha256": digest}
+    return Manifest(settings=settings, **made, tokens=tokens, dtype="<u2", sha256=digest)
 
 
 def publish(settings: dict[str, Any], shards: Path, output: Path, manifest: Path) -> None:
     """Write the cache of a split and its sealed manifest, both or neither."""
     with together(output, manifest) as (cache, record):
-        seal.write(record, build(settings, shards, cache))
+        seal.write(record, build(settings, shards, cache).content())
 
 
 def main() -> None:

@@ -52,11 +52,11 @@ def main() -> None:
     settings, manifest = seal.read_if_sealed(args.settings), read_manifest(args.manifest)
     check_keys(settings, str(args.settings), {"sentence": (str,)})
     tokenizer = load_tokenizer(args.tokenizer)
-    if manifest["tokenizer_sha256"] != files.sha256(args.tokenizer):
+    if manifest.tokenizer_sha256 != files.sha256(args.tokenizer):
         raise UserError(
             f"{args.manifest}: its tokens were made with another tokenizer than {args.tokenizer}; make them again"
         )
-    counts = count(open_tokens(args.tokens, manifest), manifest["vocab_size"])
+    counts = count(open_tokens(args.tokens, manifest), manifest.vocab_size)
     content = {"settings": settings, **in_tokens(settings["sentence"], tokenizer, counts)}
     seal.write(args.output, content)
     cli.log.info(

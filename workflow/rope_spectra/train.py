@@ -125,9 +125,7 @@ def _prepare(run: Run, threads: int) -> "tuple[Trainer, str]":
     model = build_model(run.settings)
     if config.compile == "auto":
         flop = (
-            model.flop_per_token(config.seq_len)
-            * config.rows(run.manifest["tokens"])
-            * config.seq_len
+            model.flop_per_token(config.seq_len) * config.rows(run.manifest.tokens) * config.seq_len
         )
         config = replace(config, compile=is_worth_compiling(flop, device))
     kernel = attention.choose(

@@ -11,6 +11,7 @@ from rope_spectra.artifacts import layout, provenance, seal
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from rope_spectra.data.cache import Manifest
     from rope_spectra.evaluation.probe import Sentence
 
 RUN_SETTINGS = ("recipe", "experiment", "seed", "spectrum", "model", "training")
@@ -61,9 +62,9 @@ def evaluation_facts(
     }
 
 
-def data_facts(manifest: dict[str, Any], sentence: "Sentence | None") -> dict[str, Any]:
+def data_facts(manifest: "Manifest", sentence: "Sentence | None") -> dict[str, Any]:
     """The data of a training or an evaluation: its tokens, and the sentence of the retrieval probe where that is in use."""
-    tokens = {"sha256": manifest["sha256"], "tokens": manifest["tokens"]}
+    tokens = {"sha256": manifest.sha256, "tokens": manifest.tokens}
     return tokens if sentence is None else tokens | {"sentence": sentence.sha256}
 
 

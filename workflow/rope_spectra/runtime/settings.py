@@ -40,6 +40,10 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    def content(self) -> dict[str, Any]:
+        """The plain values as JSON holds them."""
+        return self.model_dump(mode="json")
+
 
 def _whole(value: Any) -> Any:
     """10000.0 is the whole number 10000."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rope_spectra.artifacts import provenance, records, seal
+from rope_spectra.data.cache import Manifest
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Run:
 
     output: Path
     settings: dict[str, Any]
-    manifest: dict[str, Any]
+    manifest: Manifest
     options: dict[str, Any]
     curves: Path | None = None
     sentence: "Sentence | None" = None
@@ -53,14 +54,14 @@ class Run:
     def check(self, processes: int) -> None:
         """UserError unless model, data, sentence and number of processes fit together."""
         model, training, manifest = self.settings["model"], self.settings["training"], self.manifest
-        if manifest["vocab_size"] > model["vocab_size"]:
+        if manifest.vocab_size > model["vocab_size"]:
             raise UserError(
-                f"models: vocab_size {model['vocab_size']} is smaller than the tokenizer's {manifest['vocab_size']};"
-                f" raise it to at least {manifest['vocab_size']}"
+                f"models: vocab_size {model['vocab_size']} is smaller than the tokenizer's {manifest.vocab_size};"
+                f" raise it to at least {manifest.vocab_size}"
             )
         batch_size, tokens = (
             training["batch_size"],
-            min(manifest["tokens"], training["tokens"] or manifest["tokens"]),
+            min(manifest.tokens, training["tokens"] or manifest.tokens),
         )
         if tokens // training["seq_len"] < batch_size:
             raise UserError(
