@@ -16,10 +16,10 @@ from tokenizers import Tokenizer
 
 from rope_spectra import sentence, tokenizer
 from rope_spectra.analysis import retrieval_table, statistics
-from rope_spectra.artifacts import records
 from rope_spectra.config import frozen
+from rope_spectra.data import sentence as sentences
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
-from rope_spectra.evaluation.probe import Sentence
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.report import plots, retrieval_page, style
 from rope_spectra.runtime.errors import UserError
@@ -119,7 +119,7 @@ def test_what_cannot_be_asked_is_one_line(length: int, count: int, message: str)
 
 @given(share=st.floats(0, 1), n=st.integers(1, 500))
 def test_of_the_first_rows_that_share_has_the_sentence(share: float, n: int) -> None:
-    assert sum(probe.has_sentence(number, share) for number in range(n)) == int(n * share)
+    assert sum(sentences.has_sentence(number, share) for number in range(n)) == int(n * share)
 
 
 @given(seq_len=st.integers(16, 128), share=st.floats(0.1, 1), start=st.integers(0, 1000))
@@ -128,14 +128,16 @@ def test_rows_have_the_sentence_between_their_own_text(
 ) -> None:
     rows, numbers = TEXT[: 16 * seq_len].reshape(16, seq_len), np.arange(start, start + 16)
     before = rows.copy()
-    changed = probe.with_sentences(rows, numbers, KEY, share)
+    changed = sentences.with_sentences(rows, numbers, KEY, share)
     np.testing.assert_array_equal(rows, before)
     for old, new, number in zip(rows, changed, numbers.tolist(), strict=True):
-        if not probe.has_sentence(number, share):
+        if not sentences.has_sentence(number, share):
             np.testing.assert_array_equal(new, old)
             continue
         places = np.flatnonzero(new == 900)
-        assert len(places) == probe.mentions(KEY, seq_len) == min(probe.MENTIONS, seq_len // 8)
+        assert (
+            len(places) == sentences.mentions(KEY, seq_len) == min(sentences.MENTIONS, seq_len // 8)
+        )
         named = {tuple(new[place : place + 4].tolist()) for place in places}
         assert len(named) == 1
         assert next(iter(named)) in {(900, 901, value, 902) for value in KEY.values}
@@ -147,7 +149,7 @@ def test_a_row_is_the_same_in_whatever_batch_it_comes() -> None:
     table = TEXT[:4992].reshape(-1, 64)
 
     def change(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        return probe.with_sentences(rows, numbers, KEY, 0.5)
+        return sentences.with_sentences(rows, numbers, KEY, 0.5)
 
     whole = torch.cat(list(batches.batches(table, 6, 3, 0, slice(None), change)))
     resumed = torch.cat(list(batches.batches(table, 6, 3, 5, slice(None), change)))
@@ -168,7 +170,7 @@ def test_a_row_too_short_for_two_sentences_is_one_line() -> None:
         UserError,
         match=r"^training: seq_len 15 is too short for retrieval_share, it needs 16 tokens; raise it or",
     ):
-        probe.mentions(KEY, 15)
+        sentences.mentions(KEY, 15)
 
 
 # --- the sentence in tokens -----------------------------------------------------------------------------------------------------
@@ -489,7 +491,7 @@ def test_every_run_is_probed_and_tabulated(probed: Path) -> None:
 def test_a_run_says_what_sentences_it_saw(probed: Path, finished: Path) -> None:
     run = json.loads((probed / "results/probed/geo_500k/seed1/run.json").read_text())
     record = json.loads((probed / "results/data/probed/sentence.json").read_text())
-    assert run["data"]["sentence"] == Sentence.of(record).sha256
+    assert run["data"]["sentence"] == Sentence(**record).sha256
     assert run["settings"]["training"]["retrieval_share"] == 0.5
     other = json.loads((finished / "results/quick/geo_500k/seed1/run.json").read_text())
     assert "sentence" not in other["data"]
@@ -526,7 +528,7 @@ def test_a_step_that_needs_the_sentence_says_so(
     )
     assert status == 1
     assert lines == [
-        "error: --sentence: is missing, but these settings have the retrieval probe; give what rope_spectra.sentence made"
+        "error: --sentence: is missing, but these settings have the retrieval probe; give the file that rope_spectra.sentence wrote"
     ]
 
 
@@ -538,9 +540,9 @@ def test_damage_to_the_sentence_is_found(probed: Path, tmp_path: Path) -> None:
     for _, damaged in damages(content, random.Random(0)):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"sentence\.json: "):
-            records.read_sentence(path, wanted=True)
+            sentences.read_sentence(path, wanted=True)
     path.write_bytes(content)
-    assert records.read_sentence(path, wanted=True) == Sentence.of(json.loads(content))
+    assert sentences.read_sentence(path, wanted=True) == Sentence(**json.loads(content))
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ import torch
 from rope_spectra import memmap_cache
 from rope_spectra.artifacts import layout
 from rope_spectra.config import files, frozen
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
-from rope_spectra.evaluation.probe import Sentence
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.planning import estimates
 from rope_spectra.planning.estimates import Tokens
@@ -115,7 +115,7 @@ def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch
     model.register_buffer("inv_freq", torch.ones(4))
     model.hidden = lambda ids: count(model, ids, ids)[..., None]
     model.lm_head = torch.nn.Linear(1, 60)
-    sentence = Sentence((50,), (51,), tuple(range(20)))
+    sentence = Sentence(before=(50,), after=(51,), values=tuple(range(20)))
     text = np.zeros(tokens, np.uint16)
     for length in evaluation["lengths"]:
         perplexity.first_chunks(model, text, length, 4)

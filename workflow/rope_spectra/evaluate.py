@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rope_spectra.artifacts import provenance, records, seal
 from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.data.sentence import read_sentence
 from rope_spectra.runtime import cli, devices, heartbeat
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.progress import Progress
@@ -26,7 +27,7 @@ from rope_spectra.tokenizer import check_record
 if TYPE_CHECKING:
     import numpy as np
 
-    from rope_spectra.evaluation.probe import Sentence
+    from rope_spectra.data.sentence import Sentence
     from rope_spectra.model.llama import Llama
 
 HEADER = "remap,protocol,length,ppl,nll,tokens,chunks"
@@ -92,7 +93,7 @@ def main() -> None:
             f"evaluation: length {max(settings['lengths'])} needs one token more than that, the validation split has"
             f" {len(tokens)}; lower lengths or raise validation_tokens"
         )
-    sentence = records.read_sentence(args.sentence, "retrieval" in settings)
+    sentence = read_sentence(args.sentence, "retrieval" in settings)
     model = _load(args.run, run, args.threads)
     scores, tables = _evaluate(model, tokens, settings, run["settings"]["training"])
     if args.token_bytes:

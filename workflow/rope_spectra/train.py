@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rope_spectra.artifacts import files, provenance, records, seal
 from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.data.sentence import read_sentence
 from rope_spectra.runtime import cli, devices, heartbeat
 from rope_spectra.runtime.progress import Progress, short_number
 from rope_spectra.training import ranks, tensorboard
@@ -62,9 +63,7 @@ def main() -> None:
     options = DEFAULT_OPTIONS | (
         seal.read_settings(args.options, ["log_every"], DEFAULT_OPTIONS) if args.options else {}
     )
-    sentence = records.read_sentence(
-        args.sentence, settings["training"].get("retrieval_share", 0) > 0
-    )
+    sentence = read_sentence(args.sentence, settings["training"].get("retrieval_share", 0) > 0)
     run = Run(args.output, settings, read_manifest(args.manifest), options, args.curves, sentence)
     processes = options["gpus_per_run"] if args.processes is None else args.processes
     run.check(processes)

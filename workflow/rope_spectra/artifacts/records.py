@@ -12,7 +12,7 @@ from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from rope_spectra.data.cache import Manifest
-    from rope_spectra.evaluation.probe import Sentence
+    from rope_spectra.data.sentence import Sentence
 
 RUN_SETTINGS = ("recipe", "experiment", "seed", "spectrum", "model", "training")
 EVALUATION_SETTINGS = ("lengths", "protocols", "chunks", "remaps")
@@ -66,19 +66,6 @@ def data_facts(manifest: "Manifest", sentence: "Sentence | None") -> dict[str, A
     """The data of a training or an evaluation: its tokens, and the sentence of the retrieval probe where that is in use."""
     tokens = {"sha256": manifest.sha256, "tokens": manifest.tokens}
     return tokens if sentence is None else tokens | {"sentence": sentence.sha256}
-
-
-def read_sentence(path: Path | None, wanted: bool) -> "Sentence | None":
-    """The sentence of the retrieval probe, None where it is not wanted; UserError if it is wanted and missing or damaged."""
-    if not wanted:
-        return None
-    from rope_spectra.evaluation.probe import Sentence
-
-    if path is None:
-        raise UserError(
-            "--sentence: is missing, but these settings have the retrieval probe; give what rope_spectra.sentence made"
-        )
-    return Sentence.of(seal.read(path, "before", "after", "values"))
 
 
 def read_evaluation(folder: Path, expected: dict[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from rope_spectra.config import spectra
 from rope_spectra.config.contrasts import Contrasts, parse
 from rope_spectra.config.messages import remedy, unknown
 from rope_spectra.data.corpus import text_files
+from rope_spectra.data.sources import PLACE
 from rope_spectra.runtime.errors import UserError
 
 Section = dict[str, Any]
 
-PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 
 _REFERENCES = {
     "dataset": "datasets",

@@ -14,6 +14,8 @@ from rope_spectra.runtime.settings import Distinct, PathText, Seed, Settings, Wh
 SplitName: TypeAlias = Literal["train", "validation"]
 Budget: TypeAlias = Annotated[Whole, Field(ge=1)] | None
 
+PLACE = "{value}"  # of the value in the sentence of the retrieval probe
+
 
 class HubSplit(Settings):
     """A split of a dataset of the Hugging Face hub."""

@@ -16,7 +16,7 @@ from rope_spectra.runtime.settings import Record
 
 if TYPE_CHECKING:
     from rope_spectra.data.cache import Manifest
-    from rope_spectra.evaluation.probe import Sentence
+    from rope_spectra.data.sentence import Sentence
 
 CONFIG = Path(layout.RUN_CONFIG).name
 RUN = Path(layout.RUN).name

@@ -10,7 +10,7 @@ from rope_spectra.data.cache import Manifest
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from rope_spectra.evaluation.probe import Sentence
+    from rope_spectra.data.sentence import Sentence
     from rope_spectra.training.batches import RowChange
 
 DEFAULT_OPTIONS = {
@@ -69,9 +69,9 @@ class Run:
                 " lower batch_size or raise train_tokens"
             )
         if self.sentence:
-            from rope_spectra.evaluation import probe
+            from rope_spectra.data.sentence import mentions
 
-            probe.mentions(self.sentence, training["seq_len"])
+            mentions(self.sentence, training["seq_len"])
         if processes < 1 or batch_size % processes:
             raise UserError(
                 f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor"
@@ -87,7 +87,7 @@ class Run:
         """What puts the sentence of the retrieval probe into a share of the rows; None without it."""
         if self.sentence is None:
             return None
-        from rope_spectra.evaluation.probe import with_sentences
+        from rope_spectra.data.sentence import with_sentences
 
         return partial(
             with_sentences,
