@@ -290,7 +290,7 @@ def test_compare_lists_the_value_of_each_seed() -> None:
 def draw(experiment: str, ours: pd.DataFrame) -> Figure:
     theirs = published.published_runs(experiment)
     points = published.points(theirs, ours, published.compare(theirs, ours))
-    with style.style():
+    with style.applied():
         return panels.published_v_ours(points, published.caption(points))
 
 
@@ -373,7 +373,7 @@ def test_350m_has_no_bars_and_says_why() -> None:
     ("experiment", "rows"), [("unified_search", 22), ("ten_seeds", 20), ("350m_final", 2)]
 )
 def test_no_text_touches_another(experiment: str, rows: int) -> None:
-    with style.style():
+    with style.applied():
         figure = draw(experiment, as_ours(experiment))
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)

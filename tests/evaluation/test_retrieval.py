@@ -367,13 +367,13 @@ def test_the_section_says_chance_and_stars_what_is_above_it() -> None:
 def test_the_figure_shows_the_means_over_the_seeds_and_the_level_of_chance() -> None:
     nll = {(name, seed, "none", length): scores(right) for name, seed, length, right in POINTS}
     runs = retrieval_table.by_run(nll)
-    axes = plots.retrieval(runs, 0.1, 64, style.looks(["geo", "hybrid"], "geo")).axes[0]
+    axes = plots.retrieval(runs, 0.1, 64, style.line_styles(["geo", "hybrid"], "geo")).axes[0]
     means = {
         line.get_color(): line.get_ydata().tolist()
         for line in axes.lines
         if line.get_marker() in ("o", "s")
     }
-    assert means == {style.BASELINE_COLOUR: [0.8, 0.25], style.COLOURS[0]: [0.75, 0.75]}
+    assert means == {style.BASELINE_COLOR: [0.8, 0.25], style.COLORS[0]: [0.75, 0.75]}
     assert [0.1, 0.1] in [list(line.get_ydata()) for line in axes.lines]
     assert axes.get_ylim() == (0.0, 1.03)
 

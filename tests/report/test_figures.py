@@ -117,7 +117,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _styled() -> Iterator[None]:
-    with style.style():
+    with style.applied():
         yield
 
 
@@ -158,7 +158,7 @@ def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> No
 
 def test_curves_are_means_with_bands_of_the_sample_std() -> None:
     runs = of(make_runs(NAMES, [42, 123, 7]))
-    figure = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.looks(NAMES, "geo"))
+    figure = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.line_styles(NAMES, "geo"))
     axes = figure.axes[0]
     by_length = runs[runs["spectrum"] == "hybrid"].groupby("length")["ppl"]
     mean = next(line for line in axes.lines if line.get_marker() == "s")
@@ -184,14 +184,16 @@ def test_curves_are_means_with_bands_of_the_sample_std() -> None:
 def test_a_band_of_perplexity_stays_above_one() -> None:
     runs = of(make_runs(["geo"], [1, 2]))
     runs["ppl"] = np.where(runs["seed"] == 1, 1.5, 90.0)
-    axes = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.looks(["geo"], "geo")).axes[0]
+    axes = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.line_styles(["geo"], "geo")).axes[
+        0
+    ]
     band = axes.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 1.0
 
 
 def test_one_seed_has_no_band_and_says_so() -> None:
     runs = make_runs(NAMES, [42])
-    styles = style.looks(NAMES, "geo")
+    styles = style.line_styles(NAMES, "geo")
     curves = plots.ppl_by_length(of(runs), "full", TRAIN_LENGTH, styles)
     assert not curves.axes[0].collections
     assert "n = 1" in texts(curves)
@@ -211,7 +213,7 @@ def test_only_steps_that_all_seeds_logged_are_averaged() -> None:
             "loss": [8.0, 6, 4, 7, 3],
         }
     )
-    mean = plots.training_loss(losses, style.looks(["geo"], "geo")).axes[0].lines[-1]
+    mean = plots.training_loss(losses, style.line_styles(["geo"], "geo")).axes[0].lines[-1]
     np.testing.assert_array_equal(np.column_stack(mean.get_data()), [[0, 7.5], [10, 3.5]])
 
 
@@ -255,7 +257,7 @@ def test_the_forest_shows_the_intervals_of_the_summary() -> None:
         summary,
         "geo",
         0.01,
-        style.looks(NAMES, "geo"),
+        style.line_styles(NAMES, "geo"),
     )
     hybrid, poly = figure.axes
     assert (hybrid.get_title("left"), poly.get_title("left")) == ("hybrid", "poly")
@@ -292,7 +294,7 @@ def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baseli
             )
         )
     deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid"]))
-    styles = style.looks(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
+    styles = style.line_styles(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
     forest = panels.paired_deltas(deltas, figures.by_arm(of(summarize(runs))), "geo", 0.01, styles)
     assert [axes.get_title("left") for axes in forest.axes] == [
         "hybrid\nv geo",
@@ -311,7 +313,7 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
         of(summarize(runs)),
         "geo",
         0.01,
-        style.looks(names, "geo"),
+        style.line_styles(names, "geo"),
     )
     assert [axes.get_title("left") for axes in figure.axes] == [
         f"length {length}" for length in LENGTHS
@@ -332,7 +334,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 def test_pairs_that_do_not_rotate_are_mentioned() -> None:
     omegas = {"still": np.array([1.0, 0.1, 0.0]), "geo": np.array([1.0, 0.1, 0.01])}
-    figure = plots.spectra(omegas, 128, 1024, style.looks(list(omegas), "geo"))
+    figure = plots.spectra(omegas, 128, 1024, style.line_styles(list(omegas), "geo"))
     assert "do not rotate" in texts(figure)
     np.testing.assert_allclose(
         figure.axes[0].lines[0].get_ydata(), 2 * np.pi / np.array([1.0, 0.1])
@@ -341,8 +343,8 @@ def test_pairs_that_do_not_rotate_are_mentioned() -> None:
 
 def test_22_spectra_look_different_and_their_labels_do_not_touch() -> None:
     names = ["geo", *(f"spectrum_number_{k}" for k in range(21))]
-    styles = style.looks(names, "geo")
-    assert len({(to_hex(look.color), str(look.linestyle)) for look in styles.values()}) == 22
+    styles = style.line_styles(names, "geo")
+    assert len({(to_hex(line.color), str(line.dashes)) for line in styles.values()}) == 22
     assert styles["geo"].color == "#000000"
     figure = plots.ppl_by_length(of(make_runs(names, [42])), "full", TRAIN_LENGTH, styles)
     renderer = FigureCanvasAgg(figure).get_renderer()

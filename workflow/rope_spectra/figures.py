@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from rope_spectra.report.style import Look
+    from rope_spectra.report.style import LineStyle
 
 REQUIRED = ("baseline", "equivalence_margin", "lengths", "train_length", "head_dim")
 
@@ -84,7 +84,7 @@ def write_figures(definition: Definition, output: Path) -> None:
         for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)
     ]
     runs, summary = (read_csv(path).query(f"phase != '{phases.SELECTION}'") for path in tables)
-    with style.style():
+    with style.applied():
         for name, figure in draw(definition, runs, summary).items():
             style.save(figure, output / f"{name}.svg")
             cli.log.info("%s", output / f"{name}.svg")
@@ -122,15 +122,15 @@ def draw(
     }
 
 
-def arm_styles(definition: Definition, shown: "pd.DataFrame") -> "dict[str, Look]":
-    """A look for each spectrum of the experiment and each arm of the table (by_arm), the same in every figure."""
+def arm_styles(definition: Definition, shown: "pd.DataFrame") -> "dict[str, LineStyle]":
+    """A line style for each spectrum of the experiment and each arm of the table (by_arm), the same in every figure."""
     from rope_spectra.report import style
 
     names = dict.fromkeys(
         [*(spectrum["name"] for spectrum in definition["spectra"]), *shown["spectrum"]]
     )
     spectrum, remap = parse_name(definition["baseline"])
-    return style.looks(list(names), label((spectrum, remap or NATIVE)))
+    return style.line_styles(list(names), label((spectrum, remap or NATIVE)))
 
 
 def by_arm(table: "pd.DataFrame") -> "pd.DataFrame":

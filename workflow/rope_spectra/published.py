@@ -69,7 +69,7 @@ def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
             f"{runs}: has no spectrum and length of the published {experiment}; evaluate its spectra at any of {lengths}"
         )
     files.write_text(csv, as_csv(result))
-    with style.style():
+    with style.applied():
         drawn = points(theirs, ours, result)
         style.save(panels.published_v_ours(drawn, caption(drawn)), figure)
     cli.log.info("%s: %d means compared with the published ones", csv, len(result))

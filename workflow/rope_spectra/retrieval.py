@@ -44,7 +44,7 @@ def main() -> None:
     runs, summary = measure(definition, runs_of(definition))
     files.write_text(args.csv, as_csv(summary))
     files.write_text(args.runs, as_csv(runs))
-    with style.style():
+    with style.applied():
         shown, chance = by_arm(runs), runs["chance"].iloc[0]
         styles = arm_styles(definition, shown)
         style.save(plots.retrieval(shown, chance, definition["train_length"], styles), args.figure)

@@ -1,4 +1,7 @@
-"""The drawing of the figures that have panels side by side: paired differences, and the published runs beside ours."""
+"""The figures with panels side by side: paired differences, and published runs next to ours.
+
+All panels of a figure share their rows, so that a row reads across.
+"""
 
 from collections.abc import Sequence
 
@@ -8,100 +11,126 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rope_spectra.report.plots import Styles, between, placeholder
-from rope_spectra.report.style import COLOURS, GREY, WIDTH, caption
+from rope_spectra.report import plots, style
+from rope_spectra.report.style import LineStyles
+
+COLUMNS = 4  # panels next to each other; further panels go into a new line
+TITLE_SIZE = 8.5  # of a panel, in points
 
 
 def paired_deltas(
-    deltas: pd.DataFrame, summary: pd.DataFrame, baseline: str, margin: float, styles: Styles
+    deltas: pd.DataFrame,
+    summary: pd.DataFrame,
+    baseline: str,
+    margin: float,
+    styles: LineStyles,
 ) -> Figure:
     """Forest plot of delta log PPL against the baseline on the same seeds.
 
-    deltas: columns baseline, length, delta, a row per spectrum and seed. summary: columns spectrum, length, delta_log_ppl and its
-    delta_log_ppl_ci95_low / _high. One panel per spectrum, its rows the lengths; where there are more spectra than lengths,
-    one panel per length, its rows the spectra from best to worst at the longest. Where baselines differ, each is named beside
-    its spectrum. No deltas give a figure that says so.
+    deltas: columns spectrum, baseline, length, seed, delta; a row per spectrum, length and seed.
+    summary: columns spectrum, length, delta_log_ppl and delta_log_ppl_ci95_low / _high. margin: the
+    equivalence margin, a fraction of PPL. No deltas give a figure that says so.
+
+    There is one panel per spectrum, its rows the lengths; or, where spectra outnumber lengths, one
+    panel per length, its rows the spectra from best to worst at the longest length. Where
+    spectra have different baselines, each is named together with its own.
     """
-    against = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
-    common = (
-        "its baseline" if len(set(against.values())) > 1 else next(iter(against.values()), baseline)
-    )
-    title = f"Log perplexity against {common} on the same seeds"
-    if not against:
-        return placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
-    texts = {
-        name: name if other == common else f"{name} v {other}" for name, other in against.items()
-    }
-    names, lengths = (
-        [name for name in styles if name in set(deltas["spectrum"])],
-        sorted(deltas["length"].unique()),
-    )
-    if by_spectrum := len(names) <= len(lengths):
-        panel_key, panels, row_key, rows = "spectrum", names, "length", lengths
+    baselines = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
+    if len(set(baselines.values())) > 1:
+        common = "its baseline"
     else:
-        ranked = (
-            deltas[deltas["length"] == lengths[-1]]
-            .groupby("spectrum")["delta"]
-            .mean()
-            .sort_values()
-        )
-        panel_key, panels, row_key, rows = "length", lengths, "spectrum", list(ranked.index)
+        common = next(iter(baselines.values()), baseline)
+    title = f"Log perplexity against {common} on the same seeds"
+    if deltas.empty:
+        return plots.placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
+
+    names = [name for name in styles if name in baselines]
+    lengths = sorted(deltas["length"].unique())
+    if len(names) <= len(lengths):
+        panel_key, panels = "spectrum", names
+        row_key, rows = "length", lengths
+        panel_titles = [_with_baseline(name, baselines[name], common, "\nv") for name in names]
+        row_labels = [str(length) for length in lengths]
+    else:
+        at_longest = deltas[deltas["length"] == lengths[-1]]
+        ranked = at_longest.groupby("spectrum")["delta"].mean().sort_values()
+        panel_key, panels = "length", lengths
+        row_key, rows = "spectrum", list(ranked.index)
+        panel_titles = [f"length {length}" for length in lengths]
+        row_labels = [_with_baseline(name, baselines[name], common) for name in rows]
+
     figure, grid = _panels(len(panels), len(rows))
-    tables = (deltas, summary.dropna(subset="delta_log_ppl_ci95_low"))
-    dots, means = (table.assign(row=table[row_key].map(rows.index)) for table in tables)
-    for axes, panel in zip(grid, panels, strict=False):
-        forest(
-            axes, dots[dots[panel_key] == panel], means[means[panel_key] == panel], margin, styles
-        )
-        text = texts[panel].replace(" v ", "\nv ") if by_spectrum else f"length {panel}"
-        axes.set_title(text, fontsize=8.5, fontweight="normal", pad=4)
-    grid[0].set_yticks(range(len(rows)), rows if by_spectrum else [texts[name] for name in rows])
-    grid[0].set_ylabel("Length (tokens)" if by_spectrum else "")
-    x = f"Δ log perplexity against {common} (below 0: better; −0.1 is about 10 % lower perplexity)"
-    _label_panels(figure, grid[(len(panels) - 1) // 4 * 4], title, x, pairs_text(deltas, margin))
+    dots = deltas.assign(row=deltas[row_key].map(rows.index))
+    # One seed has no interval: then its dot is all there is to draw.
+    means = summary.dropna(subset="delta_log_ppl_ci95_low")
+    means = means.assign(row=means[row_key].map(rows.index))
+    for axes, panel, panel_title in zip(grid, panels, panel_titles, strict=False):
+        of_panel = (dots[dots[panel_key] == panel], means[means[panel_key] == panel])
+        forest(axes, *of_panel, margin, styles)
+        axes.set_title(panel_title, fontsize=TITLE_SIZE, fontweight="normal", pad=4)
+    grid[0].set_yticks(range(len(rows)), row_labels)
+    grid[0].set_ylabel("Length (tokens)" if row_key == "length" else "")
+    x_label = (
+        f"Δ log perplexity against {common} (below 0: better; −0.1 is about 10 % lower perplexity)"
+    )
+    _label_panels(figure, _bottom_left(grid, len(panels)), title, x_label)
+    style.caption(_bottom_left(grid, len(panels)), pairs_text(deltas, margin))
     return figure
 
 
 def forest(
-    axes: Axes, dots: pd.DataFrame, means: pd.DataFrame, margin: float, styles: Styles
+    axes: Axes, dots: pd.DataFrame, means: pd.DataFrame, margin: float, styles: LineStyles
 ) -> None:
-    """One panel: a dot per seed, the mean and its interval where there is one, zero line and equivalence margin.
+    """One panel: a dot per seed, the mean with its interval where there is one, zero and margin.
 
-    dots: columns row, spectrum, delta. means: columns row, spectrum, delta_log_ppl and its interval.
+    dots: columns row, spectrum, delta. means: columns row, spectrum, delta_log_ppl, its interval.
     """
     axes.axvspan(-np.log1p(margin), np.log1p(margin), color="#CCCCCC", linewidth=0, zorder=1)
-    axes.axvline(0, color=GREY, linewidth=0.6, zorder=1.5)
+    axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=1.5)
+    # Where there are bars the dots go below them, so that both can be seen.
+    below = 0.3 if len(means) else 0.0
+    size = 12 if len(means) else 20
     colors = [styles[name].color for name in dots["spectrum"]]
-    # Where there are bars the dots go below them, to stay in sight.
-    below, size = (0.3, 12) if len(means) else (0.0, 20)
     axes.scatter(dots["delta"], dots["row"] + below, s=size, c=colors, alpha=0.7, linewidths=0)
     for mean in means.itertuples():
-        look = styles[mean.spectrum]
+        line_style = styles[mean.spectrum]
         interval = [mean.delta_log_ppl_ci95_low, mean.delta_log_ppl_ci95_high]
-        axes.plot(interval, [mean.row, mean.row], color=look.color, linewidth=1.4)
+        axes.plot(interval, [mean.row, mean.row], color=line_style.color, linewidth=1.4)
         axes.plot(
             mean.delta_log_ppl,
             mean.row,
-            color=look.color,
-            marker=look.marker,
+            color=line_style.color,
+            marker=line_style.marker,
             markersize=5,
             markeredgecolor="white",
         )
 
 
 def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
-    """Published runs beside ours, a panel per length; columns row, label (of the row), length, side, ppl, rerun_std (or NaN)."""
+    """Published runs and ours in the same rows, a panel per length; `text` is the caption.
+
+    points: columns row, label (of the row), length, side (published or ours), ppl and rerun_std
+    (PPL, NaN where unknown).
+    """
     labels = points.drop_duplicates("row").set_index("row")["label"].sort_index()
     panels = points["length"].nunique()
     figure, grid = _panels(panels, labels.index[-1] + 1, sharex=False)
     for axes, (length, at_length) in zip(grid, points.groupby("length"), strict=False):
-        theirs, ours = (at_length[at_length["side"] == side] for side in ("published", "ours"))
-        if (spread := theirs["rerun_std"]).notna().any():
-            low, high = theirs["ppl"] - spread, theirs["ppl"] + spread
+        theirs = at_length[at_length["side"] == "published"]
+        ours = at_length[at_length["side"] == "ours"]
+        spread = theirs["rerun_std"]
+        if spread.notna().any():
             axes.hlines(
-                theirs["row"], low, high, color="#D2D2D2", linewidth=10, label="± rerun spread"
+                theirs["row"],
+                theirs["ppl"] - spread,
+                theirs["ppl"] + spread,
+                color="#D2D2D2",
+                linewidth=10,
+                label="± rerun spread",
             )
-        axes.plot(ours["ppl"], ours["row"], "D", color=COLOURS[1], markersize=3.4, label="ours")
+        axes.plot(
+            ours["ppl"], ours["row"], "D", color=style.COLORS[1], markersize=3.4, label="ours"
+        )
         axes.plot(
             theirs["ppl"],
             theirs["row"],
@@ -111,41 +140,60 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
             markeredgewidth=1.1,
             label="published",
         )
-        axes.set_title(f"length {length}", fontsize=8.5, fontweight="normal", pad=4)
+        axes.set_title(f"length {length}", fontsize=TITLE_SIZE, fontweight="normal", pad=4)
         axes.tick_params(axis="x", labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
     grid[0].set_yticks(labels.index, labels)
-    below = (1.0, -14 / 72 / figure.get_figheight())
     figure.legend(
         *grid[0].get_legend_handles_labels(),
         loc="upper right",
-        bbox_to_anchor=below,
+        bbox_to_anchor=(1.0, -_points(figure, 14)),
         ncols=3,
         frameon=False,
     )
     _label_panels(
-        figure, grid[(panels - 1) // 4 * 4], "Published and ours, seed by seed", "Perplexity", text
+        figure, _bottom_left(grid, panels), "Published and ours, seed by seed", "Perplexity"
     )
+    style.caption(_bottom_left(grid, panels), text)
     return figure
 
 
 def pairs_text(deltas: pd.DataFrame, margin: float) -> str:
-    """What dots, intervals and band of the forest plot are, and over how many pairs of seeds."""
+    """The meaning of dots, intervals and band of the forest plot, over how many pairs of seeds."""
     counts = deltas.groupby(["spectrum", "length"])["seed"].nunique()
-    interval = f"Mark and bar: mean and 95 % t interval over n = {between(counts)} paired seeds; dots: single seeds."
-    one = "One seed (n = 1): dots only, no interval is possible."
-    return f"{one if counts.max() == 1 else interval} Grey band: equivalence margin, ± {100 * margin:g} % perplexity."
+    band = f"Grey band: equivalence margin, ± {100 * margin:g} % perplexity."
+    if counts.max() == 1:
+        return f"One seed (n = 1): dots only, no interval is possible. {band}"
+    pairs = f"mean and 95 % t interval over n = {plots.between(counts)} paired seeds"
+    return f"Mark and bar: {pairs}; dots: single seeds. {band}"
+
+
+def _with_baseline(name: str, baseline: str, common: str, versus: str = " v") -> str:
+    """The name alone where its baseline is the common one, else `name v baseline`."""
+    return name if baseline == common else f"{name}{versus} {baseline}"
 
 
 def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequence[Axes]]:
-    """A grid, four panels wide, with common rows and room for `rows` of them in each; the places left over stay empty."""
-    columns, lines = min(panels, 4), -(-panels // 4)
-    height, (wide, high) = 0.15 + 0.21 * rows, (0.08, 0.35) if sharex else (0.14, 0.55)
-    figure = Figure(figsize=(WIDTH + 0.6, lines * height + (lines - 1) * high))
+    """A grid of panels with common rows; places left over in the last line stay empty.
+
+    rows: what each panel has room for, in units of a row, from the top.
+    """
+    columns = min(panels, COLUMNS)
+    lines = -(-panels // COLUMNS)  # rounded up
+    height = 0.15 + 0.21 * rows
+    # Panels with x axes of their own need room for tick labels between them.
+    wide, high = (0.08, 0.35) if sharex else (0.14, 0.55)
+    figure = Figure(figsize=(style.WIDTH + 0.6, lines * height + (lines - 1) * high))
+    # The panels fill the figure; titles and captions lie outside, where the page grows.
+    borders = {"left": 0, "right": 1, "bottom": 0, "top": 1}
     grid = figure.subplots(
-        lines, columns, sharex=sharex, sharey=True, squeeze=False,
-        gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": wide, "hspace": high / height},
-    ).flatten()  # fmt: skip
+        lines,
+        columns,
+        sharex=sharex,
+        sharey=True,
+        squeeze=False,
+        gridspec_kw={**borders, "wspace": wide, "hspace": high / height},
+    ).flatten()
     grid[0].set_ylim(rows - 0.4, -0.6)
     grid[0].xaxis.set_major_locator(MaxNLocator(8 // columns + 2, steps=[1, 2, 2.5, 5, 10]))
     for axes in grid:
@@ -155,8 +203,14 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
     return figure, grid
 
 
-def _label_panels(figure: Figure, bottom_left: Axes, title: str, x: str, text: str) -> None:
-    """Title above the grid; what x is, and the caption, below it."""
+def _bottom_left(grid: Sequence[Axes], panels: int) -> Axes:
+    """The first panel of the last line, below which the caption goes."""
+    return grid[(panels - 1) // COLUMNS * COLUMNS]
+
+
+def _label_panels(figure: Figure, bottom_left: Axes, title: str, x_label: str) -> None:
+    """The title above the grid and one label for all x axes below it."""
+    # In inches: a gap, and a line for each line of the panels' own titles.
     above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
     figure.suptitle(
         title,
@@ -168,6 +222,15 @@ def _label_panels(figure: Figure, bottom_left: Axes, title: str, x: str, text: s
         fontweight="bold",
     )
     bottom_left.annotate(
-        x, (0, 0), (0, -22), xycoords="axes fraction", textcoords="offset points", va="top"
+        x_label,
+        xy=(0, 0),
+        xytext=(0, -22),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
     )
-    caption(bottom_left, text)
+
+
+def _points(figure: Figure, points: float) -> float:
+    """Typographic points as a fraction of the figure's height."""
+    return points / 72 / figure.get_figheight()

@@ -1,4 +1,4 @@
-"""How every figure looks: colours, marks, log ticks, labels at the ends of curves, captions, reproducible SVG.
+"""The style that all figures share: colors, marks, ticks, labels at the ends of curves, captions.
 
 The axes have a fixed size and the page grows around them, so no label is ever cut off.
 """
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -16,39 +16,51 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from rope_spectra.artifacts import files
 
-# Okabe & Ito (2008), distinct under the common kinds of colour blindness; black is for the baseline, and yellow, too faint
-# on white, is left out.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-BASELINE_COLOUR = "#000000"
+# Okabe & Ito (2008): distinct under the common kinds of color blindness. Black is kept for the
+# baseline. Yellow is left out because it is too faint on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+BASELINE_COLOR = "#000000"
 GREY = "#666666"
-LINES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+DARK_GREY = "#444444"
+DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 MARKERS = ("s", "^", "D", "v", "P", "X", "<")
 
-WIDTH = 5.2
-LABEL_HEIGHT_PT = 11.5
+WIDTH = 5.2  # of a single axes, in inches
+LABEL_HEIGHT_PT = 11.5  # from one label to the next
 CAPTION_COLUMNS = 104
+
+# A reference line, such as the one at the training length. Curves (zorder 2) are drawn over it.
+REFERENCE_LINE = {"color": GREY, "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one spectrum is drawn, the same in every figure."""
+class LineStyle:
+    """The color, dashes and marker of one spectrum, the same in every figure."""
 
     color: str
-    linestyle: Any
+    dashes: Any
     marker: str
 
     @property
     def line(self) -> dict[str, Any]:
-        """Colour and style as arguments of a line."""
-        return {"color": self.color, "linestyle": self.linestyle}
+        """Color and dashes as matplotlib's arguments for a line."""
+        return {"color": self.color, "linestyle": self.dashes}
 
 
-def style() -> AbstractContextManager[None]:
-    """The style of every figure, to draw and to save in. Text becomes outlines: it looks the same without our fonts."""
+LineStyles: TypeAlias = Mapping[str, LineStyle]
+
+
+def applied() -> AbstractContextManager[None]:
+    """The context to draw and save figures in.
+
+    Text is saved as outlines, so a figure does not depend on the fonts of who opens it. The hash
+    salt makes the ids in the SVG, and so its bytes, reproducible.
+    """
     return matplotlib.rc_context(
         {
             "font.family": "DejaVu Sans",
@@ -76,22 +88,32 @@ def style() -> AbstractContextManager[None]:
     )
 
 
-def looks(names: Sequence[str], baseline: str) -> dict[str, Look]:
-    """A look for each spectrum: black for the baseline, else a colour with its own marker, and a new line style every six."""
-    others = [name for name in names if name != baseline]
-    distinct = {
-        name: Look(
-            COLOURS[i % len(COLOURS)],
-            LINES[i // len(COLOURS) % len(LINES)],
-            MARKERS[i % len(MARKERS)],
-        )
-        for i, name in enumerate(others)
-    }
-    return {name: distinct.get(name, Look(BASELINE_COLOUR, "solid", "o")) for name in names}
+def line_styles(names: Sequence[str], baseline: str) -> dict[str, LineStyle]:
+    """A line style for each name: black for the baseline, a color and marker for each other.
+
+    The dashes change whenever the colors are used up. Colors and markers have different periods,
+    so 42 spectra get 42 different pairs of them.
+    """
+    styles = {}
+    others = 0
+    for name in names:
+        if name == baseline:
+            styles[name] = LineStyle(BASELINE_COLOR, "solid", "o")
+        else:
+            styles[name] = LineStyle(
+                color=COLORS[others % len(COLORS)],
+                dashes=DASHES[others // len(COLORS) % len(DASHES)],
+                marker=MARKERS[others % len(MARKERS)],
+            )
+            others += 1
+    return styles
 
 
 def canvas(title: str, height: float, marked: bool = False) -> tuple[Figure, Axes]:
-    """A figure with one titled axes of WIDTH x height inches; `marked` leaves room for mark_length below the title."""
+    """A figure with one titled axes of WIDTH x height inches.
+
+    `marked` leaves room for the text of mark_length below the title.
+    """
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_title(title, pad=18 if marked else 8)
@@ -99,19 +121,26 @@ def canvas(title: str, height: float, marked: bool = False) -> tuple[Figure, Axe
 
 
 def height_for(labels: int) -> float:
-    """Height of an axes in inches with room for that many labels at its right edge."""
+    """Height of an axes, in inches, with room for that many labels at its right edge."""
     return max(3.1, labels * LABEL_HEIGHT_PT / 72)
 
 
 def plain_log_ticks(axis: Axis, low: float, high: float) -> None:
-    """Ticks of a log axis from low to high as plain numbers: the fewer in a decade, the more decades there are."""
-    steps = {
-        1000.0: (1.0,),
-        8.0: (1.0, 2.0, 5.0),
-        2.5: (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
-    }
-    subs = next((subs for ratio, subs in steps.items() if high > ratio * low), None)
-    axis.set_major_locator(LogLocator(subs=subs) if subs else MaxNLocator(6))
+    """Ticks of a log axis from low to high, written as plain numbers, not as powers.
+
+    The more decades there are, the fewer ticks each gets. Within a factor of 2.5 the axis is
+    nearly linear and so are its ticks.
+    """
+    ratio = high / low
+    if ratio > 1000.0:
+        axis.set_major_locator(LogLocator(subs=(1.0,)))
+    elif ratio > 8.0:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    elif ratio > 2.5:
+        steps = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+        axis.set_major_locator(LogLocator(subs=steps))
+    else:
+        axis.set_major_locator(MaxNLocator(6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -125,56 +154,88 @@ def length_ticks(axes: Axes, lengths: Sequence[int]) -> None:
 
 
 def mark_length(axes: Axes, length: int, text: str) -> None:
-    """A dashed vertical line at a length, its name above the axes where no curve can hide it."""
-    axes.axvline(length, color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, zorder=1)
+    """A dashed vertical line at a length. Its text is above the axes, clear of all curves."""
+    axes.axvline(length, **REFERENCE_LINE)
     axes.annotate(
-        text, (length, 1.0), (0, 3), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
-        ha="left", va="bottom", color=GREY, fontsize=8,
-    )  # fmt: skip
+        text,
+        xy=(length, 1.0),
+        xytext=(0, 3),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        color=GREY,
+        fontsize=8,
+    )
 
 
-def label_ends(
-    axes: Axes, ends: Mapping[str, tuple[float, float]], looks: Mapping[str, Look]
-) -> None:
-    """Name each curve at the right edge, with a leader from its last point (x, y); labels keep the curves' order."""
-    axes.autoscale_view()  # matplotlib would settle the limits only when it draws
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], styles: LineStyles) -> None:
+    """Name each curve at the right edge, with a leader from its last point (x, y).
+
+    Labels keep the vertical order of the curves.
+    """
+    # Matplotlib settles the limits only when it draws, but the heights below need them now.
+    axes.autoscale_view()
     to_axes = axes.transData + axes.transAxes.inverted()
     names = sorted(ends, key=lambda name: ends[name][1])
     wanted = np.array([to_axes.transform(ends[name])[1] for name in names])
     gap = LABEL_HEIGHT_PT / (72 * axes.get_position().height * axes.figure.get_figheight())
-    leader = {
-        "arrowstyle": "-",
-        "linewidth": 0.9,
-        "relpos": (0.0, 0.5),
-        "patchA": None,
-        "shrinkA": 3,
-        "shrinkB": 3,
-    }
     for name, height in zip(names, spread(wanted, gap), strict=True):
+        leader = {
+            "arrowstyle": "-",
+            "linewidth": 0.9,
+            "relpos": (0.0, 0.5),
+            "patchA": None,
+            "shrinkA": 3,
+            "shrinkB": 3,
+            **styles[name].line,
+        }
         axes.annotate(
-            name, ends[name], (1.07, height), textcoords="axes fraction", va="center", fontsize=8.5,
-            arrowprops=leader | looks[name].line, annotation_clip=False,
-        )  # fmt: skip
+            name,
+            xy=ends[name],
+            xytext=(1.07, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8.5,
+            arrowprops=leader,
+            annotation_clip=False,
+        )
 
 
-def spread(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """The heights nearest to the ascending `wanted` (least squares) that are at least `gap` apart, within 0..1 if they fit."""
+def spread(wanted: NDArray[np.floating], gap: float) -> NDArray[np.floating]:
+    """The heights closest to `wanted` (least squares) that are at least `gap` apart.
+
+    wanted: ascending, 0..1. The result stays within 0..1 if the labels fit there at all.
+    """
+    # "At least gap apart" is "not descending" once k gaps are taken off the k-th height. That is
+    # an isotonic regression.
     offsets = gap * np.arange(len(wanted))
     free = isotonic_regression(wanted - offsets).x
     return np.clip(free, 0.0, max(0.0, 1.0 - offsets[-1])) + offsets
 
 
 def caption(axes: Axes, text: str) -> None:
-    """What the marks mean, in small print below the axes."""
+    """Small print below the axes: the meaning of the marks."""
     axes.annotate(
-        textwrap.fill(text, CAPTION_COLUMNS), (0, 0), (0, -38), xycoords="axes fraction", textcoords="offset points",
-        va="top", fontsize=8, color="#444444", linespacing=1.35,
-    )  # fmt: skip
+        textwrap.fill(text, CAPTION_COLUMNS),
+        xy=(0, 0),
+        xytext=(0, -38),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=8,
+        color=DARK_GREY,
+        linespacing=1.35,
+    )
 
 
 def save(figure: Figure, path: Path) -> None:
     """Publish a figure as SVG; equal figures give equal bytes."""
     with files.atomic(path) as temporary:
         figure.savefig(
-            temporary, format="svg", bbox_inches="tight", pad_inches=0.12, metadata={"Date": None}
+            temporary,
+            format="svg",
+            bbox_inches="tight",
+            pad_inches=0.12,
+            metadata={"Date": None},  # the date would change the bytes
         )
