@@ -1,4 +1,4 @@
-"""Remaps at evaluation time: transformers' functions on geometric spectra, and what the tables get of them."""
+"""Remaps at evaluation time, against transformers' functions, and the rows of the tables."""
 
 import csv
 from dataclasses import replace
@@ -12,9 +12,10 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRotaryEmbedding
 
-from rope_spectra import evaluate, spectra
+from rope_spectra import evaluate
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.rope import remaps
+from rope_spectra.rope.families import Geometric, NamedSpectrum, snap
 
 SIZES = ModelConfig(
     hidden_size=32,
@@ -33,10 +34,15 @@ TYPES = {
 }
 
 
+def geometric(theta: float, head_dim: int) -> np.ndarray:
+    shape = Geometric(family="geometric", theta=theta)
+    return NamedSpectrum(name="geo", shape=shape).inv_freq(head_dim)
+
+
 def theirs(
     remap: str, theta: float, head_dim: int, train_length: int, length: int
 ) -> tuple[np.ndarray, float]:
-    """What transformers computes from a config of its own: theta, lengths and factor, none of our frequencies."""
+    """The result of transformers from a config of its own: theta, lengths, factor, none of ours."""
     scale = length / train_length
     rope = {"rope_type": TYPES[remap], "rope_theta": theta}
     if remap != "none":
@@ -64,7 +70,7 @@ def theirs(
 def ours(
     remap: str, theta: float, head_dim: int, train_length: int, length: int
 ) -> tuple[np.ndarray, float]:
-    trained = spectra.inv_freq({"family": "geometric", "theta": theta}, head_dim)
+    trained = geometric(theta, head_dim)
     return remaps.remapped(trained, remap, length, train_length)
 
 
@@ -90,11 +96,12 @@ def test_geometric_spectra_are_remapped_as_transformers_does(
 def test_yarn_by_rotations_is_the_ramp_by_dimensions(
     theta: float, pairs: int, train_length: int, scale: float
 ) -> None:
-    """Where the fastest pair turns more than 32 times and the slowest less than once, as yarn's docstring says."""
+    """If the fastest pair turns more than 32 times and the slowest less than once (see yarn)."""
     length = int(scale * train_length) + 1
     expected, _ = theirs("yarn", theta, 2 * pairs, train_length, length)
     inv_freq, _ = ours("yarn", theta, 2 * pairs, train_length, length)
-    # The ramp in fp32 by dimensions and in fp64 by turns differ by some 1e-6 of the blended frequency times s.
+    # The ramp in fp32 by dimensions and in fp64 by turns differ by some 1e-6 of the blended
+    # frequency times s.
     np.testing.assert_allclose(inv_freq, expected, rtol=2e-6 * max(scale, 8))
 
 
@@ -106,7 +113,7 @@ def test_yarn_by_rotations_is_the_ramp_by_dimensions(
 def test_any_spectrum_can_be_remapped_and_only_beyond_the_training_length(
     remap: str, omega: list[float], length: int
 ) -> None:
-    trained = spectra.snap(np.array(omega))
+    trained = snap(np.array(omega))
     changed, factor = remaps.remapped(trained, remap, length, 1000)
     assert changed.dtype == np.float32
     if length <= 1000 or remap == "none":
@@ -120,7 +127,7 @@ def test_any_spectrum_can_be_remapped_and_only_beyond_the_training_length(
 
 def test_ntk_on_a_geometric_spectrum_is_a_larger_theta() -> None:
     inv_freq, _ = ours("ntk", 500_000.0, 64, 2048, 16384)
-    expected = spectra.inv_freq({"family": "geometric", "theta": 500_000.0 * 8 ** (64 / 62)}, 64)
+    expected = geometric(500_000.0 * 8 ** (64 / 62), 64)
     np.testing.assert_allclose(inv_freq, expected, rtol=2e-7)  # two roundings to fp32
 
 
@@ -137,7 +144,7 @@ def test_a_remap_that_is_unknown_is_refused() -> None:
         remaps.remapped(np.ones(4, np.float32), "longrope", 64, 32)
 
 
-# --- the model ------------------------------------------------------------------------------------------------------------------
+# --- the model ---
 
 
 @pytest.mark.parametrize("remap", ["pi", "dynamic_ntk", "yarn"])
@@ -145,16 +152,24 @@ def test_logits_of_a_remapped_model_equal_transformers(remap: str) -> None:
     """The weights are ours; frequencies and attention factor come from each side's own settings."""
     train_length, length, scale = 256, 1024, 4.0
     torch.manual_seed(0)
-    omega = spectra.inv_freq({"family": "geometric", "theta": 1e5}, 16)
+    omega = geometric(1e5, 16)
     model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega))
     rope = {"rope_type": TYPES[remap], "rope_theta": 1e5, "factor": scale}
     if remap == "yarn":
         rope |= {"original_max_position_embeddings": train_length, "truncate": False}
     config = LlamaConfig(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, head_dim=16, intermediate_size=48, vocab_size=61,
-        rms_norm_eps=1e-6, tie_word_embeddings=True, max_position_embeddings=train_length, attn_implementation="eager",
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        head_dim=16,
+        intermediate_size=48,
+        vocab_size=61,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=True,
+        max_position_embeddings=train_length,
+        attn_implementation="eager",
         rope_parameters=rope,
-    )  # fmt: skip
+    )
     reference = LlamaForCausalLM(config).eval()
     reference.load_state_dict(_in_their_names(model), strict=False)
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, 61, (1, length)))
@@ -163,7 +178,8 @@ def test_logits_of_a_remapped_model_equal_transformers(remap: str) -> None:
         native = model(ids)
         with model.rotated_by(torch.from_numpy(inv_freq), factor):
             changed = model(ids)
-        # Angles reach 1024 radians: fp32 rounding of transformers' frequencies moves them by up to 1e-4.
+        # Angles reach 1024 radians: fp32 rounding of transformers' frequencies moves them by up to
+        # 1e-4.
         torch.testing.assert_close(changed, reference(ids).logits, rtol=2e-3, atol=2e-3)
         assert (changed - native).abs().max() > 0.1
         assert torch.equal(model(ids), native)
@@ -182,13 +198,13 @@ def _in_their_names(model: Llama) -> dict[str, torch.Tensor]:
     return names
 
 
-# --- the evaluation -------------------------------------------------------------------------------------------------------------
+# --- the evaluation ---
 
 
 @pytest.fixture(scope="module")
 def evaluated() -> tuple[list[evaluate.Score], dict[str, np.ndarray]]:
     torch.manual_seed(0)
-    omega = spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16)
+    omega = geometric(1e4, 16)
     model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega)).eval()
     tokens = np.random.default_rng(0).integers(0, 61, 600).astype(np.uint16)
     settings = {
@@ -256,9 +272,7 @@ def test_all_remaps_score_the_same_targets(evaluated: tuple) -> None:
 
 def test_settings_may_leave_out_the_trained_model() -> None:
     torch.manual_seed(0)
-    model = Llama(
-        SIZES, torch.from_numpy(spectra.inv_freq({"family": "geometric", "theta": 1e4}, 16))
-    ).eval()
+    model = Llama(SIZES, torch.from_numpy(geometric(1e4, 16))).eval()
     settings = {"lengths": [64, 128], "protocols": ["full"], "chunks": 2, "remaps": ["pi"]}
     tokens = np.random.default_rng(0).integers(0, 61, 300).astype(np.uint16)
     scores, _ = evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})

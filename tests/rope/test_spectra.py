@@ -1,26 +1,29 @@
-"""The spectra of protocol.md section 2: golden values, ranges and what each family promises."""
+"""The spectra of docs/protocol.md section 2: golden values, ranges, promises of each family."""
+
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra import spectra
-from rope_spectra.config import spectra as config_spectra
-from rope_spectra.rope.diagnostics import wavelengths
 from rope_spectra.rope.families import (
-    FAMILIES,
-    anchored_poly,
-    evq_cosh,
-    midpoint,
-    mix,
-    ntk,
-    resonance,
-    sigmoid,
+    AnchoredPoly,
+    EvqCosh,
+    Family,
+    Geometric,
+    Midpoint,
+    Mix,
+    NamedSpectrum,
+    Ntk,
+    Resonance,
+    Sigmoid,
+    Truncate,
+    Values,
     slowed,
-    truncate,
+    snap,
+    wavelengths,
 )
-from rope_spectra.rope.families import geometric as standard
 
 ANCHORED = {"family": "anchored_poly", "theta": 500_000.0, "p": 3.9, "omf": 0.3}
 SIGMOID = {"family": "sigmoid", "theta": 100_000.0, "steepness": 8.0, "midpoint": 0.5, "omf": 0.3}
@@ -32,6 +35,34 @@ def geometric(theta: float) -> dict:
     return {"family": "geometric", "theta": theta}
 
 
+def standard(theta: float) -> Geometric:
+    return Geometric(family="geometric", theta=theta)
+
+
+def values(omega: list[float]) -> Values:
+    return Values(family="values", inv_freq=omega)
+
+
+def midpoint(theta: float) -> Midpoint:
+    return Midpoint(family="midpoint", theta=theta)
+
+
+def evq_cosh(theta: float, tau: float | None) -> EvqCosh:
+    return EvqCosh(family="evq_cosh", theta=theta, tau=tau)
+
+
+def ntk(theta: float, factor: float) -> Ntk:
+    return Ntk(family="ntk", theta=theta, factor=factor)
+
+
+def truncate(of: Family, length: int) -> Truncate:
+    return Truncate(family="truncate", of=of, length=length)
+
+
+def resonance(of: Family, length: int) -> Resonance:
+    return Resonance(family="resonance", of=of, length=length)
+
+
 def hybrid(alpha: float, theta: float = 100_000.0) -> dict:
     return {
         "family": "mix",
@@ -41,8 +72,15 @@ def hybrid(alpha: float, theta: float = 100_000.0) -> dict:
     }
 
 
-# inv_freq at head_dim 64, training length 2048, pairs 0, 1, 15 and 31, exact fp32; those after the mixes were checked against
-# the same formulas in 50 digits.
+def inv_freq(definition: dict, head_dim: int, train_length: int = 2048) -> np.ndarray:
+    """The spectrum of a definition in config.yaml, as a model of these sizes trains it."""
+    shape = NamedSpectrum.model_validate({"name": "x", **definition}).shape
+    completed = shape.completed(head_dim, train_length)
+    return NamedSpectrum(name="x", shape=completed).inv_freq(head_dim)
+
+
+# inv_freq at head_dim 64, training length 2048, pairs 0, 1, 15 and 31, exact fp32; those after the
+# mixes were checked against the same formulas in 50 digits.
 GOLDEN = {
     "geo_500k": (
         geometric(500_000.0),
@@ -95,15 +133,26 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_values(name: str) -> None:
     definition, expected = GOLDEN[name]
-    omega = spectra.inv_freq(config_spectra.completed(definition, 64, 2048), 64)
+    omega = inv_freq(definition, 64)
     assert omega.dtype == np.float32
     assert [float(omega[pair]) for pair in (0, 1, 15, 31)] == [
         float.fromhex(text) for text in expected
     ]
 
 
+def all_families(base: type[Family]) -> list[type[Family]]:
+    below = [family for child in base.__subclasses__() for family in all_families(child)]
+    return [*base.__subclasses__(), *below]
+
+
+def family_names(family: type[Family]) -> tuple[str, ...]:
+    """The name in config.yaml; none for a class that others only share."""
+    return get_args(family.model_fields["family"].annotation)
+
+
 def test_every_family_has_a_golden_value() -> None:
-    assert {definition["family"] for definition, _ in GOLDEN.values()} | {"values"} == set(FAMILIES)
+    families = {name for family in all_families(Family) for name in family_names(family)}
+    assert {definition["family"] for definition, _ in GOLDEN.values()} | {"values"} == families
 
 
 @pytest.mark.parametrize(
@@ -115,7 +164,7 @@ def test_every_family_has_a_golden_value() -> None:
     ],
 )
 def test_ranges_of_the_protocol(definition: dict, low: float, high: float) -> None:
-    omega = spectra.inv_freq(definition, 64)
+    omega = inv_freq(definition, 64)
     assert omega[0] == high
     assert omega[-1] == pytest.approx(low, rel=5e-3)  # the protocol gives three digits
 
@@ -123,16 +172,16 @@ def test_ranges_of_the_protocol(definition: dict, low: float, high: float) -> No
 @given(theta=thetas, pairs=st.integers(2, 128))
 def test_geometric_is_standard_rope(theta: float, pairs: int) -> None:
     expected = 1.0 / theta ** (np.arange(0, 2 * pairs, 2) / (2 * pairs))
-    np.testing.assert_allclose(standard(pairs, theta), expected, rtol=1e-12)
+    np.testing.assert_allclose(standard(theta).omega(pairs), expected, rtol=1e-12)
 
 
 @given(theta=thetas, p=st.floats(0.2, 8.0), omf=fractions, pairs=st.integers(2, 128))
 def test_anchored_poly_keeps_both_ends_and_falls(
     theta: float, p: float, omf: float, pairs: int
 ) -> None:
-    omega = anchored_poly(pairs, theta, p, omf)
+    omega = AnchoredPoly(family="anchored_poly", theta=theta, p=p, omf=omf).omega(pairs)
     assert omega[0] == pytest.approx(1.0)
-    assert omega[-1] == pytest.approx(omf * standard(pairs, theta)[-1])
+    assert omega[-1] == pytest.approx(omf * standard(theta).omega(pairs)[-1])
     assert np.all(np.diff(omega) <= 0)
 
 
@@ -140,7 +189,10 @@ def test_anchored_poly_keeps_both_ends_and_falls(
 def test_sigmoid_falls_and_is_not_anchored(
     theta: float, steepness: float, midpoint: float, omf: float
 ) -> None:
-    omega = sigmoid(32, theta, steepness, midpoint, omf)
+    spectrum = Sigmoid(
+        family="sigmoid", theta=theta, steepness=steepness, midpoint=midpoint, omf=omf
+    )
+    omega = spectrum.omega(32)
     assert np.all(omega > 0)
     assert np.all(np.diff(omega) < 0)
     assert omega[0] < 1.0
@@ -148,76 +200,71 @@ def test_sigmoid_falls_and_is_not_anchored(
 
 @given(alpha=st.floats(0.0, 1.0))
 def test_mix_is_linear_between_its_parts(alpha: float) -> None:
-    a, b = standard(32, 100_000.0), anchored_poly(32, 100_000.0, 3.9, 0.3)
-    parts = hybrid(alpha)
-    np.testing.assert_allclose(
-        mix(32, alpha, parts["a"], parts["b"]), a + alpha * (b - a), rtol=1e-9
-    )
+    mix = Mix.model_validate(hybrid(alpha))
+    a = standard(100_000.0).omega(32)
+    b = AnchoredPoly(family="anchored_poly", theta=100_000.0, p=3.9, omf=0.3).omega(32)
+    np.testing.assert_allclose(mix.omega(32), a + alpha * (b - a), rtol=1e-9)
 
 
 def test_mix_ends_at_its_parts() -> None:
-    assert np.array_equal(
-        spectra.inv_freq(hybrid(0.0), 64), spectra.inv_freq(geometric(100_000.0), 64)
-    )
-    assert np.array_equal(
-        spectra.inv_freq(hybrid(1.0), 64), spectra.inv_freq({**ANCHORED, "theta": 100_000.0}, 64)
-    )
+    assert np.array_equal(inv_freq(hybrid(0.0), 64), inv_freq(geometric(100_000.0), 64))
+    assert np.array_equal(inv_freq(hybrid(1.0), 64), inv_freq({**ANCHORED, "theta": 100_000.0}, 64))
 
 
 def test_values_are_taken_as_given() -> None:
-    assert spectra.inv_freq({"family": "values", "inv_freq": [1.0, 0.5, 0.0]}, 6).tolist() == [
+    assert inv_freq({"family": "values", "inv_freq": [1.0, 0.5, 0.0]}, 6).tolist() == [
         1.0,
         0.5,
         0.0,
     ]
     with pytest.raises(ValueError, match="3 frequencies for 2 rotary pairs"):
-        spectra.inv_freq({"family": "values", "inv_freq": [1.0, 0.5, 0.1]}, 4)
+        inv_freq({"family": "values", "inv_freq": [1.0, 0.5, 0.1]}, 4)
 
 
 @given(theta=thetas, tau=st.floats(1e-6, 20.0), pairs=st.integers(1, 128))
 def test_midpoint_and_evq_cosh_fall_between_one_and_the_end_of_theta(
     theta: float, tau: float, pairs: int
 ) -> None:
-    for omega in (midpoint(pairs, theta), evq_cosh(pairs, theta, tau)):
+    for spectrum in (midpoint(theta), evq_cosh(theta, tau)):
+        omega = spectrum.omega(pairs)
         assert np.all(np.diff(omega) < 0)
         assert np.all((1 / theta < omega) & (omega < 1))
 
 
 @given(theta=thetas, pairs=st.integers(1, 128), tau=st.floats(1e-6, 1e-5))
 def test_evq_cosh_without_tau_is_the_midpoint_grid(theta: float, pairs: int, tau: float) -> None:
-    np.testing.assert_allclose(evq_cosh(pairs, theta, tau), midpoint(pairs, theta), rtol=1e-8)
+    np.testing.assert_allclose(
+        evq_cosh(theta, tau).omega(pairs), midpoint(theta).omega(pairs), rtol=1e-8
+    )
 
 
 @given(theta=thetas, tau=st.floats(0.1, 10.0), more=st.floats(1.01, 3.0))
 def test_a_larger_tau_makes_every_pair_faster(theta: float, tau: float, more: float) -> None:
-    assert np.all(evq_cosh(32, theta, more * tau) > evq_cosh(32, theta, tau))
+    assert np.all(evq_cosh(theta, more * tau).omega(32) > evq_cosh(theta, tau).omega(32))
 
 
 def test_tau_is_by_default_that_of_the_experiment() -> None:
-    open_tau = {"family": "evq_cosh", "theta": 500_000.0, "tau": None}
-    assert config_spectra.completed(open_tau, 64, 2048)["tau"] == pytest.approx(2**0.5, rel=1e-15)
-    assert config_spectra.completed({**open_tau, "tau": 3.0}, 64, 2048)["tau"] == 3.0
+    assert evq_cosh(500_000.0, None).completed(64, 2048).tau == pytest.approx(2**0.5, rel=1e-15)
+    assert evq_cosh(500_000.0, 3.0).completed(64, 2048).tau == 3.0
 
 
 @given(theta=thetas, length=st.integers(1, 10**6), pairs=st.integers(1, 128))
 def test_truncation_stops_exactly_the_pairs_with_longer_waves(
     theta: float, length: int, pairs: int
 ) -> None:
-    full = standard(pairs, theta)
-    cut = truncate(pairs, geometric(theta), length)
+    full = standard(theta).omega(pairs)
+    cut = truncate(standard(theta), length).omega(pairs)
     kept = wavelengths(full) <= length
     assert np.array_equal(cut, np.where(kept, full, 0.0))
-    assert np.array_equal(
-        truncate(pairs, {"family": "values", "inv_freq": cut.tolist()}, length), cut
-    )
+    assert np.array_equal(truncate(values(cut.tolist()), length).omega(pairs), cut)
 
 
 @given(theta=thetas, factor=st.floats(1.0, 64.0), pairs=st.integers(2, 128))
 def test_ntk_is_geometric_of_a_larger_theta(theta: float, factor: float, pairs: int) -> None:
     dimensions = 2 * pairs
-    expected = standard(pairs, theta * factor ** (dimensions / (dimensions - 2)))
-    np.testing.assert_allclose(ntk(pairs, theta, factor), expected, rtol=1e-12)
-    assert ntk(pairs, theta, 1.0).tolist() == standard(pairs, theta).tolist()
+    expected = standard(theta * factor ** (dimensions / (dimensions - 2))).omega(pairs)
+    np.testing.assert_allclose(ntk(theta, factor).omega(pairs), expected, rtol=1e-12)
+    assert ntk(theta, 1.0).omega(pairs).tolist() == standard(theta).omega(pairs).tolist()
 
 
 def test_ntk_of_one_pair_changes_nothing() -> None:
@@ -228,8 +275,8 @@ def test_ntk_of_one_pair_changes_nothing() -> None:
 def test_resonance_rounds_the_trained_wavelengths_and_leaves_the_others(
     theta: float, length: int, pairs: int
 ) -> None:
-    before = standard(pairs, theta)
-    after = resonance(pairs, geometric(theta), length)
+    before = standard(theta).omega(pairs)
+    after = resonance(standard(theta), length).omega(pairs)
     trained = wavelengths(before) <= length
     np.testing.assert_allclose(
         wavelengths(after)[trained], np.round(wavelengths(before)[trained]), rtol=1e-12
@@ -239,7 +286,7 @@ def test_resonance_rounds_the_trained_wavelengths_and_leaves_the_others(
 
 
 def test_resonance_keeps_still_pairs_still_and_no_wave_shorter_than_a_token() -> None:
-    omega = resonance(3, {"family": "values", "inv_freq": [20.0, 1.0, 0.0]}, 100)
+    omega = resonance(values([20.0, 1.0, 0.0]), 100).omega(3)
     assert omega.tolist() == [2 * np.pi, 2 * np.pi / 6, 0.0]
 
 
@@ -247,20 +294,18 @@ def test_resonance_keeps_still_pairs_still_and_no_wave_shorter_than_a_token() ->
 def test_every_spectrum_is_finite_not_negative_and_snapped(
     name: str, pairs: int, length: int
 ) -> None:
-    omega = spectra.inv_freq(
-        config_spectra.completed(GOLDEN[name][0], 2 * pairs, length), 2 * pairs
-    )
+    omega = inv_freq(GOLDEN[name][0], 2 * pairs, length)
     assert omega.shape == (pairs,)
     assert np.all(np.isfinite(omega) & (omega >= 0))
     assert "truncate" in GOLDEN[name][0]["family"] or np.all(omega > 0)
-    assert np.array_equal(spectra.snap(omega), omega)
+    assert np.array_equal(snap(omega), omega)
 
 
 @given(st.lists(st.just(0.0) | st.floats(1e-9, 1.0), min_size=1, max_size=64))
 def test_snapping_changes_little_once_and_nothing_twice(omega: list[float]) -> None:
-    snapped = spectra.snap(np.array(omega))
+    snapped = snap(np.array(omega))
     np.testing.assert_allclose(snapped, omega, rtol=1.2e-7)
-    assert np.array_equal(spectra.snap(snapped), snapped)
+    assert np.array_equal(snap(snapped), snapped)
     rotating = snapped[snapped > 0]
     factors = np.float32(1.0) / rotating
     assert np.array_equal(np.float32(1.0) / factors, rotating)

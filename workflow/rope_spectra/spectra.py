@@ -1,9 +1,8 @@
-"""The spectra: the rotary frequencies omega_0..omega_{K-1} of a head as they are trained and exported (K = head_dim / 2).
+"""What spectra do at a training length, without training: a line of numbers for each.
 
-RoPE turns pair k of a head by the angle omega_k * distance; only the vector omega is designed here. How a family defines it is
-in spectra_families, and so is how to add one.
+    python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k
 
-    python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k    # what a spectrum does, without training
+rope_spectra.rope.families defines the families; docs/adding-a-spectrum.md says how to add one.
 """
 
 from difflib import get_close_matches
@@ -11,29 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from rope_spectra.config import spectra
 from rope_spectra.rope import diagnostics
-from rope_spectra.rope.families import omega
-from rope_spectra.runtime import cli
+from rope_spectra.rope.diagnostics import Diagnosis
+from rope_spectra.rope.families import NamedSpectrum, Spectrum, snap
+from rope_spectra.runtime import cli, messages
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Name, Settings
 
 
-def snap(frequencies: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The nearest fp32 spectrum that survives export as factors 1/omega (evaluation.md section 7).
+class _Library(Settings):
+    """The one section of config.yaml that is of interest here."""
 
-    fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings,
-    and doing it again changes nothing. A pair that does not rotate (0) stays 0.
-    """
-    rotating = frequencies > 0
-    factors = (1.0 / np.where(rotating, frequencies, 1.0)).astype(np.float32)
-    return np.where(rotating, np.float32(1.0) / factors, np.float32(0.0)).astype(np.float32)
+    spectra: dict[Name, Spectrum]
+
+
+__all__ = ["snap"]
 
 
 def inv_freq(definition: dict[str, Any], head_dim: int) -> NDArray[np.float32]:
-    """The spectrum of a complete definition, fp32 [head_dim / 2], radians per token, as trained and exported."""
-    return snap(omega(definition, head_dim // 2))
+    """For callers whose settings are not typed yet: use NamedSpectrum.inv_freq."""
+    return NamedSpectrum.model_validate({"name": "x", **definition}).inv_freq(head_dim)
 
 
 def main() -> None:
@@ -72,44 +72,46 @@ def main() -> None:
         if length < 1:
             raise UserError(f"{option}: {length} is no length; give at least 1 token")
     library = _read_library(args.config)
-    sizes = args.head_dim, args.train_length
-    diagnoses = {
-        name: diagnostics.diagnose(_look_up(library, name, *sizes), sizes[1], args.longest)
-        for name in args.show
-    }
+    diagnoses: dict[str, Diagnosis] = {}
+    for name in args.show:
+        spectrum = _look_up(library, name)
+        diagnoses[name] = _diagnose(spectrum, args.head_dim, args.train_length, args.longest)
     print(diagnostics.as_text(diagnoses, args.train_length, args.longest))
 
 
-def _read_library(config: Path) -> dict[str, Any]:
-    """The spectra of a config file by name, with their defaults."""
-    import yaml
-
-    from rope_spectra.config import schema
-
+def _read_library(config: Path) -> dict[str, Spectrum]:
+    """The spectra of a config file by name. The rest of the file may be wrong: it is not read."""
     try:
         content = yaml.safe_load(config.read_bytes())
     except yaml.YAMLError as error:
         raise UserError(f"{config}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("spectra"), dict):
+    section = content.get("spectra") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
         raise UserError(f"{config}: has no `spectra`")
-    library = {str(name): definition for name, definition in content["spectra"].items()}
-    for mistake in schema.complete({"spectra": library}):
-        if mistake.startswith("spectra"):  # the rest of the file is not our concern
-            raise UserError(mistake)
-    return library
+    # YAML reads a name such as 350 as a number.
+    named = {str(name): definition for name, definition in section.items()}
+    try:
+        return _Library(spectra=named).spectra
+    except ValidationError as error:
+        raise UserError(next(messages.in_words(error))) from None
 
 
-def _look_up(
-    library: dict[str, Any], name: str, head_dim: int, train_length: int
-) -> NDArray[np.float32]:
+def _look_up(library: dict[str, Spectrum], name: str) -> NamedSpectrum:
     if name not in library:
         near = get_close_matches(name, library, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(library)}"
         raise UserError(f"--show: unknown spectrum '{name}'; {hint}")
+    return NamedSpectrum(name=name, shape=library[name])
+
+
+def _diagnose(spectrum: NamedSpectrum, head_dim: int, train_length: int, longest: int) -> Diagnosis:
+    """Of the spectrum as a model of these sizes would train it."""
+    shape = spectrum.shape.completed(head_dim, train_length)
     try:
-        return inv_freq(spectra.completed(library[name], head_dim, train_length), head_dim)
-    except ValueError as error:
-        raise UserError(f"spectra.{name}: {error}") from None
+        omega = NamedSpectrum(name=spectrum.name, shape=shape).inv_freq(head_dim)
+    except ValueError as error:  # a list of numbers for another head_dim
+        raise UserError(f"spectra.{spectrum.name}: {error}") from None
+    return diagnostics.diagnose(omega, train_length, longest)
 
 
 if __name__ == "__main__":

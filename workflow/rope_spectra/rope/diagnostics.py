@@ -1,32 +1,33 @@
-"""What a spectrum does at a training length, without training (evaluation.md section 5). Pure: frequencies in, numbers out.
+"""Diagnoses of a spectrum at a training length. Pure: frequencies in, numbers out; no training.
 
-omega is the vector of frequencies [K], radians per token; a pair's wavelength is 2 pi / omega tokens, infinite at omega = 0.
+omega is the vector of frequencies [K], radians per token. The wavelength of a pair is 2 pi / omega
+tokens, infinite at omega = 0. docs/protocol.md section 2 says why these numbers are of interest.
 """
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Diagnosis = dict[str, int | float | None]
+from rope_spectra.rope.families import wavelengths
+
+# The keys are columns of spectra.csv.
+Diagnosis: TypeAlias = dict[str, int | float | None]
 
 SHORT_WAVELENGTH = 16
 SEARCH_LIMIT = 2**20
-_SEARCH_BLOCK = 4096
-
-
-def wavelengths(omega: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Tokens that each pair takes for one full turn, [K]; infinite for a pair that does not rotate."""
-    omega = omega.astype(np.float64)
-    return np.divide(2 * np.pi, omega, out=np.full_like(omega, np.inf), where=omega > 0)
+_SEARCH_BLOCK = 4096  # distances at a time: a block of cosines of 64 pairs is 2 MB
 
 
 def first_negative_distance(omega: NDArray[np.floating], limit: int = SEARCH_LIMIT) -> int | None:
-    """The first distance m in 1..limit, in tokens, where mean_k cos(m omega_k) < 0; None if there is none.
+    """The first distance m in 1..limit, in tokens, where mean_k cos(m omega_k) < 0, or None.
 
-    Below it, equal queries and keys on average attract each other; there the order of near and far first breaks down.
+    Below it, equal queries and keys on average attract each other; there the order of near and far
+    first breaks down.
     """
     omega = omega.astype(np.float64)
+    # Most spectra turn negative early: the search goes block by block and stops at the first hit.
     for start in range(1, limit + 1, _SEARCH_BLOCK):
         distances = np.arange(start, min(start + _SEARCH_BLOCK, limit + 1))
         negative = np.cos(np.outer(distances, omega)).mean(axis=1) < 0
@@ -36,11 +37,13 @@ def first_negative_distance(omega: NDArray[np.floating], limit: int = SEARCH_LIM
 
 
 def diagnose(omega: NDArray[np.floating], train_length: int, longest: int) -> Diagnosis:
-    """The numbers of evaluation.md section 5 for one spectrum [K]; lengths in tokens.
+    """The numbers that describe one spectrum [K]; lengths in tokens.
 
-    wavelength_above_train, wavelength_above_longest, wavelength_below_16: numbers of pairs. critical_dimension: dimensions of
-    the head (two per pair) that complete a turn within the training length (Liu et al. 2023, there for geometric spectra).
-    rotations_slowest, rotations_fastest: turns of the extreme pairs over the training length. first_negative_distance: tokens.
+    wavelength_above_train, wavelength_above_longest, wavelength_below_16: numbers of pairs.
+    critical_dimension: dimensions of the head (two per pair) that complete a turn within the
+    training length (Liu et al. 2023, there for geometric spectra).
+    rotations_slowest, rotations_fastest: turns of the extreme pairs over the training length.
+    first_negative_distance: tokens.
     """
     wavelength = wavelengths(omega)
     rotations = train_length / wavelength
@@ -56,30 +59,24 @@ def diagnose(omega: NDArray[np.floating], train_length: int, longest: int) -> Di
 
 
 def as_text(diagnoses: Mapping[str, Diagnosis], train_length: int, longest: int) -> str:
-    """The diagnoses by spectrum name as a table for the terminal, with what its columns mean below."""
-    header = [
-        "spectrum",
-        f"> {train_length}",
-        f"> {longest}",
-        "< 16",
-        "critical dim",
-        "slowest",
-        "fastest",
-        "cos < 0",
-    ]
-    rows = [
-        header,
-        *([name, *map(_cell, diagnosis.values())] for name, diagnosis in diagnoses.items()),
-    ]
+    """The diagnoses by name of spectrum as a table for the terminal, with a legend below."""
+    longer_than_training, longer_than_all = f"> {train_length}", f"> {longest}"
+    header = ["spectrum", longer_than_training, longer_than_all, "< 16"]
+    header += ["critical dim", "slowest", "fastest", "cos < 0"]
+    rows = [header]
+    rows += [[name, *map(_cell, diagnosis.values())] for name, diagnosis in diagnoses.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
+    lines = []
+    for name, *numbers in rows:
+        cells = [name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]
+        lines.append("  ".join(cells))
     legend = [
-        f"> {train_length}, > {longest}, < 16: pairs with such a wavelength (2 pi / omega, in tokens)",
+        f"{longer_than_training}, {longer_than_all}, < 16: pairs with such a wavelength"
+        " (2 pi / omega, in tokens)",
         f"critical dim: dimensions that complete a turn within {train_length} tokens",
         f"slowest, fastest: turns of these pairs over {train_length} tokens",
-        f"cos < 0: first distance m in tokens where mean_k cos(m omega_k) < 0 (-: none up to {SEARCH_LIMIT})",
+        "cos < 0: first distance m in tokens where mean_k cos(m omega_k) < 0"
+        f" (-: none up to {SEARCH_LIMIT})",
     ]
     return "\n".join([*lines, "", *legend])
 
