@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rope_spectra import memmap_cache, tokenizer
 from rope_spectra.artifacts import files, lineage, records, seal
@@ -253,83 +251,7 @@ def test_each_step_refuses_what_it_reads_and_publishes_nothing(
         assert not left
 
 
-# --- seals -----------------------------------------------------------------------------------------------------------------
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@given(
-    st.dictionaries(
-        st.text(st.characters(codec="utf-8")).filter(lambda key: key != "seal"), JSON, max_size=4
-    )
-)
-def test_what_was_sealed_is_read_as_it_was(
-    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "sealed.json"
-    seal.write(path, content)
-    assert seal.read(path) == content
-    path.write_text(seal.dumps(content) + "\n")
-    assert seal.read(path) == content
-
-
-def test_settings_by_hand_need_no_seal_but_known_keys(tmp_path: Path) -> None:
-    path = tmp_path / "evaluation.json"
-    path.write_text('{"lengths": [16]}')
-    assert seal.read_settings(path, ["lengths"]) == {"lengths": [16]}
-    path.write_text('{"lengths": [16], "sael": "x"}')
-    with pytest.raises(
-        UserError, match=r"evaluation.json: unknown key 'sael'; the keys are lengths"
-    ):
-        seal.read_settings(path, ["lengths"])
-
-
 # --- disks -----------------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_published_together_appears_together(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.write_text("old"), second.write_text("old")
-    with pytest.raises(OSError, match="second"), files.together(first, second) as (a, b):  # noqa: PT012
-        a.write_text("new")
-        raise OSError(28, "No space left on device", str(b))
-    assert (first.read_text(), second.read_text()) == ("old", "old")
-    with files.together(first, second) as (a, b):
-        a.write_text("new"), b.write_text("new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
-    assert (first.read_text(), second.read_text()) == ("new", "new")
-
-
-def test_who_reads_a_file_keeps_it_while_it_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    files.write_text(path, "old, and all of it")
-    with path.open() as reader:
-        files.write_text(path, "new")
-        assert reader.read() == "old, and all of it"
-    assert path.read_text() == "new"
-
-
-def test_what_killed_processes_left_half_written_is_cleared_away(tmp_path: Path) -> None:
-    """A process is killed while it writes; the next writer of that file removes its leftover, and nobody else's."""
-    code = "import os, sys; from pathlib import Path\nfrom rope_spectra.artifacts import files\n"
-    code += (
-        "with files.atomic(Path(sys.argv[1])) as t:\n t.write_text('half'); os.kill(os.getpid(), 9)"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "cache.npy")])
-    assert killed.returncode == -9
-    assert len(list(tmp_path.glob("cache.npy.tmp.*"))) == 1
-    other = tmp_path / "cache.npy.tmp.another-host.1"
-    other.write_text("still being written")
-    files.write_text(tmp_path / "cache.npy", "whole")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", other.name]
 
 
 @pytest.fixture

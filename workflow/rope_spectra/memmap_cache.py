@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rope_spectra.artifacts import seal
-from rope_spectra.artifacts.files import atomic, together
+from rope_spectra.artifacts.files import atomic, atomic_all
 from rope_spectra.data.cache import Manifest, header
 from rope_spectra.data.corpus import check_keys, read_split_settings
 from rope_spectra.runtime import cli
@@ -131,7 +131,7 @@ def build(settings: dict[str, Any], shards: Path, output: Path) -> Manifest:
 
 def publish(settings: dict[str, Any], shards: Path, output: Path, manifest: Path) -> None:
     """Write the cache of a split and its sealed manifest, both or neither."""
-    with together(output, manifest) as (cache, record):
+    with atomic_all(output, manifest) as (cache, record):
         seal.write(record, build(settings, shards, cache).content())
 
 

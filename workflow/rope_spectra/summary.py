@@ -28,7 +28,7 @@ def main() -> None:
     for path in args.experiments:
         lineage.check_table(path)
     summary = pd.concat([read_csv(path) for path in args.experiments], ignore_index=True)
-    with files.together(args.csv, args.md) as (csv, md):
+    with files.atomic_all(args.csv, args.md) as (csv, md):
         csv.write_text(as_csv(summary), encoding="utf-8")
         md.write_text(summary_page.overall_page(summary), encoding="utf-8")
 

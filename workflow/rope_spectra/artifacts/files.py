@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic publishing, JSON, content hashes."""
+"""Files that are whole or absent: atomic publishing, JSON, content hashes, locked folders."""
 
 import errno
 import fcntl
@@ -18,29 +18,32 @@ from rope_spectra.runtime.errors import UserError
 
 log = logging.getLogger("rope_spectra")
 
+# A disk with less free space than one block counts as full.
 _BLOCK = 4096
-_HOST = platform.node().replace(".", "-")  # the numbers of processes are those of one machine
+# Process ids mean something on one machine only, and results/ may lie on a disk that many share.
+_HOST = platform.node().replace(".", "-")
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; publish it under that name only if the block succeeds.
+    """Yield a temporary path next to `path`; publish it under that name only if the block succeeds.
 
-    The data is on disk before the name is, so neither a crash nor a full disk leaves half a file behind.
+    The data are on disk before the name is, so neither a crash nor a full disk leaves half a file.
     """
-    with together(path) as (temporary,):
+    with atomic_all(path) as (temporary,):
         yield temporary
 
 
 @contextmanager
-def together(*paths: Path) -> Iterator[list[Path]]:
-    """Yield a temporary path beside each of `paths`; publish all of them, in this order, only if the block succeeds.
+def atomic_all(*paths: Path) -> Iterator[list[Path]]:
+    """Yield a temporary path for each of `paths`; publish them in order if the block succeeds.
 
-    Nothing is published before everything is on disk, so a full disk leaves the earlier files as they were, all of them.
+    Nothing is published before everything is on disk, so a full disk leaves the old files alone.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
+    # In the same folder, because a rename is atomic only within one file system.
     temporaries = [path.with_name(f"{path.name}.tmp.{_HOST}.{os.getpid()}") for path in paths]
     try:
         yield temporaries
@@ -49,7 +52,7 @@ def together(*paths: Path) -> Iterator[list[Path]]:
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
     except Exception as error:
-        _name_the_disk(error, dict(zip(map(str, temporaries), paths, strict=True)))
+        _name_published_file(error, dict(zip(map(str, temporaries), paths, strict=True)))
         raise
     finally:
         for temporary in temporaries:
@@ -57,7 +60,7 @@ def together(*paths: Path) -> Iterator[list[Path]]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Half-written files that processes of this machine left beside `path` when they were killed."""
+    """Remove half-written files next to `path` whose processes on this machine were killed."""
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.tmp.{_HOST}.*"):
         pid = leftover.name.rpartition(".")[2]
         if pid.isdecimal() and not _is_alive(int(pid)):
@@ -66,23 +69,24 @@ def _remove_leftovers(path: Path) -> None:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # signal 0 sends nothing and only asks
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
-        pass
+    except PermissionError:
+        pass  # it belongs to another user, so it exists
     return True
 
 
-def _name_the_disk(error: Exception, published: dict[str, Path]) -> None:
-    """Let a failed write name the file that was to be published; some libraries report a full disk in an error of their own."""
+def _name_published_file(error: Exception, published: dict[str, Path]) -> None:
+    """Make a failed write name the file that was to be published, not its temporary path."""
     first = next(iter(published.values()))
     if isinstance(error, OSError):
-        name = (
-            first if error.filename is None else published.get(str(error.filename), error.filename)
-        )
+        name = first
+        if error.filename is not None:
+            name = published.get(str(error.filename), error.filename)
         error.filename = str(name)
     elif shutil.disk_usage(first.parent).free < _BLOCK and not isinstance(error, UserError):
+        # Some libraries report a full disk as an exception of their own.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(first)) from error
 
 
@@ -95,7 +99,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Publish `text` atomically as UTF-8 with the line ends it has."""
+    """Publish `text` atomically as UTF-8; its line ends stay as they are."""
     with atomic(path) as temporary:
         temporary.write_bytes(text.encode())
 
@@ -106,7 +110,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, *keys: str) -> Any:
-    """Parse a JSON file; one that is missing, damaged or lacks one of `keys` is a UserError that names it."""
+    """The content of a JSON file; UserError if it is missing, damaged or lacks one of `keys`."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -118,7 +122,8 @@ def read_json(path: Path, *keys: str) -> Any:
     for key in keys:
         if not isinstance(value, dict) or key not in value:
             raise UserError(
-                f"{path}: lacks {key!r}, so it is not the file that is meant here; delete it to have it made again"
+                f"{path}: lacks {key!r}, so it is another kind of file; "
+                "delete it to have it made again"
             )
     return value
 
@@ -131,9 +136,10 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder for this process alone; yields whether it had to wait for another one, which is said in the log.
+    """Hold a folder for this process alone; yields True if it had to wait for another process.
 
-    The lock is on the folder itself and ends with the process, however that ends. A file system without locks gives none.
+    The lock is on the folder itself and ends with the process, even when that is killed. On a file
+    system without locks nobody waits.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)

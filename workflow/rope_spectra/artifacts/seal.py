@@ -90,7 +90,7 @@ def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterat
     The record holds `content` as it is at the end of the block, and under "files" the SHA-256 of each file by its path from the
     record's folder.
     """
-    with files.together(*paths, record) as [*temporaries, last]:
+    with files.atomic_all(*paths, record) as [*temporaries, last]:
         yield temporaries
         hashes = {
             _name(record, path): files.sha256(file)

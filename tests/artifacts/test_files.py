@@ -1,0 +1,49 @@
+"""A published file is whole or absent, and a failed write leaves what was there before."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rope_spectra.artifacts import files
+
+
+def test_files_of_one_block_appear_together(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    second = tmp_path / "second"
+    for path in (first, second):
+        path.write_text("old")
+    with pytest.raises(OSError, match="second"), files.atomic_all(first, second) as (a, b):  # noqa: PT012
+        a.write_text("new")
+        raise OSError(28, "No space left on device", str(b))
+    assert [path.read_text() for path in (first, second)] == ["old", "old"]
+    with files.atomic_all(first, second) as temporaries:
+        for path in temporaries:
+            path.write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+    assert [path.read_text() for path in (first, second)] == ["new", "new"]
+
+
+def test_an_open_file_stays_readable_while_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    files.write_text(path, "old, and all of it")
+    with path.open() as reader:
+        files.write_text(path, "new")
+        assert reader.read() == "old, and all of it"
+    assert path.read_text() == "new"
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    """The next writer of a file removes what a killed process of this machine left of it."""
+    code = "import os, sys; from pathlib import Path\nfrom rope_spectra.artifacts import files\n"
+    code += (
+        "with files.atomic(Path(sys.argv[1])) as t:\n t.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "cache.npy")])
+    assert killed.returncode == -9
+    assert len(list(tmp_path.glob("cache.npy.tmp.*"))) == 1
+    other = tmp_path / "cache.npy.tmp.another-host.1"
+    other.write_text("still being written")
+    files.write_text(tmp_path / "cache.npy", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", other.name]
