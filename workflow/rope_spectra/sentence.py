@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rope_spectra.artifacts import files, seal
+from rope_spectra.data.base import PLACE
 from rope_spectra.data.cache import open_tokens, read_manifest
 from rope_spectra.data.corpus import check_keys
-from rope_spectra.data.sources import PLACE
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.tokenizer import load_tokenizer

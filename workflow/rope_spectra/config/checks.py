@@ -13,8 +13,8 @@ from rope_spectra.artifacts.layout import RESERVED_NAMES, SPLITS
 from rope_spectra.config import spectra
 from rope_spectra.config.contrasts import Contrasts, parse
 from rope_spectra.config.messages import remedy, unknown
+from rope_spectra.data.base import PLACE
 from rope_spectra.data.corpus import text_files
-from rope_spectra.data.sources import PLACE
 from rope_spectra.runtime.errors import UserError
 
 Section = dict[str, Any]

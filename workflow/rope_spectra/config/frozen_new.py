@@ -8,12 +8,9 @@ from typing import Literal, TypeAlias
 
 from rope_spectra.config.design import Design
 from rope_spectra.config.sections import Config, EvaluationSettings, RunOptions, TrainingRecipe
-from rope_spectra.data.sources import (
-    LearnedTokenizer,
-    SplitSettings,
-    TokensData,
-    TrainedTokenizer,
-)
+from rope_spectra.data.base import TrainedTokenizer
+from rope_spectra.data.sources import LearnedTokenizer, SplitSettings
+from rope_spectra.data.token_files import TokensData
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.errors import UserError

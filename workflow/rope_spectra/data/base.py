@@ -1,0 +1,172 @@
+"""What the sources of data have in common, and the tokenizers that a dataset can name.
+
+A source is two models: the section of config.yaml that describes a dataset (`DataSection`), and
+what defines one split of it (`DataSplit`), which can give its documents, its local files and its
+description. Each source has a module; sources.py lists them. None imports anything heavy at its
+top, because the Snakefile reads the configuration for every job.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import PathText, Settings, Whole
+
+SplitName: TypeAlias = Literal["train", "validation"]
+Budget: TypeAlias = Annotated[Whole, Field(ge=1)] | None
+
+PLACE = "{value}"  # of the word in the sentence of the retrieval probe
+
+
+def is_local(path: str) -> bool:
+    """Tells a directory of this machine from an id of the hub, which never starts like this."""
+    return path.startswith(("/", ".", "~"))
+
+
+class ReadyTokenizer(Settings):
+    """A tokenizer that exists: taken byte for byte as it is."""
+
+    path: PathText = Field(
+        description="Hub id, or a local directory with tokenizer.json (starts with / . or ~)"
+    )
+    revision: str | None = Field(None, description="Commit of the tokenizer (null is the newest)")
+
+    @property
+    def description(self) -> str:
+        """The tokenizer in Markdown; of a local path the name alone, for the page is published."""
+        if is_local(self.path):
+            return f"a local one, `{Path(self.path).name}`"
+        return f"`{self.path}` at revision `{self.revision or 'main'}`"
+
+
+class TrainedTokenizer(Settings):
+    """A byte-level BPE that is learned here."""
+
+    train: Whole = Field(
+        ge=1, description="Characters of the training text a byte-level BPE learns from"
+    )
+    vocab_size: Whole = Field(
+        ge=256, le=2**16, description="Size of its vocabulary (the 256 bytes included)"
+    )
+
+    @property
+    def description(self) -> str:
+        """The tokenizer in Markdown."""
+        return f"byte-level BPE learned from {self.train:,} characters of the same source"
+
+
+def kind_of_tokenizer(value: Any) -> str:
+    """The tag of a tokenizer in a union, told by its keys: a mistake is then one of that kind."""
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    return "trained" if {"train", "vocab_size"} & set(keys) else "ready"
+
+
+Tokenizer: TypeAlias = Annotated[
+    Annotated[TrainedTokenizer, Tag("trained")] | Annotated[ReadyTokenizer, Tag("ready")],
+    Discriminator(kind_of_tokenizer),
+]
+
+
+class DataSplit(Settings):
+    """What defines the tokens of one split: what its frozen settings say about the source."""
+
+    # A source that never ends has as many tokens as its budget, which must then be given.
+    is_endless: ClassVar[bool] = False
+
+    @property
+    def description(self) -> str:
+        """The origin in Markdown; of local paths the names alone, for the page is published."""
+        raise NotImplementedError
+
+    @property
+    def hub_id(self) -> str | None:
+        """The id of the dataset on the Hugging Face hub, if it is there."""
+        return None
+
+    def local_files(self) -> list[str]:
+        """The user's own files that the tokens depend on; UserError where a pattern has none."""
+        return []
+
+    def known_tokens(self) -> int | None:
+        """The tokens of the whole split where the files say so without being read, else None."""
+        return None
+
+
+class DocumentSplit(DataSplit):
+    """A split of text."""
+
+    def documents(self) -> Iterator[str]:
+        """Yields the documents in order, one in memory at a time.
+
+        Raises UserError where the source cannot be read (missing, undecodable, malformed, offline)
+        or holds no text at all.
+        """
+        raise NotImplementedError
+
+
+class DataSection(Settings):
+    """What all datasets of config.yaml have in common."""
+
+    train_tokens: Budget = Field(None, description="Training tokens to use at most (null is all)")
+    validation_tokens: Budget = Field(
+        None, description="Validation tokens to use at most (null is all)"
+    )
+
+    def split(self, split: SplitName) -> DataSplit:
+        """What defines the tokens of a split."""
+        raise NotImplementedError
+
+    def file_mistakes(self, split: SplitName) -> Iterator[str]:  # noqa: ARG002 (not every source)
+        """Yields what is wrong with the local files of a split, as `key: mistake; remedy`."""
+        yield from ()
+
+
+class DocumentSection(DataSection):
+    """What the datasets of text have in common."""
+
+    tokenizer: Tokenizer = Field(description="How text becomes tokens")
+    tokenizer_check: Annotated[Whole, Field(ge=1)] | None = Field(
+        2000,
+        description="Documents on which a fast tokenizer must agree with the exact one to be used"
+        " (null is never); changes no token",
+    )
+    retrieval_sentence: str = Field(
+        "Key: {value}.",
+        description="Sentence of the retrieval probe, in the language of the text; {value} is where"
+        " the word to be found stands",
+    )
+
+    def split(self, split: SplitName) -> DocumentSplit:
+        """What defines the text of a split."""
+        raise NotImplementedError
+
+
+def not_empty(documents: Iterable[str], name: str) -> Iterator[str]:
+    """Passes documents on; UserError at the end if none of them held a character."""
+    found = False
+    for document in documents:
+        found = found or bool(document)
+        yield document
+    if not found:
+        raise UserError(f"{name}: an empty corpus; name a source with text in it")
+
+
+def text_of(row: Any, column: str, where: str) -> str:
+    """The text of a row of a table; UserError, which begins with `where`, if it has none."""
+    if not isinstance(row, dict):
+        raise UserError(
+            f"{where}: not a JSON object; each line should be one, with the text in '{column}'"
+        )
+    if column not in row:
+        columns = ", ".join(map(str, row))
+        raise UserError(f"{where}: no column '{column}'; text_column should be one of: {columns}")
+    text = row[column]
+    if not isinstance(text, str):
+        raise UserError(
+            f"{where}: column '{column}' holds {type(text).__name__}, not text;"
+            " choose another text_column"
+        )
+    return text

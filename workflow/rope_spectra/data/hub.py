@@ -1,0 +1,129 @@
+"""Datasets of the Hugging Face hub, or of a local folder in the same layout, read as a stream."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from rope_spectra.data.base import (
+    DocumentSection,
+    DocumentSplit,
+    SplitName,
+    is_local,
+    not_empty,
+    text_of,
+)
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import PathText
+
+# Rows as lists of equal length by column.
+Rows: TypeAlias = dict[str, list[Any]]
+
+_ROWS = 1000  # in a batch
+
+
+class HubSplit(DocumentSplit):
+    """A split of a dataset of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    path: PathText
+    revision: str | None
+    text_column: str
+    split: str
+
+    @property
+    def description(self) -> str:
+        if is_local(self.path):
+            return f"split `{self.split}` of a local data set `{Path(self.path).name}`"
+        revision = self.revision or "main"
+        return f"split `{self.split}` of `{self.path}` at revision `{revision}`"
+
+    @property
+    def hub_id(self) -> str | None:
+        return None if is_local(self.path) else self.path
+
+    def documents(self) -> Iterator[str]:
+        return not_empty(self._texts(), self.path)
+
+    def _texts(self) -> Iterator[str]:
+        done = 0
+        for rows in self._batches():
+            texts = rows.get(self.text_column, [])
+            # One look at a whole batch is enough as long as nothing is wrong in it: a call for
+            # every row would slow down a fast tokenizer.
+            if self.text_column not in rows or not set(map(type, texts)) <= {str}:
+                self._refuse(rows, done)
+            yield from texts
+            done += len(texts)
+
+    def _refuse(self, rows: Rows, first: int) -> None:
+        """Raises a UserError about the first row without text; `first` numbers the first row."""
+        for number, values in enumerate(zip(*rows.values(), strict=True), first):
+            row = dict(zip(rows, values, strict=True))
+            text_of(row, self.text_column, f"{self.path}, row {number} of '{self.split}'")
+
+    def _batches(self) -> Iterator[Rows]:
+        """Yields the split in batches; only the text column where that can be read alone."""
+        import datasets
+        from datasets.packaged_modules.parquet.parquet import Parquet
+
+        path = str(Path(self.path).expanduser())
+        try:
+            builder = datasets.load_dataset_builder(path, revision=self.revision)
+            if isinstance(builder, Parquet):
+                yield from self._parquet(builder.config.data_files)
+            else:
+                for row in builder.as_streaming_dataset(self.split):
+                    yield {column: [value] for column, value in row.items()}
+        # The layers below (HTTP, hub, file formats) each have errors of their own.
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path}: cannot read split '{self.split}' at revision {self.revision or 'main'}"
+                f" ({reason}); check these names and the network, or give a folder with a copy"
+            ) from None
+
+    def _parquet(self, files: dict[str, list[str]]) -> Iterator[Rows]:
+        from datasets.utils.file_utils import xopen
+        from pyarrow.parquet import ParquetFile
+
+        if self.split not in files:
+            raise ValueError(f"unknown split; available splits: {', '.join(files)}")
+        for name in files[self.split]:
+            with xopen(name, "rb") as file:
+                parquet = ParquetFile(file)
+                known = self.text_column in parquet.schema_arrow.names
+                columns = [self.text_column] if known else None
+                # One row group at a time: the stream of `datasets`, like one iter_batches over all
+                # of them, keeps a whole file in memory (apache/arrow#39808).
+                for group in range(parquet.num_row_groups):
+                    batches = parquet.iter_batches(_ROWS, row_groups=[group], columns=columns)
+                    for batch in batches:
+                        yield batch.to_pydict()
+
+
+class HubData(DocumentSection):
+    """A dataset of the Hugging Face hub"""
+
+    source: Literal["hub"]
+    path: PathText = Field(
+        description="Hub id, or a local directory in the same layout (starts with / . or ~)"
+    )
+    revision: str | None = Field(None, description="Commit of the dataset (null is the newest)")
+    text_column: str = Field("text", description="Column that holds the text")
+    train_split: str = Field("train", description="Split to train on")
+    validation_split: str = Field("validation", description="Split to evaluate on")
+
+    def split(self, split: SplitName) -> HubSplit:
+        return HubSplit(
+            source="hub",
+            path=self.path,
+            revision=self.revision,
+            text_column=self.text_column,
+            split=self.train_split if split == "train" else self.validation_split,
+        )
+
+    def file_mistakes(self, split: SplitName) -> Iterator[str]:  # noqa: ARG002 (one for both)
+        if is_local(self.path) and not Path(self.path).is_dir():
+            yield f"path: no directory {self.path!r}; give an existing one or a hub id"

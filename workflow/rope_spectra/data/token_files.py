@@ -1,0 +1,64 @@
+"""Raw files of token ids, little-endian uint16, as nanoGPT writes them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from rope_spectra.data.base import DataSection, DataSplit, SplitName
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import PathText, Whole
+
+
+def count_tokens(path: Path) -> int:
+    """The tokens of a raw file; UserError if it is empty or of odd size."""
+    size = path.stat().st_size
+    if size == 0:
+        raise UserError(f"{path}: empty; a token file holds little-endian uint16 token ids")
+    if size % 2:
+        raise UserError(
+            f"{path}: {size} bytes, an odd size; a token file holds little-endian uint16 token ids"
+        )
+    return size // 2
+
+
+class TokensSplit(DataSplit):
+    """A raw file of token ids."""
+
+    source: Literal["tokens"]
+    file: PathText
+    vocab_size: Whole = Field(ge=1, le=2**16)
+
+    @property
+    def description(self) -> str:
+        return f"token ids in `{Path(self.file).name}`"
+
+    def local_files(self) -> list[str]:
+        return [self.file]
+
+    def known_tokens(self) -> int:
+        return count_tokens(Path(self.file))
+
+
+class TokensData(DataSection):
+    """Raw little-endian uint16 tokens, as nanoGPT writes them"""
+
+    source: Literal["tokens"]
+    train: PathText = Field(description="File of tokens to train on")
+    validation: PathText = Field(description="File of tokens to evaluate on")
+    vocab_size: Whole = Field(ge=1, le=2**16, description="Ids are below this")
+
+    def split(self, split: SplitName) -> TokensSplit:
+        file = self.train if split == "train" else self.validation
+        return TokensSplit(source="tokens", file=file, vocab_size=self.vocab_size)
+
+    def file_mistakes(self, split: SplitName) -> Iterator[str]:
+        file = Path(self.split(split).file)
+        if not file.is_file():
+            yield f"{split}: no file {str(file)!r}"
+            return
+        try:
+            count_tokens(file)
+        except UserError as error:
+            yield f"{split}: {error}"
