@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from rope_spectra.artifacts import provenance
+from rope_spectra.runtime import determinism
 from support.checkout import PACKAGE, SHARED, fresh_checkout, snakemake
 
 # Steps that tests start run the code of this checkout.
@@ -19,7 +19,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As train and evaluate do before they import torch: tests compare bits too.
-provenance.pin_arithmetic()
+determinism.pin_arithmetic()
 
 # No test depends on time. CI draws the same examples in each run, so that red is the change's doing; by hand they differ.
 settings.register_profile("untimed", deadline=None, derandomize="CI" in os.environ)

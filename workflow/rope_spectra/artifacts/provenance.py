@@ -1,28 +1,24 @@
-"""Which run a file belongs to, and what made it."""
+"""The identity of a run, and the software and device that made a file."""
 
 import hashlib
 import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rope_spectra import __version__
+from rope_spectra.runtime.determinism import pin_arithmetic as pin_arithmetic
 
+if TYPE_CHECKING:
+    import torch
+
+# Packages that can change a number.
 _PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "datasets", "transformers", "snakemake")
 
 
-def pin_arithmetic() -> None:
-    """Have MKL give the same bits whatever the alignment of memory and the load of the machine; call before torch is imported.
-
-    Without it 2 of about 50 repeated trainings of the demo ended with other bits (2 threads); with it none of 6 did so far.
-    """
-    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-    os.environ.setdefault("MKL_DYNAMIC", "FALSE")
-
-
 def run_identity(settings: dict[str, Any], data: dict[str, Any]) -> str:
-    """SHA-256 over the settings that matter to a run and the content of its data (records.data_facts); names do not matter."""
+    """SHA-256 over the settings that matter to a run and the content of its data; no names."""
     spectrum = {key: value for key, value in settings["spectrum"].items() if key != "name"}
     matter = {key: settings[key] for key in ("recipe", "seed", "model", "training")}
     sentence = {"sentence": data["sentence"]} if "sentence" in data else {}
@@ -33,19 +29,24 @@ def run_identity(settings: dict[str, Any], data: dict[str, Any]) -> str:
 
 
 def first_difference(found: Any, expected: Any, path: str = "") -> str | None:
-    """Where two nested settings differ, as 'training.learning_rate (0.001 instead of 0.003)'; None if they are equal."""
+    """The first place at which two nested settings differ; None if they are equal.
+
+    For people: `training.learning_rate (0.001 instead of 0.003)`.
+    """
     if isinstance(found, dict) and isinstance(expected, dict):
-        keys = sorted(found.keys() | expected.keys())
-        differences = (
-            first_difference(found.get(key), expected.get(key), f"{path}.{key}" if path else key)
-            for key in keys
-        )
-        return next(filter(None, differences), None)
-    return None if found == expected else f"{path} ({found} instead of {expected})"
+        for key in sorted(found.keys() | expected.keys()):
+            inner = f"{path}.{key}" if path else key
+            difference = first_difference(found.get(key), expected.get(key), inner)
+            if difference is not None:
+                return difference
+        return None
+    if found == expected:
+        return None
+    return f"{path} ({found} instead of {expected})"
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, this package and the packages that can change a number."""
+    """The versions of Python, of this package and of the packages that can change a number."""
     result = {"python": platform.python_version(), "rope_spectra": __version__}
     for package in _PACKAGES:
         try:
@@ -55,15 +56,17 @@ def versions() -> dict[str, str]:
     return result
 
 
-def device_name(device: Any) -> str:
-    """A torch device for people: 'cpu', 'cuda NVIDIA H200'."""
+def device_name(device: "torch.device") -> str:
+    """The name of a torch device for people: 'cpu', 'cuda NVIDIA H200'."""
     import torch
 
-    return str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}"
+    if device.type == "cpu":
+        return str(device)
+    return f"{device} {torch.cuda.get_device_name(device)}"
 
 
-def device_facts(device: Any) -> dict[str, Any]:
-    """Name and software of a torch device, as far as bit-equality depends on them."""
+def device_facts(device: "torch.device") -> dict[str, str | int | None]:
+    """The name and software of a torch device, as far as the bits of a result depend on them."""
     import torch
 
     if device.type == "cpu":

@@ -1,8 +1,9 @@
-"""Files that show any damage: JSON that carries its own hash, and the hashes of the files it describes.
+"""JSON that carries its own hash, and the hashes of the files that it certifies.
 
-A *record* (run.json, eval.json, tables.json, a manifest ...) is written last, vouches for the files of its step and says what
-they were made from. A step reads the record first, and of those files nothing that the record does not vouch for. Any changed
-byte is found, white space included: the seal is over the text as it lies on disk.
+A *record* (run.json, eval.json, tables.json, a manifest ...) is written last. It certifies the
+files of its step and names their inputs. A step reads the record first, and of those files only the
+ones that it certifies. Any changed byte is found, white space included, because the seal covers the
+text as it lies on disk.
 """
 
 import hashlib
@@ -28,9 +29,13 @@ _REMEDY = "delete it to have it made again"
 
 
 def dumps(content: Mapping[str, Any], indent: int | None = None) -> str:
-    """JSON with sorted keys and a seal: the SHA-256 of the text and a line end, with the seal's own digits as zeros."""
+    """JSON with sorted keys and a seal.
+
+    The seal is the SHA-256 of the text and a line end, taken while the seal's own digits are zeros.
+    """
     text = json.dumps({**content, _KEY: _BLANK}, sort_keys=True, allow_nan=False, indent=indent)
-    return text.replace(_entry(_BLANK), _entry(hashlib.sha256(f"{text}\n".encode()).hexdigest()))
+    digest = hashlib.sha256(f"{text}\n".encode()).hexdigest()
+    return text.replace(_entry(_BLANK), _entry(digest))
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -39,16 +44,20 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, *keys: str) -> Content:
-    """The content of a sealed file without its seal; UserError if it is missing, damaged or lacks one of `keys`."""
+    """The content of a sealed file without its seal.
+
+    Raises UserError if the file is missing, damaged or lacks one of `keys`.
+    """
     content = files.read_json(path, _KEY, *keys)
     _verify(path, content)
     return content
 
 
 def read_if_sealed(path: Path, *keys: str) -> Any:
-    """JSON that the rules write sealed and a user may write by hand without a seal; UserError for a seal that does not fit.
+    """The content of a file that the rules seal and that a user may also write by hand.
 
-    The caller must refuse keys that it does not know, or damage to the word "seal" would leave a file that never had one.
+    Raises UserError for a seal that does not fit. The caller must refuse unknown keys: damage to
+    the word "seal" itself would otherwise leave a file that looks as if it never had one.
     """
     content = files.read_json(path, *keys)
     if isinstance(content, dict) and _KEY in content:
@@ -57,7 +66,7 @@ def read_if_sealed(path: Path, *keys: str) -> Any:
 
 
 def read_settings(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> Content:
-    """Frozen settings, sealed or by hand; UserError for a broken seal, a missing key or one that is not known."""
+    """Frozen settings, sealed or written by hand; UserError for a broken seal or an unknown key."""
     known = [*required, *optional]
     content = read_if_sealed(path, *required)
     if unknown := content.keys() - set(known):
@@ -66,7 +75,7 @@ def read_settings(path: Path, required: Iterable[str], optional: Iterable[str] =
 
 
 def load_settings(path: Path, model: type[S]) -> S:
-    """Frozen settings, sealed or written by hand; UserError for a broken seal or a mistake in them."""
+    """Frozen settings, sealed or written by hand; UserError for a broken seal or a mistake."""
     return _validated(path, model, read_if_sealed(path))
 
 
@@ -85,10 +94,10 @@ def _validated(path: Path, model: type[S], content: Any) -> S:
 
 @contextmanager
 def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterator[list[Path]]:
-    """Yield a temporary path for each of `paths`; publish them and then the record that vouches for them, all or nothing.
+    """Yield a temporary path for each of `paths`; publish them and then their record, or nothing.
 
-    The record holds `content` as it is at the end of the block, and under "files" the SHA-256 of each file by its path from the
-    record's folder.
+    The record holds `content` as it is at the end of the block. Under "files" it holds the SHA-256
+    of each file, by the file's path from the record's folder.
     """
     with files.atomic_all(*paths, record) as [*temporaries, last]:
         yield temporaries
@@ -100,7 +109,7 @@ def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterat
 
 
 def check(record: Path, content: Content, *paths: Path) -> None:
-    """Refuse those of `paths` that are not, byte for byte, what the content of the record vouches for."""
+    """Raise UserError unless each of `paths` is, byte for byte, what the record certifies."""
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run snakemake to have it made")
@@ -117,9 +126,9 @@ def _name(record: Path, path: Path) -> str:
 def _verify(path: Path, content: Content) -> None:
     """Take the seal out of `content`; UserError if it is not that of the file's text."""
     seal = str(content.pop(_KEY))
-    blank = path.read_bytes().replace(
-        _entry(seal).encode(errors="replace"), _entry(_BLANK).encode()
-    )
+    # A damaged seal may hold half a surrogate pair, which has no encoding; it then fits nothing.
+    entry = _entry(seal).encode(errors="replace")
+    blank = path.read_bytes().replace(entry, _entry(_BLANK).encode())
     if hashlib.sha256(blank).hexdigest() != seal:
         raise UserError(f"{path}: damaged or edited (its seal does not fit); {_REMEDY}")
 
