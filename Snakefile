@@ -29,7 +29,7 @@ os.environ.update(
 )
 
 from rope_spectra import noise_floor, published
-from rope_spectra.artifacts import layout, seal
+from rope_spectra.artifacts import files, layout, seal
 from rope_spectra.config import frozen as settings, text as config_text
 from rope_spectra.planning import limits
 from rope_spectra.runtime import stale_locks
@@ -61,6 +61,7 @@ localrules:
     run_config,
     evaluation_config,
     run_options,
+    experiment_config,
     aggregate,
     summary,
     figures,

@@ -179,7 +179,7 @@ settle() {
         [[ $oldest && ! $name -ot $oldest ]] || oldest=$name
     done
     [[ $oldest ]] || return 0
-    for name in data/*/*.json */options.json */evaluation.json */*/seed*/config.json; do
+    for name in data/*/*.json */experiment.json */options.json */evaluation.json */*/seed*/config.json; do
         [[ ! $name -nt $oldest ]] || touch -r "$oldest" -- "$name"
     done
     for name in */runs.csv; do

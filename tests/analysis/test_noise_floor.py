@@ -72,7 +72,7 @@ def test_a_repeat_is_frozen_as_the_run_it_repeats(repeated: dict[str, Any]) -> N
 def test_deterministic_repeats_are_equal_to_the_bit_and_the_page_says_so(
     repeated: dict[str, Any],
 ) -> None:
-    small.done("noise_floor", "--definition", json.dumps(repeated), "--csv", TABLE)
+    small.done("noise_floor", "--definition", small.definition_file(repeated), "--csv", TABLE)
     table = pd.read_csv(TABLE)
     assert len(table) == 2 * 2  # protocols x lengths
     assert set(table["n_runs"]) == {3}
@@ -150,11 +150,11 @@ def test_nothing_is_repeated_unless_asked(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     loaded = frozen.load(small.EXPERIMENT)
     assert frozen.repeats(loaded, "small") == []
-    definition = frozen.as_json(frozen.experiment_settings(loaded, "small"))
+    definition = small.definition_file(frozen.experiment_settings(loaded, "small"))
     status, lines = small.step("noise_floor", "--definition", definition, "--csv", TABLE)
     assert (status, lines[-1]) == (
         1,
-        "error: --definition: small repeats no run; set its noise_floor to 1 or more",
+        f"error: {definition}: small repeats no run; set its noise_floor to 1 or more",
     )
     assert not TABLE.exists()
 

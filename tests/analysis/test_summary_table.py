@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rope_spectra.aggregate import as_csv, read_csv
 from rope_spectra.analysis import summary_table
-from rope_spectra.artifacts import files
+from rope_spectra.artifacts.tables import read_csv, write_csv
 from rope_spectra.report import summary_page
 
 DEFINITION = {
@@ -44,7 +43,7 @@ def test_names_survive_the_file(tmp_path: Path, name: str) -> None:
     written = pd.DataFrame(
         {"experiment": [name], "spectrum": [name], "ppl_mean": [1 / 3], "ppl_std": [None]}
     )
-    files.write_text(tmp_path / "table.csv", as_csv(written))
+    write_csv(tmp_path / "table.csv", written)
     found = read_csv(tmp_path / "table.csv")
     assert found["spectrum"].tolist() == [name]
     assert found["experiment"].tolist() == [name]

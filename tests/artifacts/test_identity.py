@@ -185,7 +185,7 @@ def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: dict[
 def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> None:
     arguments = [
         "--definition",
-        json.dumps(copied | {"equivalence_margin": 0.05}),
+        small.definition_file(copied | {"equivalence_margin": 0.05}),
         "--output",
         "new/figures",
     ]
@@ -201,7 +201,9 @@ def test_figures_refuse_tables_made_from_other_evaluations(copied: dict[str, Any
     )
     small.done("train", *small.train_arguments(RUN))
     small.done("evaluate", *small.evaluate_arguments(RUN))
-    said = refusal("figures", "--definition", json.dumps(copied), "--output", "new/figures")
+    said = refusal(
+        "figures", "--definition", small.definition_file(copied), "--output", "new/figures"
+    )
     assert re.match(
         r"results/small/tables.json: was made from another geo/seed1\.\S+ \(\w+ instead of \w+\)",
         said,

@@ -1,6 +1,5 @@
 """Damaged files are found before they are used, and what fails leaves what was there before."""
 
-import json
 import os
 import random
 import re
@@ -17,6 +16,7 @@ import pytest
 
 from rope_spectra import memmap_cache, tokenizer
 from rope_spectra.artifacts import files, lineage, records, seal
+from rope_spectra.config.design import Design
 from rope_spectra.data import cache as tokens
 from rope_spectra.data import corpus
 from rope_spectra.runtime.errors import UserError
@@ -27,6 +27,7 @@ from support.checkout import snakemake
 from support.damage import damages
 
 DATA, RUN = Path("results/data/toy"), Path("results/small/geo/seed1")
+DESIGN = Path("results/small/experiment.json")
 REMEDY = re.compile(r"delete (it|the folder|results)|run snakemake|the keys are|run the data steps")
 
 
@@ -91,6 +92,7 @@ def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
         Path("results/small/options.json"): lambda: seal.read_settings(
             Path("results/small/options.json"), ["log_every"], DEFAULT_OPTIONS
         ),
+        DESIGN: lambda: seal.load_settings(DESIGN, Design),
         RUN / "model.safetensors": read_model,
         **{
             RUN / name: lambda: lineage.evaluations(definition, [("poly", 1), ("geo", 1)])
@@ -142,7 +144,7 @@ def test_a_damaged_training_state_is_never_taken_up(tmp_path: Path) -> None:
         checkpoint.load_state(path, "that")
 
 
-def commands(definition: dict[str, Any]) -> dict[str, list[object]]:
+def commands() -> dict[str, list[object]]:
     """The real steps, by what they read first."""
     cache = ("--output", "new/train.npy", "--manifest", "new/train.json")
     figures = ("--output", "new/figures", "--spectra-csv", "new/spectra.csv")
@@ -167,8 +169,8 @@ def commands(definition: dict[str, Any]) -> dict[str, list[object]]:
         "memmap_cache": [*frozen, "--shards", DATA / "shards/train", *cache],
         "train": [*small.train_arguments(RUN)[:-4], "--output", "new/run"],
         "evaluate": [*small.evaluate_arguments(RUN), "--output", "new/run"],
-        "aggregate": ["--definition", json.dumps(definition), "--runs", "new/runs.csv", *tables],
-        "figures": ["--definition", json.dumps(definition), *figures],
+        "aggregate": ["--definition", DESIGN, "--runs", "new/runs.csv", *tables],
+        "figures": ["--definition", DESIGN, *figures],
         "summary": ["--experiments", "results/small/summary.csv", *tables],
         "published": [
             "--experiment",
@@ -210,10 +212,21 @@ READ_BY = {
         Path("results/small/evaluation.json"),
     ],
     "aggregate": [
-        RUN / name
-        for name in ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")
+        DESIGN,
+        *(
+            RUN / name
+            for name in (
+                "config.json",
+                "run.json",
+                "train.csv",
+                "eval.csv",
+                "eval.npz",
+                "eval.json",
+            )
+        ),
     ],
     "figures": [
+        DESIGN,
         *(RUN / name for name in ("train.csv", "eval.npz", "eval.json")),
         *(Path("results/small") / name for name in ("tables.json", "runs.csv", "summary.csv")),
     ],
@@ -235,7 +248,7 @@ def test_each_step_refuses_what_it_reads_and_publishes_nothing(
             + whole[len(whole) // 2 + 1 :]
         )
         try:
-            status, lines = small.step(module, *commands(experiment)[module])
+            status, lines = small.step(module, *commands()[module])
         finally:
             path.write_bytes(whole)
         errors = [line for line in lines if line.startswith("error: ")]

@@ -1,6 +1,5 @@
 """The figures: the numbers they draw, what they say about seeds, and that they are whole, legible and reproducible."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,11 +21,10 @@ from matplotlib.text import Annotation, Text
 from rope_spectra import figures
 from rope_spectra.analysis import summary_table
 from rope_spectra.artifacts import layout
-from rope_spectra.config import definition as definitions
 from rope_spectra.config.contrasts import Contrasts
 from rope_spectra.evaluation import perplexity
 from rope_spectra.report import panels, plots, style
-from rope_spectra.runtime.errors import UserError
+from support import small_experiment as small
 from support.sealed_results import seal_results
 
 TRAIN_LENGTH, LENGTHS, BLOCKS = 128, [128, 256, 512, 1024], 3
@@ -37,7 +35,16 @@ ALL_AGAINST_GEO = Contrasts.of("geo", [])
 def make_definition(names: list[str]) -> dict:
     return {
         "experiment": "demo",
+        "description": "",
+        "dataset": "toy",
+        "model": "toy",
+        "training": "toy",
         "seeds": [42, 123, 7],
+        "contrasts": [],
+        "selection": None,
+        "noise_floor": 0,
+        "protocols": ["first_chunks", "full"],
+        "remaps": ["none"],
         "spectra": [
             {"name": name, "family": "geometric", "theta": 10_000.0 + 1000 * k}
             for k, name in enumerate(names)
@@ -133,7 +140,7 @@ def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> No
     definition = make_definition(NAMES)
     arguments = [
         "--definition",
-        json.dumps(definition),
+        str(small.freeze(Path("results/demo/experiment.json"), definition)),
         "--output",
         "again",
         "--spectra-csv",
@@ -382,10 +389,3 @@ def test_log_axes_have_enough_plain_ticks(low: float, high: float) -> None:
     assert 3 <= len(inside) <= 12
     assert [float(label.replace(",", "")) for label in labels] == pytest.approx(inside)
     assert "e" not in "".join(labels)
-
-
-def test_mistakes_in_the_definition_are_named() -> None:
-    with pytest.raises(UserError, match="--definition: not valid JSON"):
-        definitions.parse("{")
-    with pytest.raises(UserError, match="--definition: lacks spectra, baseline"):
-        definitions.parse('{"experiment": "demo"}', *figures.REQUIRED)

@@ -1,6 +1,5 @@
 """A whole experiment made in this process in seconds, without Snakemake: what the tests of damage, identity and disks share."""
 
-import json
 import logging
 from importlib import import_module
 from pathlib import Path
@@ -157,10 +156,15 @@ def evaluate_arguments(folder: Path) -> list[object]:
     ]
 
 
+def definition_file(definition: dict[str, Any]) -> Path:
+    """experiment.json with that design."""
+    return freeze(Path("results/small/experiment.json"), definition)
+
+
 def aggregate_arguments(definition: dict[str, Any]) -> list[object]:
     names = {"--runs": "runs.csv", "--csv": "summary.csv", "--md": "summary.md"}
     places = [part for option, name in names.items() for part in (option, f"results/small/{name}")]
-    return ["--definition", json.dumps(definition), *places]
+    return ["--definition", definition_file(definition), *places]
 
 
 def make_experiment(**changes: object) -> dict[str, Any]:
@@ -178,6 +182,6 @@ def make_experiment(**changes: object) -> dict[str, Any]:
         )
         done("train", *train_arguments(folder))
         done("evaluate", *evaluate_arguments(folder))
-    definition = json.loads(frozen.as_json(frozen.experiment_settings(loaded, "small")))
+    definition = frozen.experiment_settings(loaded, "small")
     done("aggregate", *aggregate_arguments(definition))
     return definition

@@ -13,10 +13,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rope_spectra.artifacts import layout
-from rope_spectra.config import definition, frozen
+from rope_spectra.config import frozen
 from rope_spectra.config import schema as config_schema
+from rope_spectra.config.design import Design
 from rope_spectra.runtime import names
 from rope_spectra.runtime.errors import UserError
 from support import small_experiment as small
@@ -62,6 +64,7 @@ HOSTILE = [
     'a"b',
     "x" * 101,
 ]
+DESIGN = frozen.experiment_settings(frozen.load(small.EXPERIMENT), "small")
 SECTIONS = ("experiments", "datasets", "models", "training", "evaluation", "spectra")
 
 
@@ -92,18 +95,12 @@ def test_a_hostile_name_is_refused_wherever_a_name_can_come_in(name: str) -> Non
         with pytest.raises(UserError, match=f"^{section}: .* cannot be a name") as caught:
             frozen.load(changed)
         assert "\n" not in str(caught.value)
-    good: dict[str, Any] = {
-        "experiment": "a",
-        "dataset": "d",
-        "model": "m",
-        "training": "t",
-        "spectra": [{"name": "s"}],
-    }
-    for key in good:
-        with pytest.raises(UserError, match=f"--definition: {key}: .* cannot be a name"):
-            definition.parse(
-                json.dumps(good | {key: [{"name": name}] if key == "spectra" else name})
-            )
+    for key in ("experiment", "dataset", "model", "training"):
+        with pytest.raises(ValidationError, match=rf"Design\n{key}\n"):
+            Design.model_validate(DESIGN | {key: name})
+    spectrum = DESIGN["spectra"][0] | {"name": name}
+    with pytest.raises(ValidationError, match=r"\nspectra\.0\.name\n"):
+        Design.model_validate(DESIGN | {"spectra": [spectrum]})
 
 
 @given(st.text())
@@ -124,55 +121,32 @@ def test_ordinary_names_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize("seeds", [["1"], [-1], [1.5], [None], ["../1"], {"1": 2}, "1"], ids=str)
-def test_seeds_of_a_definition_are_whole_numbers(seeds: Any) -> None:
-    with pytest.raises(UserError, match="--definition: seeds: "):
-        definition.parse(json.dumps({"experiment": "a", "spectra": [], "seeds": seeds}))
+def test_seeds_of_a_design_are_whole_numbers(seeds: Any) -> None:
+    with pytest.raises(ValidationError, match=r"Design\nseeds"):
+        Design.model_validate(DESIGN | {"seeds": seeds})
 
 
 @pytest.mark.parametrize("module", ["aggregate", "figures", "noise_floor"])
 @pytest.mark.parametrize(
     "name", ["../../x", "/tmp/x", "-x", "a\nb"], ids=["up", "absolute", "dash", "newline"]
 )
-def test_steps_by_hand_refuse_a_hostile_name_in_their_definition(
+def test_steps_by_hand_refuse_a_hostile_name_in_their_design(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    parts = dict.fromkeys(
-        (
-            "description",
-            "dataset",
-            "model",
-            "training",
-            "baseline",
-            "contrasts",
-            "equivalence_margin",
-        ),
-        "a",
-    )
-    rest = {
-        "seeds": [1],
-        "train_length": 1,
-        "lengths": [1],
-        "head_dim": 8,
-        "noise_floor": 1,
-        "spectra": [{"name": "s"}],
-    }
     options = {
         "aggregate": ["--runs", "r.csv", "--csv", "s.csv", "--md", "s.md"],
         "figures": ["--output", "figures"],
         "noise_floor": ["--csv", "n.csv"],
     }[module]
-    for broken in ({"experiment": name}, {"experiment": "a", "spectra": [{"name": name}]}):
-        status, lines = small.step(
-            module, "--definition", json.dumps(parts | rest | broken), *options
-        )
+    spectrum = DESIGN["spectra"][0] | {"name": name}
+    for key, value in (("experiment", name), ("spectra", [spectrum])):
+        path = small.freeze(tmp_path / "design.json", DESIGN | {key: value})
+        status, lines = small.step(module, "--definition", path, *options)
         assert status == 1
         assert len(lines) == 1
-        assert re.match(
-            r"error: --definition: (experiment|spectra): .* cannot be a name; use up to 100",
-            lines[0],
-        )
-    assert not list(tmp_path.iterdir())
+        assert re.match(rf"error: {path}: {key}.*; delete it", lines[0])
+    assert [file.name for file in tmp_path.iterdir()] == ["design.json"]
 
 
 @pytest.mark.parametrize("experiment", ["../350m_final", "/etc", "-x", "350m_final\n"])
@@ -414,7 +388,7 @@ def test_the_search_for_it_finds_it(source: str) -> None:
 
 def test_what_a_rule_puts_into_its_shell_line_is_safe_or_quoted() -> None:
     """Wildcards are known names; settings and the user's own paths are quoted; all else is a path that layout has made."""
-    free_text = {"params.text", "params.definition", "input.shards"}
+    free_text = {"params.text", "input.shards"}
     for path in sorted((PACKAGE / "rules").glob("*.smk")):
         shells = re.findall(
             r"^    shell:\n((?:        \".*\"\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE

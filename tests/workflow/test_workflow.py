@@ -359,7 +359,13 @@ def aggregate_by_hand(
             "seeds": [1, 2, 3],
             "baseline": spectra[0],
             "contrasts": spectra[1:],
+            "selection": None,
+            "noise_floor": 0,
+            "lengths": [64, 256],
+            "protocols": ["first_chunks", "full"],
+            "remaps": ["none"],
             "equivalence_margin": 0.01,
+            "head_dim": 32,
             "train_length": 64,
         },
         "spectra": [
@@ -367,6 +373,8 @@ def aggregate_by_hand(
             for it in spectra
         ],
     }
+    design = output.with_suffix(".json")
+    design.write_text(json.dumps(definition))
     files = (
         "--runs",
         output / "runs.csv",
@@ -380,7 +388,7 @@ def aggregate_by_hand(
         "-m",
         "rope_spectra.aggregate",
         "--definition",
-        json.dumps(definition),
+        str(design),
         *map(str, files),
         *options,
     ]

@@ -1,6 +1,6 @@
 """Bring the runs of an experiment into one table (rule aggregate).
 
-    python -m rope_spectra.aggregate --definition "$(cat definition.json)" \\
+    python -m rope_spectra.aggregate --definition results/demo/experiment.json \\
         --runs results/demo/runs.csv --csv results/demo/summary.csv --md results/demo/summary.md [--partial]
 
 runs.csv is tidy: one row per spectrum, seed, remap, protocol and length. Where the experiment declares a selection, each seed is
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from rope_spectra import noise_floor, retrieval
 from rope_spectra.artifacts import layout, lineage, seal
 from rope_spectra.config import phases
-from rope_spectra.config.definition import Definition, parse
+from rope_spectra.config.definition import Definition
+from rope_spectra.config.design import Design
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -24,23 +25,14 @@ if TYPE_CHECKING:
 
     from rope_spectra.analysis.summary_table import Blocks
 
-REQUIRED = (
-    "seeds",
-    "baseline",
-    "contrasts",
-    "equivalence_margin",
-    "train_length",
-    "dataset",
-    "model",
-    "training",
-    "description",
-)
-
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--definition", required=True, metavar="JSON", help="what the experiment compares"
+        "--definition",
+        type=Path,
+        required=True,
+        help="experiment.json: the design of the experiment",
     )
     parser.add_argument(
         "--runs", type=Path, required=True, help="where to write the tidy table of runs"
@@ -54,7 +46,7 @@ def main() -> None:
     )
     args = cli.parse(parser)
 
-    definition = parse(args.definition, *REQUIRED)
+    definition = seal.load_settings(args.definition, Design).content()
     wanted = [
         (spectrum["name"], seed)
         for spectrum in definition["spectra"]
@@ -71,6 +63,7 @@ def write(
     definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path
 ) -> None:
     """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
+    from rope_spectra.artifacts.tables import as_csv
     from rope_spectra.report import summary_page
 
     made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
@@ -99,21 +92,6 @@ def read(
             tables.append((runs.assign(phase=phase), summarize(definition, runs, blocks, phase)))
     runs, summaries = zip(*tables, strict=True)
     return pd.concat(runs, ignore_index=True), pd.concat(summaries, ignore_index=True)
-
-
-def as_csv(table: "pd.DataFrame") -> str:
-    """CSV with ten digits, empty where there is no value."""
-    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-
-
-def read_csv(path: Path | str) -> "pd.DataFrame":
-    """A table that as_csv wrote; names stay text, also those that look like a number or a missing value (007, nan)."""
-    import pandas as pd
-
-    names = dict.fromkeys(
-        ("experiment", "spectrum", "baseline", "dataset", "model", "training", "seeds"), str
-    )
-    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
 def summarize(

@@ -176,7 +176,7 @@ def read_summary(
     path: Path | None, run: dict[str, Any], evaluation: dict[str, Any]
 ) -> "pd.DataFrame | None":
     """The summary's rows of this spectrum and phase; None if there are none yet, or not from this evaluation of the run."""
-    from rope_spectra.aggregate import read_csv
+    from rope_spectra.artifacts.tables import read_csv
 
     if path is None or not path.exists():
         return None

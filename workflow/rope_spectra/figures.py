@@ -1,6 +1,6 @@
 """Draw the figures of an experiment from its tables and runs, and tabulate what its spectra do (rule figures).
 
-    python -m rope_spectra.figures --definition "$(cat definition.json)" --output results/demo/figures \\
+    python -m rope_spectra.figures --definition results/demo/experiment.json --output results/demo/figures \\
         --spectra-csv results/demo/spectra.csv
 
 Reads runs.csv, summary.csv and every run's train.csv and eval.npz; writes one SVG per figure.
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rope_spectra import spectra
-from rope_spectra.artifacts import files, layout, lineage
+from rope_spectra.artifacts import files, layout, lineage, seal
 from rope_spectra.config import phases
 from rope_spectra.config.contrasts import NATIVE, Contrasts, label
 from rope_spectra.config.contrasts import parse as parse_name
-from rope_spectra.config.definition import Definition, parse
+from rope_spectra.config.definition import Definition
+from rope_spectra.config.design import Design
 from rope_spectra.rope import diagnostics
 from rope_spectra.runtime import cli
 
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
     from rope_spectra.report.style import LineStyle
 
-REQUIRED = ("baseline", "equivalence_margin", "lengths", "train_length", "head_dim")
-
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--definition", required=True, metavar="JSON", help="what the experiment is made of"
+        "--definition",
+        type=Path,
+        required=True,
+        help="experiment.json: the design of the experiment",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the figures")
     parser.add_argument(
@@ -38,7 +40,7 @@ def main() -> None:
     )
     args = cli.parse(parser)
 
-    definition = parse(args.definition, *REQUIRED)
+    definition = seal.load_settings(args.definition, Design).content()
     lineage.check(definition)
     if args.spectra_csv:
         files.write_text(
@@ -75,7 +77,7 @@ def omegas(definition: Definition) -> dict[str, Any]:
 
 def write_figures(definition: Definition, output: Path) -> None:
     """Draw and publish every figure of layout.FIGURES."""
-    from rope_spectra.aggregate import read_csv
+    from rope_spectra.artifacts.tables import read_csv
     from rope_spectra.report import style
 
     experiment = definition["experiment"]

@@ -1,6 +1,6 @@
 """How far repeats of one training run differ: the floor below which a difference between spectra means nothing.
 
-    python -m rope_spectra.noise_floor --definition "$(cat definition.json)" --csv results/demo/noise_floor.csv
+    python -m rope_spectra.noise_floor --definition results/demo/experiment.json --csv results/demo/noise_floor.csv
 
 An experiment with `noise_floor: N` trains its baseline with its first seed N times more, with the same frozen settings, in
 folders such as seed42-repeat1 (rule noise_floor).
@@ -10,33 +10,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra.artifacts import files, layout, lineage
+from rope_spectra.artifacts import files, layout, lineage, seal
 from rope_spectra.config import contrasts
-from rope_spectra.config.definition import Definition, parse
+from rope_spectra.config.definition import Definition
+from rope_spectra.config.design import Design
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REQUIRED = ("seeds", "baseline", "train_length", "noise_floor")
-
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--definition", required=True, metavar="JSON", help="what the experiment is made of"
+        "--definition",
+        type=Path,
+        required=True,
+        help="experiment.json: the design of the experiment",
     )
     parser.add_argument("--csv", type=Path, required=True, help="where to write the table")
     args = cli.parse(parser)
 
-    from rope_spectra.aggregate import as_csv
+    from rope_spectra.artifacts.tables import as_csv
 
-    definition = parse(args.definition, *REQUIRED)
+    definition = seal.load_settings(args.definition, Design).content()
     table = measure(definition)
     if table is None:
         raise UserError(
-            f"--definition: {definition['experiment']} repeats no run; set its noise_floor to 1 or more"
+            f"{args.definition}: {definition['experiment']} repeats no run; set its noise_floor to 1 or more"
         )
     files.write_text(args.csv, as_csv(table))
 

@@ -54,7 +54,7 @@ def main() -> None:
 
 def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
     """Compare a table of runs with the published ones; publish table and figure. UserError if they have nothing in common."""
-    from rope_spectra.aggregate import as_csv
+    from rope_spectra.artifacts.tables import as_csv
     from rope_spectra.report import panels, style
 
     if not has_counterpart(experiment):

@@ -1,6 +1,6 @@
 """Tabulate and draw what the retrieval probe has shown (rule retrieval).
 
-    python -m rope_spectra.retrieval --definition "$(cat definition.json)" --csv results/retrieval_small/retrieval.csv \\
+    python -m rope_spectra.retrieval --definition results/retrieval_small/experiment.json --csv results/retrieval_small/retrieval.csv \\
         --runs results/retrieval_small/retrieval_runs.csv --figure results/retrieval_small/figures/retrieval.svg
 
 Reads every run's eval.npz. Seeds that serve selection are left out, for the probe is not split into two parts as the text is.
@@ -9,22 +9,24 @@ Reads every run's eval.npz. Seeds that serve selection are left out, for the pro
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra.artifacts import files, layout, lineage
+from rope_spectra.artifacts import files, layout, lineage, seal
 from rope_spectra.config import phases
-from rope_spectra.config.definition import Definition, parse
+from rope_spectra.config.definition import Definition
+from rope_spectra.config.design import Design
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REQUIRED = ("seeds", "baseline", "contrasts", "lengths", "remaps", "train_length", "retrieval")
-
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--definition", required=True, metavar="JSON", help="what the experiment is made of"
+        "--definition",
+        type=Path,
+        required=True,
+        help="experiment.json: the design of the experiment",
     )
     parser.add_argument(
         "--csv", type=Path, required=True, help="where to write the table of the spectra"
@@ -35,11 +37,11 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
     args = cli.parse(parser)
 
-    from rope_spectra.aggregate import as_csv
+    from rope_spectra.artifacts.tables import as_csv
     from rope_spectra.figures import arm_styles, by_arm
     from rope_spectra.report import plots, style
 
-    definition = parse(args.definition, *REQUIRED)
+    definition = seal.load_settings(args.definition, Design).content()
     lineage.check(definition)
     runs, summary = measure(definition, runs_of(definition))
     files.write_text(args.csv, as_csv(summary))

@@ -22,7 +22,7 @@ def main() -> None:
 
     import pandas as pd
 
-    from rope_spectra.aggregate import as_csv, read_csv
+    from rope_spectra.artifacts.tables import as_csv, read_csv
     from rope_spectra.report import summary_page
 
     for path in args.experiments:

@@ -10,9 +10,20 @@ FIGURE_TITLES = {
 }
 
 
+# Frozen as the settings of runs are, but written by Python: a large study is longer than a command line may be.
+rule experiment_config:
+    output:
+        layout.EXPERIMENT,
+    params:
+        text=lambda w: seal.dumps(settings.experiment_settings(config, w.experiment)),
+    run:
+        files.write_text(Path(output[0]), params.text + "\n")
+
+
 rule aggregate:
     input:
         finished_runs,
+        design=layout.EXPERIMENT,
     output:
         runs=in_report(layout.RUNS, "runs", "table", "3 Every run"),
         csv=in_report(
@@ -26,10 +37,8 @@ rule aggregate:
         layout.log("aggregate/{experiment}"),
     conda:
         "../../envs/environment.yaml"
-    params:
-        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
     shell:
-        "python -m rope_spectra.aggregate --definition {params.definition:q} --runs {output.runs}"
+        "python -m rope_spectra.aggregate --definition {input.design} --runs {output.runs}"
         " --csv {output.csv} --md {output.md} --log {log}"
 
 
@@ -38,6 +47,7 @@ rule figures:
         layout.RUNS,
         layout.EXPERIMENT_SUMMARY,
         layout.TABLES,
+        design=layout.EXPERIMENT,
     output:
         figures=[
             in_report(path, name, "figure", FIGURE_TITLES[name])
@@ -48,10 +58,8 @@ rule figures:
         layout.log("figures/{experiment}"),
     conda:
         "../../envs/environment.yaml"
-    params:
-        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
     shell:
-        "python -m rope_spectra.figures --definition {params.definition:q} --output $(dirname {output.figures} | head -n 1)"
+        "python -m rope_spectra.figures --definition {input.design} --output $(dirname {output.figures} | head -n 1)"
         " --spectra-csv {output.spectra} --log {log}"
 
 
@@ -75,22 +83,22 @@ rule published:
 rule noise_floor:
     input:
         repeated_runs,
+        design=layout.EXPERIMENT,
     output:
         in_report(layout.NOISE_FLOOR, "noise_floor", "table", "6 Repeats of one run"),
     log:
         layout.log("noise_floor/{experiment}"),
     conda:
         "../../envs/environment.yaml"
-    params:
-        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
     shell:
-        "python -m rope_spectra.noise_floor --definition {params.definition:q} --csv {output} --log {log}"
+        "python -m rope_spectra.noise_floor --definition {input.design} --csv {output} --log {log}"
 
 
 # What the probe measured is in the runs; aggregate reads the same for its page.
 rule retrieval:
     input:
         layout.TABLES,
+        design=layout.EXPERIMENT,
     output:
         csv=in_report(layout.RETRIEVAL, "retrieval_table", "table", "7 Retrieval by spectrum"),
         runs=in_report(layout.RETRIEVAL_RUNS, "retrieval_runs", "table", "8 Retrieval of every run"),
@@ -99,10 +107,8 @@ rule retrieval:
         layout.log("retrieval/{experiment}"),
     conda:
         "../../envs/environment.yaml"
-    params:
-        definition=lambda w: settings.as_json(settings.experiment_settings(config, w.experiment)),
     shell:
-        "python -m rope_spectra.retrieval --definition {params.definition:q} --csv {output.csv} --runs {output.runs}"
+        "python -m rope_spectra.retrieval --definition {input.design} --csv {output.csv} --runs {output.runs}"
         " --figure {output.figure} --log {log}"
 
 

@@ -20,6 +20,7 @@ MANIFEST = _DATASET + "/{split}.json"
 SENTENCE = _DATASET + "/sentence.json"
 
 _EXPERIMENT = "results/{experiment}"
+EXPERIMENT = _EXPERIMENT + "/experiment.json"
 OPTIONS = _EXPERIMENT + "/options.json"
 EVALUATION_CONFIG = _EXPERIMENT + "/evaluation.json"
 RUNS = _EXPERIMENT + "/runs.csv"
@@ -45,30 +46,15 @@ _ANY = {"experiment": "*", "spectrum": "*", "seed": "[0-9]*"}
 EVAL_RECORD = _RUN + "/eval.json"
 HF = _RUN + "/hf"
 
+_LOG = "results/logs/{job}.log"
+_BENCHMARK = "results/logs/{job}.benchmark.tsv"
+
 SUMMARY = "results/summary.csv"
 SUMMARY_MD = "results/summary.md"
 
 PUBLISHED_FIGURE = _EXPERIMENT + "/figures/published.svg"
 RETRIEVAL_FIGURE = _EXPERIMENT + "/figures/retrieval.svg"
 FIGURES = ("ppl_by_length", "nll_by_position", "paired_deltas", "spectra", "training_loss")
-# Names that would put a user's folder where results/ has something else.
-RESERVED_NAMES = {
-    "experiments": ("data", "logs", "tensorboard", "summary.csv", "summary.md"),
-    "spectra": (
-        "figures",
-        "options.json",
-        "evaluation.json",
-        "runs.csv",
-        "summary.csv",
-        "summary.md",
-        "spectra.csv",
-        "tables.json",
-        "noise_floor.csv",
-        "published.csv",
-        "retrieval.csv",
-        "retrieval_runs.csv",
-    ),
-}
 
 
 def fill(pattern: str, **parts: str | int) -> Path:
@@ -78,7 +64,7 @@ def fill(pattern: str, **parts: str | int) -> Path:
 
 def log(job: str) -> str:
     """Where the job of that name, wildcards included, writes its messages: one file per job."""
-    return f"results/logs/{job}.log"
+    return _LOG.format(job=job)
 
 
 def within(results: Path, path: str) -> Path:
@@ -100,7 +86,7 @@ def found_runs(results: Path) -> list[tuple[str, str, int]]:
 
 def benchmark(job: str) -> str:
     """Where Snakemake writes the time and memory that the job took."""
-    return f"results/logs/{job}.benchmark.tsv"
+    return _BENCHMARK.format(job=job)
 
 
 def seed_of(seed: str) -> int:
@@ -123,3 +109,15 @@ def run_files(experiment: str, spectrum: str, seed: int | str) -> list[str]:
     """What a finished run leaves for the tables; listed in the default target, so that a deleted run is made again."""
     paths = (RUN, TRAIN_LOG, EVAL, EVAL_NLL, EVAL_RECORD)
     return [path.format(experiment=experiment, spectrum=spectrum, seed=seed) for path in paths]
+
+
+def _entries(folder: str) -> tuple[str, ...]:
+    """The names that the patterns of this module take in a folder of results/."""
+    patterns = [value for value in globals().values() if isinstance(value, str)]
+    inside = [value for value in patterns if value.startswith(f"{folder}/")]
+    names = dict.fromkeys(value.removeprefix(f"{folder}/").partition("/")[0] for value in inside)
+    return tuple(name for name in names if not name.startswith("{"))
+
+
+# Names that would put a user's folder where results/ has something else.
+RESERVED_NAMES = {"experiments": _entries("results"), "spectra": _entries(_EXPERIMENT)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from rope_spectra.runtime.lazy import Lazy
-from rope_spectra.runtime.settings import Settings, Whole
+from rope_spectra.runtime.settings import Name, Settings, Whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,7 +234,7 @@ for _recursive in (Mix, Truncate, Resonance):
 class NamedSpectrum(Settings):
     """A complete spectrum under its name in config.yaml; in JSON one flat mapping {name, family, ...}."""
 
-    name: str
+    name: Name
     shape: Spectrum
 
     @model_validator(mode="before")

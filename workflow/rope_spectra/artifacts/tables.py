@@ -1,0 +1,26 @@
+"""Tables as CSV files: one way to write them, one to read them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from rope_spectra.artifacts import files
+
+# A spectrum may be called 007 or nan.
+_TEXT_COLUMNS = ("experiment", "spectrum", "baseline", "dataset", "model", "training", "seeds")
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """CSV with ten digits, empty where there is no value."""
+    return str(table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Publish a table atomically."""
+    files.write_text(path, as_csv(table))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table that as_csv wrote; names stay text, also those that look like a number or a missing value."""
+    columns = dict.fromkeys(_TEXT_COLUMNS, str)
+    return pd.read_csv(path, dtype=columns, keep_default_na=False, na_values=[""])
