@@ -29,6 +29,8 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/mypy
+	$(BIN)/codespell
 	$(BIN)/snakemake --lint
 
 .venv/installed: envs/requirements.txt envs/constraints.txt pyproject.toml

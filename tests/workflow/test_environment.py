@@ -1,12 +1,20 @@
 """The environment is pinned once, and every other list of it agrees."""
 
+import ast
 import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 
+import pytest
 import yaml
+from packaging.requirements import Requirement
 
-from support.checkout import ROOT
+from support.checkout import PACKAGE, ROOT
 
 ENVS = ROOT / "envs"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def pins(name: str) -> dict[str, str]:
@@ -29,6 +37,42 @@ def test_constraints_hold_every_pin_at_its_version() -> None:
     }.items():
         assert constraints[name.lower()] == version
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in constraints.values())
+
+
+@pytest.mark.parametrize(
+    ("ranges", "name"),
+    [
+        (PROJECT["dependencies"], "requirements.txt"),
+        (EXTRAS["dev"], "requirements-dev.txt"),
+        (EXTRAS["slurm"], "requirements-slurm.txt"),
+    ],
+)
+def test_the_ranges_of_the_package_hold_the_pins(ranges: list[str], name: str) -> None:
+    tested = pins("constraints.txt")
+    required = {requirement.name: requirement for requirement in map(Requirement, ranges)}
+    assert required.keys() >= pins(name).keys()
+    for package, requirement in required.items():
+        assert tested[package] in requirement.specifier, package
+
+
+def test_the_package_requires_what_it_imports() -> None:
+    required = {Requirement(text).name.lower() for text in PROJECT["dependencies"]}
+    distributions = packages_distributions()
+    for path in (PACKAGE / "rope_spectra").rglob("*.py"):
+        for name in imported(ast.parse(path.read_text())) - sys.stdlib_module_names:
+            names = {found.lower() for found in distributions.get(name, [name])}
+            assert name == "rope_spectra" or names & required, f"{path} imports {name}"
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The first parts of the names of all modules that a file imports."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
 
 
 def test_every_rule_with_a_command_names_the_conda_environment() -> None:
