@@ -21,7 +21,7 @@ from rope_spectra.data import sentence as sentences
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
 from rope_spectra.model.llama import Llama, ModelConfig
-from rope_spectra.report import plots, retrieval_page, style
+from rope_spectra.report import plots, style
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import batches
 from support import small_experiment as small
@@ -336,32 +336,6 @@ def test_spectra_are_compared_on_the_seeds_that_both_have() -> None:
         < hybrid["delta_nll_gap"]
         < hybrid["delta_nll_gap_ci95_high"]
     )
-
-
-def test_the_section_says_chance_and_stars_what_is_above_it() -> None:
-    nll = {
-        ("geo", seed, "none", length): scores(right)
-        for seed in (1, 2)
-        for length, right in [(64, 18), (256, 2)]
-    }
-    nll |= {
-        ("hybrid", seed, "none", length): scores(15, gap=2.5)
-        for seed in (1, 2)
-        for length in (64, 256)
-    }
-    summary = retrieval_table.summarize(retrieval_table.by_run(nll), "geo", ["hybrid"])
-    text = retrieval_page.section({"baseline": "geo"}, summary)
-    assert "one of 10 words" in text
-    assert "chance, 10 %" in text
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in text.splitlines()
-        if line.startswith("| ")
-    ]
-    assert rows[0] == ["spectrum", "64", "256", "NLL gap at 256 against geo"]
-    assert rows[2] == ["geo", "90 ± 0 (77 to 96)*", "10 ± 0 (4 to 23)", ""]
-    assert rows[3][:3] == ["hybrid", "75 ± 0 (60 to 86)*", "75 ± 0 (60 to 86)*"]
-    assert rows[3][3].startswith("+0.")
 
 
 def test_the_figure_shows_the_means_over_the_seeds_and_the_level_of_chance() -> None:

@@ -16,7 +16,6 @@ from rope_spectra.analysis import statistics, summary_table
 from rope_spectra.config import frozen as config
 from rope_spectra.config import phases
 from rope_spectra.config.contrasts import Contrasts, label, parse
-from rope_spectra.report import summary_page
 from rope_spectra.runtime.errors import UserError
 from support.checkout import ROOT, snakemake
 
@@ -140,37 +139,6 @@ def test_seeds_without_a_partner_are_named_with_their_remap() -> None:
         summary("geo+yarn", ["hybrid+none"], frame).loc[("hybrid", "none"), "unpaired_seeds"]
         == "hybrid only: 2"
     )
-
-
-def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
-    definition = {
-        "experiment": "x", "description": "", "dataset": "toy", "model": "tiny", "training": "tiny", "train_length": 64,
-        "spectra": [{"name": "geo"}, {"name": "hybrid"}], "seeds": list(range(8)), "equivalence_margin": 0.01,
-        "baseline": "geo+yarn", "contrasts": ["hybrid+none"],
-    }  # fmt: skip
-    page = summary_page.experiment_page(
-        definition, summary_table.summarize(runs(), "geo+yarn", ["hybrid+none"], 0.01)
-    )
-    assert "## Against geo + yarn at 256 tokens" in page
-    assert "- hybrid is better than geo + yarn:" in page
-    others = page.partition("Not declared as contrasts")[2].partition("## What")[0]
-    assert "| hybrid + yarn " in others
-    assert "| hybrid  " not in others
-    assert "A verdict rests on 1 declared contrast and" in page
-    definition |= {"baseline": "geo", "contrasts": ["hybrid"]}
-    page = summary_page.experiment_page(
-        definition, summary_table.summarize(runs(), "geo", ["hybrid"], 0.01)
-    )
-    assert "## Contrasts at 256 tokens" in page
-    assert "- hybrid + yarn is better than geo + yarn:" in page
-    assert [
-        line.split("|")[2].strip()
-        for line in page.splitlines()
-        if line.startswith("| hybrid ") and " 8/8 " in line
-    ] == [
-        "geo",
-        "geo + yarn",
-    ]
 
 
 # --- selection and confirmation -------------------------------------------------------------------------------------------------

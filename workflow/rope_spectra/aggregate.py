@@ -64,7 +64,7 @@ def write(
 ) -> None:
     """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
     from rope_spectra.artifacts.tables import as_csv
-    from rope_spectra.report import summary_page
+    from rope_spectra.report import pages
 
     made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
     runs, summary = read(definition, found)
@@ -72,7 +72,8 @@ def write(
         _finished(definition["experiment"], *run) for run in noise_floor.runs(definition)
     )
     floor = noise_floor.measure(definition) if repeats_are_there else None
-    page = summary_page.experiment_page(definition, summary, floor, _retrieval(definition, found))
+    design = Design.model_validate(definition)
+    page = pages.experiment_page(design, summary, floor, _retrieval(definition, found))
     texts = as_csv(runs), as_csv(summary), page
     with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv, md) as temporaries:
         for path, text in zip(temporaries, texts, strict=True):
@@ -118,20 +119,12 @@ def summarize(
     return summary.assign(**{key: definition[key] for key in ("dataset", "model", "training")})
 
 
-def _retrieval(definition: Definition, found: list[tuple[str, int]]) -> str:
-    """The section of the page on what the retrieval probe has shown in these runs; empty for an experiment without it."""
-    from rope_spectra.report import retrieval_page
-
-    probed = (
-        [run for run in found if run in retrieval.runs_of(definition)]
-        if "retrieval" in definition
-        else []
-    )
-    return (
-        retrieval_page.section(definition, retrieval.measure(definition, probed)[1])
-        if probed
-        else ""
-    )
+def _retrieval(definition: Definition, found: list[tuple[str, int]]) -> "pd.DataFrame | None":
+    """What the retrieval probe has shown in these runs; None for an experiment without it."""
+    if "retrieval" not in definition:
+        return None
+    probed = [run for run in found if run in retrieval.runs_of(definition)]
+    return retrieval.measure(definition, probed)[1] if probed else None
 
 
 def _finished(experiment: str, spectrum: str, seed: int | str) -> bool:

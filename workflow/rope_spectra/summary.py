@@ -23,14 +23,14 @@ def main() -> None:
     import pandas as pd
 
     from rope_spectra.artifacts.tables import as_csv, read_csv
-    from rope_spectra.report import summary_page
+    from rope_spectra.report import pages
 
     for path in args.experiments:
         lineage.check_table(path)
     summary = pd.concat([read_csv(path) for path in args.experiments], ignore_index=True)
     with files.atomic_all(args.csv, args.md) as (csv, md):
         csv.write_text(as_csv(summary), encoding="utf-8")
-        md.write_text(summary_page.overall_page(summary), encoding="utf-8")
+        md.write_text(pages.overall_page(summary), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,41 @@
-"""How names, numbers and tables are written on the pages, in Markdown."""
+"""Pages in Markdown: templates, and the writing of names, numbers and tables.
 
+A page is a Jinja template (templates/*.md.j2) that reads like the page. It says the sentences;
+Python gives it values and tables. The functions below are its filters too.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import jinja2
 import pandas as pd
 
-from rope_spectra.config.contrasts import NATIVE, label
+from rope_spectra.config.design import NATIVE, label
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that a template gives, with one blank line between blocks.
+
+    A template may hence have blank lines wherever they help to read it.
+    """
+    page = _environment().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rope_spectra.report"),
+        undefined=jinja2.StrictUndefined,  # a misspelled name is an error, not a gap in the page
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # the pages are Markdown, not HTML
+    )
+    environment.filters |= {"g": "{:g}".format, "named": named, "number": number, "spaced": spaced}
+    environment.tests["missing"] = pd.isna
+    return environment
 
 
 def number(value: float) -> str:
@@ -17,16 +48,16 @@ def text(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 
-def as_table(header: list[str], rows: list[list[str]]) -> str:
+def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns line up as plain text too."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    )
+    return "\n".join(_as_line(line, widths) for line in lines)
+
+
+def _as_line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    return f"| {' | '.join(padded)} |"
 
 
 def named(row: Any) -> str:
@@ -44,10 +75,6 @@ def mean_std(mean: float, std: float) -> str:
     return f"{mean:.3f}" if pd.isna(std) else f"{mean:.3f} ± {std:.3f}"
 
 
-def interval(row: Any) -> str:
-    """The 95 % interval of a row's PPL ratio; nothing without one."""
-    return (
-        ""
-        if pd.isna(row.ppl_ratio_ci95_low)
-        else f"{row.ppl_ratio_ci95_low:.3f} to {row.ppl_ratio_ci95_high:.3f}"
-    )
+def interval(low: float, high: float, digits: int) -> str:
+    """0.426 to 0.667; nothing for NaN."""
+    return "" if pd.isna(low) else f"{low:.{digits}f} to {high:.{digits}f}"

@@ -1,0 +1,191 @@
+"""The pages: they rank, compare and limit what the tables hold."""
+
+import numpy as np
+import pandas as pd
+
+from rope_spectra.analysis import retrieval_table, summary_table
+from rope_spectra.report import pages
+from support.designs import make_design
+
+DESIGN = make_design("geo", "own")
+
+
+def summary(ppl: dict[str, list[float]], seeds: list[int] | None = None) -> pd.DataFrame:
+    """The summary of made-up perplexities: one value per seed, the same at both lengths."""
+    fixed = {"experiment": "demo", "remap": "none", "protocol": "full"}
+    rows = [
+        {**fixed, "spectrum": name, "seed": seed, "length": length, "ppl": value}
+        for name, values in ppl.items()
+        for seed, value in zip(seeds or DESIGN.seeds, values, strict=False)
+        for length in (64, 128)
+    ]
+    runs = pd.DataFrame(rows).assign(tokens=1000)
+    result = summary_table.summarize(runs, "geo", ["own"], 0.01)
+    return result.assign(dataset="toy", model="tiny", training="tiny", phase="all")
+
+
+def cells(page: str) -> list[list[str]]:
+    """The lines of all tables of a page, their cells without padding."""
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+# --- the page of an experiment -------------------------------------------------------------------
+
+
+def test_the_page_ranks_by_perplexity_at_the_longest_length() -> None:
+    page = pages.experiment_page(DESIGN, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}))
+    ranks = [line[:3] for line in cells(page) if line[0] in ("1", "2")]
+    assert ranks == [["1", "demo", "own"], ["2", "demo", "geo"]]
+    assert "4.500 ± 0.500" in page
+
+
+def test_blocks_of_a_page_are_one_blank_line_apart() -> None:
+    page = pages.experiment_page(DESIGN, summary({"geo": [5.0], "own": [4.0]}))
+    assert page.startswith("# demo\n\nWhich is better?\n\nModel tiny trained on toy ")
+    assert "\n\n\n" not in page
+    assert page.endswith("`results/logs/`.\n")
+
+
+def test_three_seeds_cannot_be_significant_and_the_page_says_so() -> None:
+    page = pages.experiment_page(DESIGN, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}))
+    assert "own cannot be told apart from geo" in page
+    assert "smallest p that 3 seeds can reach is 0.25" in page
+
+
+def test_eight_seeds_can_be_and_the_page_names_the_verdict() -> None:
+    seeds = list(range(8))
+    ppl = {
+        "geo": [5.0 + 0.1 * seed for seed in seeds],
+        "own": [4.0 + 0.09 * seed for seed in seeds],
+    }
+    page = pages.experiment_page(make_design("geo", "own", seeds=seeds), summary(ppl, seeds))
+    assert "own is better than geo" in page
+    assert "smallest p" not in page
+
+
+def test_one_seed_has_no_spread_and_no_verdict() -> None:
+    design = make_design("geo", "own", seeds=[1])
+    page = pages.experiment_page(design, summary({"geo": [5.0], "own": [4.0]}))
+    assert "±" not in "".join(line for line in page.splitlines() if line.startswith("| 1"))
+    assert "One seed has no spread" in page
+    assert "inconclusive" in page
+
+
+def test_seeds_without_a_partner_are_named() -> None:
+    page = pages.experiment_page(DESIGN, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5]}))
+    assert "geo with these seeds (seeds without a partner: geo only: 3).\n" in page
+
+
+def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
+    random = np.random.default_rng(0)
+    factors = {("geo", "none"): 1.5, ("geo", "yarn"): 1.1, ("hybrid", "none"): 1.0}
+    factors["hybrid", "yarn"] = 0.95
+    rows = [
+        {"spectrum": spectrum, "remap": remap, "seed": seed, "length": length, "ppl": 5 * factor}
+        for (spectrum, remap), factor in factors.items()
+        for seed in range(8)
+        for length in (64, 256)
+    ]
+    runs = pd.DataFrame(rows).assign(experiment="x", protocol="full", tokens=100)
+    runs["ppl"] *= np.exp(random.normal(0, 0.01, len(runs)))
+
+    def page(baseline: str, contrast: str) -> str:
+        design = make_design("geo", "hybrid", baseline=baseline, contrasts=[contrast])
+        table = summary_table.summarize(runs, baseline, [contrast], 0.01).assign(phase="all")
+        return pages.experiment_page(design, table)
+
+    one = page("geo+yarn", "hybrid+none")
+    assert "## Against geo + yarn at 256 tokens" in one
+    assert "- hybrid is better than geo + yarn:" in one
+    assert "`a + yarn` is the model trained with" in one
+    others = one.partition("Not declared as contrasts")[2].partition("## What")[0]
+    assert "| hybrid + yarn " in others
+    assert "| hybrid  " not in others
+    assert "1 declared contrast and" in one
+
+    two = page("geo", "hybrid")
+    assert "## Contrasts at 256 tokens" in two
+    assert "- hybrid + yarn is better than geo + yarn:" in two
+    against = [line[1] for line in cells(two) if line[0].startswith("hybrid") and "8/8" in line]
+    assert against == ["geo", "geo + yarn"]
+
+
+# --- noise floor and retrieval -------------------------------------------------------------------
+
+
+def test_the_noise_floor_is_reported_at_the_longest_length() -> None:
+    fixed = {"spectrum": "geo", "seed": 1, "remap": "none", "protocol": "full", "n_runs": 3}
+    table = pd.DataFrame(
+        [
+            {**fixed, "length": 128, "ppl_spread": 0.5, "seed_std": 0.25, "n_seeds": 3},
+            {**fixed, "length": 64, "ppl_spread": 0.1, "seed_std": 0.05, "n_seeds": 3},
+        ]
+    )
+    ppl = summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]})
+    equal = pages.experiment_page(DESIGN, ppl, noise_floor=table.assign(n_weights=1))
+    assert "geo seed 1 trained 3 times: bit-equal weights; at 128 tokens" in equal
+    assert "0.5 PPL next to a seed std of 0.25." in equal
+    assert "not measured here" not in equal
+    different = pages.experiment_page(DESIGN, ppl, table.assign(n_weights=2, n_seeds=1))
+    assert "2 different sets of weights" in different
+    assert "no other seed to compare.\n" in different
+    assert "The noise floor" in pages.experiment_page(DESIGN, ppl)
+
+
+def scores(right: int, trials: int = 20, gap: float = 2.0) -> np.ndarray:
+    """NLL of 10 candidates in each trial, of which the first `right` trials are right."""
+    nll = np.full((trials, 10), 3.0 + gap)
+    nll[:, 0] = 3.0
+    nll[right:, 4] = 2.5
+    return nll
+
+
+def test_retrieval_says_chance_and_stars_what_is_above_it() -> None:
+    nll = {
+        ("geo", seed, "none", length): scores(right)
+        for seed in (1, 2)
+        for length, right in [(64, 18), (256, 2)]
+    }
+    nll |= {
+        ("own", seed, "none", length): scores(15, gap=2.5)
+        for seed in (1, 2)
+        for length in (64, 256)
+    }
+    retrieval = retrieval_table.summarize(retrieval_table.by_run(nll), "geo", ["own"])
+    ppl = summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]})
+    page = pages.experiment_page(DESIGN, ppl, retrieval=retrieval)
+    text = page.partition("## Retrieval")[2].partition("\n## ")[0]
+    assert "one of 10 words" in text
+    assert "chance, 10 %" in text
+    rows = cells(text)
+    assert rows[0] == ["spectrum", "64", "256", "NLL gap at 256 against geo"]
+    assert rows[2] == ["geo", "90 ± 0 (77 to 96)*", "10 ± 0 (4 to 23)", ""]
+    assert rows[3][:3] == ["own", "75 ± 0 (60 to 86)*", "75 ± 0 (60 to 86)*"]
+    assert rows[3][3].startswith("+0.")
+
+
+# --- the page over all experiments ---------------------------------------------------------------
+
+
+def test_experiments_are_ranked_together_only_where_they_can_be_compared() -> None:
+    first = summary({"geo": [5.0, 5.5, 6.0]})
+    second = summary({"geo": [4.0, 4.5, 5.0]}).assign(experiment="other")
+    page = pages.overall_page(pd.concat([first, second.assign(model="50m")]))
+    assert page.count("| 1 ") == 2
+    together = pages.overall_page(pd.concat([first, second]))
+    assert together.count("| 1 ") == 1
+    assert together.index("other") < together.index("demo")
+    assert "`full`): geo: 22 %. Where these ran on different machines" in together
+
+
+def test_the_leaderboard_mixes_no_phases_and_leaves_selection_out() -> None:
+    phases = {
+        phase: summary({"geo": [ppl]}).assign(phase=phase)
+        for phase, ppl in (("all", 5.0), ("confirmation", 6.0), ("selection", 7.0))
+    }
+    page = pages.overall_page(pd.concat(phases.values()))
+    assert page.count("\n| 1 ") == 2
+    order = [page.index(text) for text in ("5.000", "tiny, confirmation", "6.000")]
+    assert order == sorted(order)
+    assert "7.000" not in page

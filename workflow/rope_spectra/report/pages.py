@@ -1,0 +1,276 @@
+"""The pages for reading: summary.md of an experiment, and the one over all experiments.
+
+A page is made from tables alone. The sentences are in the templates, their values and tables are
+made here.
+"""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from rope_spectra.analysis import statistics
+from rope_spectra.config.design import NATIVE, SELECTION, Design, label
+from rope_spectra.report import markdown
+from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
+
+# In the order of the page; the first one that was evaluated is the one that contrasts are about.
+PROTOCOLS = ("full", "first_chunks")
+
+
+class Ranking(NamedTuple):
+    """The spectra under one protocol, best at the longest length first."""
+
+    protocol: str
+    longest: int
+    table: str
+    is_split: bool  # whether the table splits the longest length at the training length
+
+
+class Comparisons(NamedTuple):
+    """What is compared with what at one length: rows of summary.csv, and tables of them.
+
+    baseline: of all rows, or None where they differ. A table is empty where it has no rows.
+    """
+
+    protocol: str
+    length: int
+    baseline: str | None
+    declared: list[Any]
+    declared_table: str
+    undeclared_table: str
+
+
+class Limits(NamedTuple):
+    """What so many seeds and contrasts can show at most."""
+
+    seeds: int
+    contrasts: int
+    alpha: float
+    smallest_p: float
+    smallest_p_corrected: float
+
+
+class RetrievalResults(NamedTuple):
+    """The retrieval probe: what a trial is, and a table of the spectra."""
+
+    choices: int
+    chance_percent: str
+    seeds: int
+    trials: int
+    table: str
+
+
+class Shared(NamedTuple):
+    """An arm that several experiments have with the same seeds, and how far apart they are."""
+
+    name: str
+    apart_percent: str
+
+
+class Group(NamedTuple):
+    """Experiments whose perplexities can be compared."""
+
+    dataset: str
+    model: str
+    training: str
+    phase: str
+    rankings: list[Ranking]
+    longest: int
+    shared: list[Shared]
+
+
+def experiment_page(
+    design: Design,
+    summary: pd.DataFrame,
+    noise_floor: pd.DataFrame | None = None,
+    retrieval: pd.DataFrame | None = None,
+) -> str:
+    """summary.md of one experiment.
+
+    The tables are those of summary.csv, noise_floor.csv where a run was repeated, and retrieval.csv
+    where the models were probed.
+    """
+    chosen = summary[summary["phase"] == SELECTION]
+    tested = summary[summary["phase"] != SELECTION]
+    return markdown.render(
+        "experiment.md.j2",
+        design=design,
+        remapped=set(summary["remap"]) != {NATIVE},
+        confirmed=_rankings(tested),
+        contrasts=_comparisons(design, tested),
+        exploratory=_rankings(chosen),
+        retrieval=None if retrieval is None else _retrieval(design, retrieval),
+        repeats=None if noise_floor is None else _repeats(noise_floor),
+        limits=_limits(design, tested if len(tested) else summary),
+    )
+
+
+def overall_page(summary: pd.DataFrame) -> str:
+    """summary.md over all experiments: a leaderboard for each set of runs that can be compared."""
+    # Perplexities of selection chose the candidates, so they would look better than they are.
+    summary = summary[summary["phase"] != SELECTION]
+    keys = ["dataset", "model", "training", "phase"]
+    groups = [
+        Group(*key, _rankings(rows), rows["length"].max(), _shared(rows))
+        for key, rows in summary.groupby(keys, sort=False, dropna=False)
+    ]
+    experiments = list(summary["experiment"].unique())
+    return markdown.render("overall.md.j2", groups=groups, experiments=experiments)
+
+
+def _protocols(summary: pd.DataFrame) -> list[str]:
+    evaluated = set(summary["protocol"])
+    return [protocol for protocol in PROTOCOLS if protocol in evaluated]
+
+
+def _rankings(summary: pd.DataFrame) -> list[Ranking]:
+    """A ranking for each protocol that was evaluated."""
+    rankings = []
+    for protocol in _protocols(summary):
+        rows = summary[summary["protocol"] == protocol]
+        is_split = bool(rows["ppl_beyond_length"].notna().any())
+        rankings.append(Ranking(protocol, rows["length"].max(), leaderboard(rows), is_split))
+    return rankings
+
+
+def leaderboard(rows: pd.DataFrame) -> str:
+    """Spectra ranked by mean PPL at the longest length, with a column for each length.
+
+    rows: of one protocol. Where it is known, the PPL at the longest length is also split at the
+    training length.
+    """
+    lengths = sorted(rows["length"].unique())
+    keys = ["experiment", "spectrum", "remap"]
+    cells = rows.assign(cell=[mean_std(row.ppl_mean, row.ppl_std) for row in rows.itertuples()])
+    by_length = cells.pivot(index=keys, columns="length", values="cell")
+    longest = rows[rows["length"] == lengths[-1]].sort_values("ppl_mean", kind="stable")
+    is_split = longest["ppl_beyond_length"].notna().any()
+
+    header = ["rank", "experiment", "spectrum", "seeds", *map(str, lengths)]
+    if is_split:
+        header += [f"{lengths[-1]}, in length", f"{lengths[-1]}, beyond"]
+    table = []
+    for rank, row in enumerate(longest.itertuples(), start=1):
+        line = [str(rank), row.experiment, named(row), str(row.n_seeds)]
+        line += by_length.loc[(row.experiment, row.spectrum, row.remap), lengths].to_list()
+        if is_split:
+            line += [f"{row.ppl_in_length:.3f}", f"{row.ppl_beyond_length:.3f}"]
+        table.append(line)
+    return markdown.as_table(header, table)
+
+
+def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
+    """The comparisons at the longest length; None where nothing is compared."""
+    compared = summary[summary["verdict"] != "baseline"]
+    if compared.empty:
+        return None
+    protocol = _protocols(summary)[0]
+    length = summary["length"].max()
+    at = compared[(compared["protocol"] == protocol) & (compared["length"] == length)]
+    by_arm = {(row.spectrum, row.remap): row for row in at.itertuples()}
+    family = design.comparisons.family(sorted(summary["remap"].unique()))
+    declared = [by_arm[arm] for arm in family if arm in by_arm]
+    undeclared = [row for arm, row in by_arm.items() if arm not in family]
+    baselines = at["baseline"].unique()
+    common = baselines[0] if len(baselines) == 1 else None
+    return Comparisons(
+        protocol,
+        length,
+        common,
+        declared,
+        _comparison_table(declared, common),
+        _comparison_table(undeclared, common),
+    )
+
+
+def _comparison_table(rows: list[Any], common: str | None) -> str:
+    """The rows of summary.csv as a table; their baselines have a column unless they are one."""
+    if not rows:
+        return ""
+    header = ["spectrum", "PPL ratio", "95 % interval", "p", "p (Holm)", "wins", "verdict"]
+    table = [
+        [
+            named(row),
+            number(row.ppl_ratio),
+            interval(row.ppl_ratio_ci95_low, row.ppl_ratio_ci95_high, digits=3),
+            number(row.p_sign_flip),
+            number(row.p_holm),
+            text(row.wins),
+            row.verdict,
+        ]
+        for row in rows
+    ]
+    if common is None:
+        header.insert(1, "against")
+        for line, row in zip(table, rows, strict=True):
+            line.insert(1, spaced(row.baseline))
+    return markdown.as_table(header, table)
+
+
+def _limits(design: Design, summary: pd.DataFrame) -> Limits:
+    seeds = int(summary["n_seeds"].max())
+    contrasts = len(design.comparisons.family(sorted(summary["remap"].unique())))
+    smallest = statistics.smallest_p(seeds)
+    return Limits(seeds, contrasts, statistics.ALPHA, smallest, min(contrasts * smallest, 1.0))
+
+
+def _repeats(noise_floor: pd.DataFrame) -> pd.Series:
+    """The row of the noise floor that the page reports: the longest length."""
+    first_remap = noise_floor[noise_floor["remap"] == noise_floor["remap"].iloc[0]]
+    return first_remap.sort_values(["protocol", "length"]).iloc[-1]
+
+
+def _retrieval(design: Design, table: pd.DataFrame) -> RetrievalResults:
+    """Accuracy by spectrum and length, and how the spectra differ at the longest one."""
+    lengths = sorted(table["length"].unique())
+    against = f"NLL gap at {lengths[-1]} against {spaced(design.baseline)}"
+    lines = []
+    for arm, rows in table.groupby(["spectrum", "remap"], sort=False):
+        at = rows.set_index("length").loc
+        accuracies = [_accuracy(at[length]) for length in lengths]
+        lines.append([spaced(label(arm)), *accuracies, _nll_gap(at[lengths[-1]])])
+    chance = table["chance"].iloc[0]
+    return RetrievalResults(
+        choices=round(1 / chance),
+        chance_percent=f"{100 * chance:.0f}",
+        seeds=table["n_seeds"].max(),
+        trials=table["trials"].iloc[0],
+        table=markdown.as_table(["spectrum", *map(str, lengths), against], lines),
+    )
+
+
+def _accuracy(row: pd.Series) -> str:
+    """Percent right with its spread over seeds and interval, such as `90 ± 2 (77 to 96)*`."""
+    spread = "" if pd.isna(row["accuracy_std"]) else f" ± {100 * row['accuracy_std']:.0f}"
+    low, high = row["accuracy_wilson95_low"], row["accuracy_wilson95_high"]
+    star = "*" if low > row["chance"] else ""
+    return (
+        f"{100 * row['accuracy_mean']:.0f}{spread} ({interval(100 * low, 100 * high, digits=0)})"
+        f"{star}"
+    )
+
+
+def _nll_gap(row: pd.Series) -> str:
+    """The difference from the baseline in nats; nothing for a baseline and without common seeds."""
+    # The table has no such column at all where nothing is compared.
+    delta = row.get("delta_nll_gap")
+    if pd.isna(delta):
+        return ""
+    between = interval(row["delta_nll_gap_ci95_low"], row["delta_nll_gap_ci95_high"], digits=2)
+    return f"{delta:+.2f} ({between})" if between else f"{delta:+.2f}"
+
+
+def _shared(summary: pd.DataFrame) -> list[Shared]:
+    """Arms that several experiments have with the same seeds, at the longest length.
+
+    How far these are apart is what two machines make of the same runs.
+    """
+    protocol = _protocols(summary)[0]
+    longest = summary["length"].max()
+    rows = summary[(summary["protocol"] == protocol) & (summary["length"] == longest)]
+    shared = []
+    for _, group in rows.groupby(["spectrum", "remap", "seeds"], sort=False):
+        if len(group) > 1:
+            ratio = group["ppl_mean"].max() / group["ppl_mean"].min()
+            shared.append(Shared(named(group.iloc[0]), f"{100 * (ratio - 1):.2g}"))
+    return shared
