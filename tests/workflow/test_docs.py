@@ -1,4 +1,4 @@
-"""The documentation is true: its commands work, its links lead somewhere, its tables are those of the code, its examples run."""
+"""The documentation is true: commands work, links lead somewhere, tables match the code."""
 
 import json
 import os
@@ -17,11 +17,17 @@ import yaml
 
 from support.checkout import ROOT, SNAKEMAKE
 
-PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Steps that read little and write nothing: these are run as they are.
+READMES = ROOT / "README.md", ROOT / "README.zh-CN.md"
+PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Steps that read little and write nothing are run; of the others only the options are checked.
 HARMLESS = ("spectra", "cost", "config_reference")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(\w+=\S+ )?(snakemake|make|python|pip|tensorboard|srun|scripts/\S+) ")
+_COMMENT = re.compile(r"(^|\s+)#.*", re.MULTILINE)
+_COMMAND = re.compile(
+    r"(\w+=\S+ )?(snakemake|make|python|pip|rope-spectra|tensorboard|srun|scripts/\S+) "
+)
+# Longer lines of code scroll sideways on GitHub.
+_LONGEST_CODE_LINE = 90
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -29,13 +35,14 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def shell_commands(page: Path) -> list[str]:
-    """The lines of the shell blocks of a page, without comments."""
-    lines = [
-        re.sub(r"(^|\s+)#.*", "", line).strip()
-        for block in blocks(page, "sh")
-        for line in block.splitlines()
-    ]
+    """The lines of the shell blocks of a page, without comments; a continued line is one."""
+    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    lines = [" ".join(line.split()) for line in without_comments(text).splitlines()]
     return [line for line in lines if line]
+
+
+def without_comments(code: str) -> str:
+    return _COMMENT.sub("", code)
 
 
 def prose(page: Path) -> str:
@@ -74,7 +81,10 @@ def known_options(*command: str) -> set[str]:
 
 
 def parsed_by_snakemake(words: list[str]) -> Namespace:
-    """What Snakemake itself makes of a command; the plugins that another profile asks for need not be here."""
+    """A command as Snakemake itself reads it.
+
+    The plugins that another profile asks for need not be installed here.
+    """
     from snakemake.cli import parse_args
 
     words = words[: words.index("|")] if "|" in words else words
@@ -98,7 +108,7 @@ def check_python(words: list[str], fresh: Path) -> None:
 
 
 def check(command: str, fresh: Path) -> None:
-    """A command of a kind that is not known here fails, so that none goes unchecked."""
+    """Checks a command; a kind that is not known here fails, so that none goes unchecked."""
     first, *words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     if first == "snakemake":
         parsed_by_snakemake(words)
@@ -106,6 +116,8 @@ def check(command: str, fresh: Path) -> None:
         check_python(words, fresh)
     elif first == "srun":
         check_python(words[words.index("python") + 1 :], fresh)
+    elif first == "rope-spectra":
+        check_python(["-m", f"rope_spectra.{words[0]}", *words[1:]], fresh)
     elif first == "make":
         run(["make", "-n", *words], ROOT)
     elif first.startswith("scripts/"):
@@ -169,6 +181,12 @@ def test_the_example_of_a_configuration_of_ones_own_is_valid(fresh: Path) -> Non
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_code_are_short_enough_to_be_read(page: Path) -> None:
+    lines = [line for _, text in _FENCED.findall(page.read_text()) for line in text.splitlines()]
+    assert [line for line in lines if len(line) > _LONGEST_CODE_LINE] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files_that_are_there(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", prose(page))
     assert [target for target in targets if not (page.parent / target).exists()] == []
@@ -191,10 +209,10 @@ def test_the_folders_that_the_readme_shows_are_those_that_are_there() -> None:
 
 
 def test_both_readmes_have_the_same_content() -> None:
-    pages = ROOT / "README.md", ROOT / "README.zh-CN.md"
-    for language in ("sh", "yaml"):
-        assert blocks(pages[0], language) == blocks(pages[1], language)
-    english, chinese = (re.split(r"^(#+) .*$", prose(page), flags=re.MULTILINE) for page in pages)
+    for language in ("sh", "yaml"):  # comments are in the language of the page
+        codes = ["\n".join(blocks(page, language)) for page in READMES]
+        assert without_comments(codes[0]) == without_comments(codes[1])
+    english, chinese = (re.split(r"^(#+) .*$", prose(page), flags=re.MULTILINE) for page in READMES)
     assert english[1::2] == chinese[1::2]  # the levels of the headings
     for here, there in zip(english[::2], chinese[::2], strict=True):
         assert Counter(spans(here)) == Counter(spans(there))
@@ -240,9 +258,8 @@ def test_runs_hours_and_disk_of_each_experiment_are_those_that_cost_prints(fresh
         assert float(number) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(
             kept, abs=0.1 * {"MB": 1e6, "GB": 1e9}[unit]
         )
-        for time, gpu in zip(
-            times, item["throughputs"], strict=False
-        ):  # none for the toy, whose times are not from there
+        # The toy has no throughputs: its times were measured.
+        for time, gpu in zip(times, item["throughputs"], strict=False):
             number, unit = time.split()
             minutes = 60 * sum(gpu["hours"].values())
             assert minutes == pytest.approx(
@@ -260,22 +277,20 @@ def test_one_version_everywhere() -> None:
 
 
 def put(path: Path, added: str, before: str) -> None:
-    """Add lines to a file in front of the only place that reads so; at its end if that is nothing."""
-    head, place, tail = (
-        path.read_text().rpartition(before) if before else (path.read_text(), "", "")
-    )
+    """Adds lines in front of the last place that reads `before`; at the end if that is empty."""
+    text = path.read_text()
+    head, place, tail = text.rpartition(before) if before else (text, "", "")
     assert place == before
     path.write_text(head + added + place + tail)
 
 
 def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
     page = ROOT / "docs/adding-a-spectrum.md"
-    function, entry, golden, promise = blocks(page, "python")
-    choice, parameters, use = blocks(page, "yaml")
-    shutil.copytree(
-        ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copytree(ROOT / "tests/support", tmp_path / "tests/support")
+    family, member, imported, golden, promise = blocks(page, "python")
+    (use,) = blocks(page, "yaml")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("workflow", "tests/support"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     (tmp_path / "tests/rope").mkdir()
     for name in (
         "config.yaml",
@@ -284,36 +299,20 @@ def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
         "tests/rope/test_spectra.py",
     ):
         shutil.copy(ROOT / name, tmp_path / name)
-    families, schema = (
-        tmp_path / "workflow/rope_spectra/rope/families.py",
-        tmp_path / "workflow/schemas/config.schema.yaml",
-    )
-    put(families, f"{function}\n\n", before="FAMILIES: ")
-    put(families, entry, before="}\n\n\ndef omega(")
-    put(schema, ", linear", before="]\n    allOf:\n      - if: {required: [family]")
-    put(schema, choice, before="\n  geometric:\n")
-    put(schema, f"\n{parameters}", before="")
-    put(
-        tmp_path / "tests/rope/test_spectra.py",
-        golden,
-        before='}\n\n\n@pytest.mark.parametrize("name", GOLDEN)',
-    )
-    put(tmp_path / "tests/rope/test_spectra.py", f"\n\n{promise}", before="")
+
+    families = tmp_path / "workflow/rope_spectra/rope/families.py"
+    put(families, f"{family}\n\n", before="Spectrum = Annotated[\n")
+    put(families, member, before="    | Resonance,\n")
+    tests = tmp_path / "tests/rope/test_spectra.py"
+    put(tests, imported, before="    Midpoint,\n")
+    put(tests, golden, before='}\n\n\n@pytest.mark.parametrize("name", GOLDEN)')
+    put(tests, f"\n\n{promise}", before="")
     put(tmp_path / "config.yaml", use, before="")
 
     package = tmp_path / "workflow"
     new = "my_linear or test_linear or every_family"
-    assert "3 passed" in run(
-        [sys.executable, "-m", "pytest", "-q", "tests/rope/test_spectra.py", "-k", new],
-        tmp_path,
-        package,
-    )
-    shown = run(
-        [sys.executable, "-m", "rope_spectra.spectra", "--show", "my_linear"], tmp_path, package
-    )
-    assert re.search(
-        r"my_linear +16 +0 ", shown
-    )  # pairs with wavelengths beyond 2048 and beyond 16384 tokens
-    assert "family: linear" in run(
-        [sys.executable, "-m", "rope_spectra.config_reference"], tmp_path, package
-    )
+    pytest_of_the_page = [sys.executable, "-m", "pytest", "-q", str(tests), "-k", new]
+    assert "3 passed" in run(pytest_of_the_page, tmp_path, package)
+    show = [sys.executable, "-m", "rope_spectra.spectra", "--show", "my_linear"]
+    # 16 pairs with wavelengths beyond 2048 tokens, none beyond 16384.
+    assert re.search(r"my_linear +16 +0 ", run(show, tmp_path, package))
