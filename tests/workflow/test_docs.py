@@ -117,6 +117,10 @@ def check(command: str, fresh: Path) -> None:
     elif first == "srun":
         check_python(words[words.index("python") + 1 :], fresh)
     elif first == "rope-spectra":
+        assert (
+            '\nrope-spectra = "rope_spectra.__main__:main"\n'
+            in (ROOT / "pyproject.toml").read_text()
+        )
         check_python(["-m", f"rope_spectra.{words[0]}", *words[1:]], fresh)
     elif first == "make":
         run(["make", "-n", *words], ROOT)
