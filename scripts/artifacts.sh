@@ -18,7 +18,7 @@ fail() {
     exit 1
 }
 
-# How a file's name looks in a message: control characters never reach the terminal.
+# A file's name as messages show it: control characters never reach the terminal.
 shown() { printf '%q' "$1"; }
 
 # The comment at the top of a script is its --help.

@@ -102,7 +102,7 @@ connect() {
 
 probe() { message=$("$@" -- "${host//[\[\]]/}" "test -d '${path//\'/\'\\\'\'}/results'" 2>&1 >/dev/null </dev/null); }
 
-# Into a folder beside the results, so that nothing is seen before it was looked at. Links are not followed and not copied.
+# Into a folder next to the results, so that nothing is seen before it was checked. Links are not followed and not copied.
 fetch() {
     local filters=(--exclude='.*' --include='*/') pattern status=0
     for pattern in "${ALLOWED[@]}"; do filters+=(--include="/$pattern"); done

@@ -1,4 +1,4 @@
-"""What the tests share: a checkout to run in, the same after a run, and where the real data are if present."""
+"""Shared fixtures: a checkout to run in, the same after a run, and the real data if present."""
 
 import os
 import signal
@@ -15,13 +15,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])
 )
 
-# A shell that starts the tests in the background has them, and all that they start, ignore the Ctrl-C that some of them send.
+# A shell that starts the tests in the background makes them and their children ignore Ctrl-C, which
+# some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# As train and evaluate do before they import torch: tests compare bits too.
+# Tests compare bits too; like train and evaluate, do this before torch is imported.
 determinism.pin_arithmetic()
 
-# No test depends on time. CI draws the same examples in each run, so that red is the change's doing; by hand they differ.
+# No test depends on time. CI draws the same examples in each run, so that only a change of the code
+# can turn it red; by hand they differ.
 settings.register_profile("untimed", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("untimed")
 
@@ -41,8 +43,8 @@ def finished(fresh: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Real TinyStories, books and the NeoX tokenizer, where this checkout has them beside it."""
+    """Real TinyStories, books and the NeoX tokenizer, if they are next to this checkout."""
     folder = SHARED / "data"
     if not folder.is_dir():
-        pytest.skip("the real data excerpt (shared/data beside the repository) is not here")
+        pytest.skip("the real data excerpt (shared/data next to the repository) is not here")
     return folder

@@ -1,4 +1,4 @@
-"""What makes work again and what does not, and that files which do not belong together are refused by name."""
+"""Changes that make work again and changes that do not; files that do not belong together."""
 
 import json
 import os
@@ -15,7 +15,9 @@ from rope_spectra.config import frozen
 from support import small_experiment as small
 from support.checkout import snakemake
 
-RUN, OTHER = small.folder_of("geo", 1), small.folder_of("geo", 2)
+RUN = small.folder_of("geo", 1)
+OTHER = small.folder_of("geo", 2)
+REMEDY = "delete it and run again"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def refrozen(path: Path, section: str, **changes: Any) -> None:
     small.freeze(path, settings)
 
 
-# --- names and content -------------------------------------------------------------------------------------------------------
+# --- names and content ----------------------------------------------------------------------------
 
 
 def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
@@ -94,14 +96,18 @@ def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
     assert both[0] == both[1]
 
 
-# --- refusals ----------------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def test_evaluation_refuses_a_run_of_other_settings(copied: dict[str, Any]) -> None:
     refrozen(RUN / "config.json", "training", learning_rate=2e-3)
-    expected = f"{RUN}/run.json: was trained with another training.learning_rate (0.001 instead of 0.002); delete it and run again"
-    assert refusal("evaluate", *small.evaluate_arguments(RUN)) == expected
-    assert refusal("aggregate", *small.aggregate_arguments(copied)) == expected
+    for said in (
+        refusal("evaluate", *small.evaluate_arguments(RUN)),
+        refusal("aggregate", *small.aggregate_arguments(copied)),
+    ):
+        assert said.startswith(f"{RUN}/run.json: ")
+        assert "training.learning_rate (0.001 instead of 0.002)" in said
+        assert REMEDY in said
 
 
 def test_evaluation_refuses_the_weights_of_another_run(copied: dict[str, Any]) -> None:
@@ -114,7 +120,7 @@ def test_evaluation_refuses_the_weights_of_another_run(copied: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"lengths": [16, 64]}, r"lengths (\[16, 32\] instead of \[16, 64\])"),
+        ({"lengths": [16, 64]}, "lengths ([16, 32] instead of [16, 64])"),
         ({"chunks": 3}, "chunks (2 instead of 3)"),
     ],
     ids=["lengths", "chunks"],
@@ -123,10 +129,10 @@ def test_tables_refuse_an_evaluation_of_other_settings(
     copied: dict[str, Any], changes: dict[str, Any], difference: str
 ) -> None:
     refrozen(Path("results/small/evaluation.json"), "", **changes)
-    expected = f"{RUN}/eval.json: was evaluated with another {difference}; delete it and run again".replace(
-        "\\", ""
-    )
-    assert refusal("aggregate", *small.aggregate_arguments(copied)) == expected
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert said.startswith(f"{RUN}/eval.json: ")
+    assert f"another {difference}" in said
+    assert REMEDY in said
 
 
 def test_tables_refuse_an_evaluation_of_other_text(copied: dict[str, Any]) -> None:
@@ -135,10 +141,8 @@ def test_tables_refuse_an_evaluation_of_other_text(copied: dict[str, Any]) -> No
     content["data"]["sha256"] = "0" * 64
     seal.write(record, content)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
-    assert re.match(
-        r"results/small/geo/seed2: was evaluated on other text than geo/seed1: sha256 \(0000.* instead of \w+\)",
-        said,
-    )
+    assert said.startswith(f"{OTHER}: was evaluated on other text than geo/seed1: ")
+    assert re.search(r"sha256 \(0000.* instead of \w+\)", said)
 
 
 def test_tables_refuse_a_run_trained_on_other_text(copied: dict[str, Any]) -> None:
@@ -149,37 +153,37 @@ def test_tables_refuse_a_run_trained_on_other_text(copied: dict[str, Any]) -> No
         section["data"]["sha256"] = "0" * 64
         seal.write(OTHER / name, content)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
-    assert said.startswith(
-        "results/small/geo/seed2: was trained on other text than geo/seed1: sha256 (0000"
-    )
+    assert said.startswith(f"{OTHER}: was trained on other text than geo/seed1: ")
+    assert "sha256 (0000" in said
 
 
 def test_tables_refuse_the_evaluation_of_another_run(copied: dict[str, Any]) -> None:
     for name in ("eval.json", "eval.csv", "eval.npz"):
         shutil.copy(OTHER / name, RUN / name)
-    assert refusal("aggregate", *small.aggregate_arguments(copied)) == (
-        f"{RUN}/eval.json: was made from another settings.seed (2 instead of 1) than {RUN}/run.json; delete it and run again"
-    )
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert said.startswith(f"{RUN}/eval.json: ")
+    assert "settings.seed (2 instead of 1)" in said
+    assert f"{RUN}/run.json" in said
+    assert REMEDY in said
 
 
 def test_tables_refuse_an_evaluation_of_earlier_weights(copied: dict[str, Any]) -> None:
-    """The same run trained again, to other bits: its old evaluation is not that of the new weights."""
+    """A run was trained again to other bits: its old evaluation does not fit the new weights."""
     run = seal.read(RUN / "run.json")
     run["files"]["model.safetensors"] = "0" * 64
     seal.write(RUN / "run.json", run)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
-    assert re.match(
-        rf"{RUN}/eval.json: was made from another model \(\w+ instead of 0+\) than {RUN}/run.json",
-        said,
-    )
+    assert said.startswith(f"{RUN}/eval.json: ")
+    assert re.search(rf"another model \(\w+ instead of 0+\) than {RUN}/run.json", said)
 
 
 def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: dict[str, Any]) -> None:
     copied = json.loads(json.dumps(copied))
     copied["spectra"][0]["theta"] = 20_000.0
-    assert refusal("aggregate", *small.aggregate_arguments(copied)) == (
-        f"{RUN}: was trained with another spectrum.theta (10000.0 instead of 20000.0); delete it and run again"
-    )
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert said.startswith(f"{RUN}: ")
+    assert "spectrum.theta (10000.0 instead of 20000.0)" in said
+    assert REMEDY in said
 
 
 def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> None:
@@ -189,9 +193,10 @@ def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> 
         "--output",
         "new/figures",
     ]
-    difference = "equivalence_margin (0.01 instead of 0.05)"
-    expected = f"results/small/tables.json: was made with another {difference}; delete it to have it made again"
-    assert refusal("figures", *arguments) == expected
+    said = refusal("figures", *arguments)
+    assert said.startswith("results/small/tables.json: ")
+    assert "equivalence_margin (0.01 instead of 0.05)" in said
+    assert "delete it" in said
     assert not Path("new").exists()
 
 
@@ -204,24 +209,22 @@ def test_figures_refuse_tables_made_from_other_evaluations(copied: dict[str, Any
     said = refusal(
         "figures", "--definition", small.definition_file(copied), "--output", "new/figures"
     )
-    assert re.match(
-        r"results/small/tables.json: was made from another geo/seed1\.\S+ \(\w+ instead of \w+\)",
-        said,
-    )
+    assert said.startswith("results/small/tables.json: ")
+    assert re.search(r"another geo/seed1\.\S+ \(\w+ instead of \w+\)", said)
 
 
 def test_the_published_numbers_are_not_compared_with_another_experiment(
     copied: dict[str, Any],
 ) -> None:
     files = ("--csv", "new/p.csv", "--figure", "new/p.svg")
-    assert refusal(
+    said = refusal(
         "published", "--experiment", "350m_final", "--runs", "results/small/runs.csv", *files
-    ) == (
-        "results/small/runs.csv: is of the experiment small, not of 350m_final; give the runs.csv of that one"
     )
+    assert said.startswith("results/small/runs.csv: ")
+    assert re.search("experiment small, not .*350m_final; give", said)
 
 
-# --- Snakemake -----------------------------------------------------------------------------------------------------------------
+# --- Snakemake ------------------------------------------------------------------------------------
 
 
 def plan(project: Path) -> str:
@@ -229,7 +232,7 @@ def plan(project: Path) -> str:
 
 
 def test_edits_of_code_and_of_options_make_nothing_again(finished: Path) -> None:
-    """A comment and a docstring in every module, touched rules and profiles, another log and checkpoint interval."""
+    """A comment and a docstring in each module, touched rules and profiles, other intervals."""
     quick = finished / "quick.yaml"
     kept = {
         path: path.read_text()

@@ -1,4 +1,4 @@
-"""Damaged files are found before they are used, and what fails leaves what was there before."""
+"""Damaged files are found before they are used; a failed step leaves what was there before."""
 
 import os
 import random
@@ -42,7 +42,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
         os.chdir(before)
 
 
-# --- every byte ------------------------------------------------------------------------------------------------------------
+# --- every byte -----------------------------------------------------------------------------------
 
 
 def read_model() -> None:
@@ -106,7 +106,7 @@ def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
 
 
 def test_every_damage_is_found_and_the_message_says_what_to_do(experiment: dict[str, Any]) -> None:
-    """More than 500 damages of every kind of file that a step reads; each must be a UserError of one line with a remedy."""
+    """More than 500 damages to all kinds of files that a step reads: each is a one-line error."""
     choose, tried, missed = random.Random(2024), 0, []
     for path, read in readers(experiment).items():
         whole = path.read_bytes()
@@ -130,7 +130,7 @@ def test_every_damage_is_found_and_the_message_says_what_to_do(experiment: dict[
     assert tried > 500
 
 
-def test_a_damaged_training_state_is_never_taken_up(tmp_path: Path) -> None:
+def test_a_damaged_training_state_is_never_resumed(tmp_path: Path) -> None:
     path, choose = tmp_path / "checkpoint.pt", random.Random(1)
     checkpoint.save_state(path, {"identity": "this", "step": 3, "rows": list(range(50))})
     whole = path.read_bytes()
@@ -239,7 +239,7 @@ READ_BY = {
 def test_each_step_refuses_what_it_reads_and_publishes_nothing(
     experiment: dict[str, Any], module: str
 ) -> None:
-    """The checks above are those of the steps themselves: one flipped bit in each file that a step reads."""
+    """The steps themselves make these checks: one flipped bit in each file that a step reads."""
     for path in READ_BY[module]:
         whole = path.read_bytes()
         path.write_bytes(
@@ -264,7 +264,7 @@ def test_each_step_refuses_what_it_reads_and_publishes_nothing(
         assert not left
 
 
-# --- disks -----------------------------------------------------------------------------------------------------------------
+# --- disks ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -342,17 +342,17 @@ def test_a_disk_that_takes_nothing_more_is_one_line_and_loses_nothing(
     spoil: Callable[[Path], Callable[[], None]],
     reason: str,
 ) -> None:
-    """Where there was nothing before and, but for tokenize, which never writes over shards, over what is there already."""
+    """In an empty folder and over earlier results; tokenize never writes over shards."""
     for _ in range(1 if module == "tokenize" else 2):
         before = contents(disk)
-        mend = spoil(disk)
+        repair = spoil(disk)
         status, lines = small.step(module, *outputs(disk)[module])
         errors = [line for line in lines if line.startswith("error: ")]
         assert (status, len(errors)) == (1, 1), lines
         assert str(disk) in errors[0]
         assert reason in errors[0]
         assert contents(disk) == before
-        mend()
+        repair()
         assert small.step(module, *outputs(disk)[module])[0] == 0
         assert contents(disk)
 
@@ -368,13 +368,13 @@ def test_a_file_where_a_folder_should_be_is_named(
     assert lines[-1] == f"error: {tmp_path / 'run'}: File exists"
 
 
-# --- two at once -------------------------------------------------------------------------------------------------------------
+# --- two at once ----------------------------------------------------------------------------------
 
 
 def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(
     experiment: dict[str, Any], tmp_path: Path
 ) -> None:
-    """This process plays the first one: it holds the folder, and finishes while the second one waits."""
+    """This process plays the first one: it holds the folder and finishes while the second waits."""
     output = tmp_path / "shards"
     arguments = [
         "--settings",
@@ -427,7 +427,7 @@ def test_two_tokenizers_at_once_write_what_one_writes(
 def test_a_second_snakemake_is_refused_and_one_that_ignores_the_lock_does_no_harm(
     finished: Path, tmp_path: Path
 ) -> None:
-    """Two at once in one folder, with Snakemake's lock and without; the same command again ends with the undisturbed result."""
+    """Two at once in one folder; the same command again ends with the undisturbed result."""
     expected = (finished / "results/summary.csv").read_bytes()
     project = tmp_path / "project"
     shutil.copytree(finished, project, ignore=shutil.ignore_patterns("results", ".snakemake"))

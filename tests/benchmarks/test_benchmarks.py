@@ -1,4 +1,4 @@
-"""The benchmarks run end to end on tiny settings and compute what they say; no test looks at how fast anything is."""
+"""The benchmarks run end to end on tiny settings; no test asserts a speed."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def test_sides_take_turns_and_ratios_are_those_of_each_round(
     )
 
 
-def test_a_command_that_fails_is_no_measurement() -> None:
+def test_a_failed_command_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)ended with status 3.*a reason"):
         common.measure_command([sys.executable, "-c", "print('a reason'); exit(3)"])
 
@@ -96,7 +96,7 @@ def test_tokenization_is_compared_on_the_text_that_is_given(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_workflow_is_planned_beside_a_bare_one(tmp_path: Path) -> None:
+def test_the_workflow_is_compared_with_a_bare_one(tmp_path: Path) -> None:
     results = benchmark("workflow", tmp_path / "out.json", "--runs", "25", "--no-demo")
     assert results["dry_run"]["runs"] > 25
     assert results["dry_run"]["sides"].keys() == {"bare", "ours"}

@@ -1,6 +1,7 @@
-"""scripts/pull_artifacts.sh from a real sshd on a loopback port, with host and user keys of its own.
+"""scripts/pull_artifacts.sh from a real sshd on a loopback port, with keys of its own.
 
-Slow, and skipped where sshd, rsync or ssh (Debian: openssh-server, rsync) is missing; the password needs root and sshpass.
+Slow. Skipped without sshd, ssh or rsync (Debian: openssh-server, rsync). The login by password also
+needs root and sshpass.
 """
 
 import json
@@ -37,7 +38,7 @@ USER = "rope-pull-test"
 PASSWORD = "correct horse"
 TABLES = {"all", "summary", "aggregate", "figures", "published"}
 PULLED = sorted([*SMALL.keys() - {"results/summary.csv"}, f"{RUN}/eval.npz"])
-# A second host repeats the baseline in an experiment of its own, as the halves of the study's search do.
+# A second host repeats the baseline in an experiment of its own, like the halves of the study.
 TWO = QUICK.replace("  quick:\n", "  quick: &quick\n", 1).replace(
     "\ndatasets:", "\n  other: {<<: *quick, spectra: [geo_500k]}\ndatasets:"
 )
@@ -45,7 +46,10 @@ TWO = QUICK.replace("  quick:\n", "  quick: &quick\n", 1).replace(
 
 @dataclass
 class Host:
-    """An sshd that lets this user in; `folder` has its keys and the ssh configuration of a client that knows it."""
+    """An sshd that lets this user in.
+
+    `folder` holds its keys and the ssh configuration of a client that knows it.
+    """
 
     folder: Path
     port: int
@@ -65,7 +69,7 @@ class Host:
         return call(here, "pull_artifacts.sh", *arguments, "127.0.0.1", there, **environment)
 
     def client(self, name: str, *lines: str) -> Path:
-        """Another ssh configuration beside the usual one; its lines win."""
+        """Another ssh configuration next to the usual one; its lines win."""
         path = self.folder / name
         path.write_text("\n".join([*lines, (self.folder / "config").read_text()]))
         return path
@@ -88,13 +92,15 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     (folder / "known").write_text(known + (folder / "host.pub").read_text())
     (folder / "changed").write_text(known + (folder / "other.pub").read_text())
     (folder / "config").write_text(
-        f"UserKnownHostsFile {folder}/known\nGlobalKnownHostsFile none\nIdentityAgent none\nIdentitiesOnly yes\n"
-        "StrictHostKeyChecking no\n"  # as in the study; the script must not heed it
+        f"UserKnownHostsFile {folder}/known\nGlobalKnownHostsFile none\n"
+        "IdentityAgent none\nIdentitiesOnly yes\n"
+        "StrictHostKeyChecking no\n"  # as in the study; the script must ignore it
     )
     shutil.copy(folder / "user key.pub", folder / "authorized")
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nUsePAM no\nStrictModes no\n"
-        f"AuthorizedKeysFile {folder}/authorized\nPermitRootLogin prohibit-password\nPasswordAuthentication yes\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+        f"PidFile none\nUsePAM no\nStrictModes no\nAuthorizedKeysFile {folder}/authorized\n"
+        "PermitRootLogin prohibit-password\nPasswordAuthentication yes\n"
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(
@@ -139,7 +145,7 @@ def checkout_of(project: Path, folder: Path, *, results: bool) -> Path:
 def test_after_a_pull_nothing_is_left_to_train(
     host: Host, finished: Path, fresh: Path, tmp_path: Path
 ) -> None:
-    """Also where the host has touched its manifests since: it knows that their content is the same, this machine cannot."""
+    """Also if the host has touched its manifests since: only the host knows they are unchanged."""
     there = checkout_of(finished, tmp_path / "there", results=True)
     here = checkout_of(fresh, tmp_path / "here", results=False)
     for name in (
@@ -183,7 +189,7 @@ def test_a_clone_of_published_results_trains_nothing_after_touch(
 def test_the_runs_of_two_hosts_merge_into_one_leaderboard(
     host: Host, finished: Path, fresh: Path, tmp_path: Path
 ) -> None:
-    """B tokenizes after A has trained; both have geo_500k, and the page says how far they differ."""
+    """B tokenizes after A has trained; both have geo_500k, and the page shows the difference."""
     here, b = (checkout_of(fresh, tmp_path / name, results=False) for name in ("here", "b"))
     for project in (here, b):
         (project / "two.yaml").write_text(TWO)
@@ -227,7 +233,7 @@ def test_the_runs_of_two_hosts_merge_into_one_leaderboard(
 def test_seeds_of_one_experiment_from_two_hosts_are_tabled_together(
     host: Host, here: Path, tmp_path: Path
 ) -> None:
-    """The table of either host lacks the other's seed: it is made to look old, so that Snakemake makes it again."""
+    """Each host's table lacks the other's seed, so it is made to look old and is made again."""
     one, two = small_results(tmp_path / "one"), small_results(tmp_path / "two")
     (two / RUN).rename(two / "results/exp/geo_500k/seed2")
     write(two, {"results/exp/runs.csv": "experiment,spectrum,seed,ppl\nexp,geo_500k,2,9.6\n"})
@@ -283,7 +289,7 @@ def test_a_login_that_fails_and_a_folder_that_is_missing_are_named(
 
 @pytest.fixture
 def account() -> Iterator[Path]:
-    """A user of this machine who has a password, for the time of a test; yields the home directory."""
+    """A user of this machine with a password, for the time of a test; yields the home directory."""
     if os.getuid() != 0 or not (shutil.which("sshpass") and shutil.which("useradd")):
         pytest.skip("a login by password needs root, useradd and sshpass (Debian: sshpass)")
     home = Path(tempfile.mkdtemp())
@@ -319,7 +325,7 @@ def test_a_password_is_taken_from_the_environment_and_nowhere_else(
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_what_was_cut_off_goes_on_where_it_stopped(host: Host, there: Path, here: Path) -> None:
+def test_an_interrupted_copy_resumes_where_it_stopped(host: Host, there: Path, here: Path) -> None:
     """The connection is cut after 2 of 4 MB that do not compress; the rest takes less than 3 MB."""
     write(there, {"results/logs/long.log": random.Random(0).randbytes(2_000_000).hex()})
     relay = host.client(

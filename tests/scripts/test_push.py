@@ -1,4 +1,4 @@
-"""scripts/commit_and_push.sh against a real bare remote, and what both scripts say to a wrong command line."""
+"""scripts/commit_and_push.sh against a real bare remote; both scripts with a wrong command line."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ def published(project: Path) -> list[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A repository with a pushed commit and results that git ignores, beside its bare remote."""
+    """A repository with a pushed commit and results that git ignores, next to its bare remote."""
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", "remote.git")
     project = checkout(tmp_path / "project")
     write(project, {".gitignore": "/results/\n", "README.md": "study\n"})
@@ -78,7 +78,7 @@ def test_the_results_are_published_and_nothing_else(project: Path) -> None:
 def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_tokenizers(
     project: Path,
 ) -> None:
-    """A new file of the workflow is either in the list of scripts/artifacts.sh or left out here on purpose."""
+    """A new file of the workflow is in the list of scripts/artifacts.sh or left out on purpose."""
     names = {
         "dataset": "d",
         "part": "train",
@@ -229,7 +229,7 @@ def test_what_is_staged_and_no_result_is_refused(project: Path) -> None:
     )
 
 
-def test_a_staged_weight_under_an_allowed_name_is_refused_though_the_file_is_mended(
+def test_a_staged_weight_under_an_allowed_name_is_refused_though_the_file_is_fixed(
     project: Path,
 ) -> None:
     write(project, {f"{RUN}/eval.csv": b"\x93NUMPY" + bytes(9)})

@@ -1,4 +1,4 @@
-"""What the tests of the two scripts share: a checkout with the scripts, results as a run leaves them, and how to call them."""
+"""Results as a run leaves them, and the two scripts that publish and fetch results."""
 
 import io
 import os
@@ -45,7 +45,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
 
 
 def small_results(folder: Path) -> Path:
-    """Results of one run, with what must never leave beside them."""
+    """Results of one run, and files next to them that must never leave."""
     write(
         folder,
         SMALL

@@ -7,9 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow"
-SHARED = (
-    ROOT.parent / "shared"
-)  # real data and published numbers, where this checkout has them next to it
+# Real data and published numbers, if they are next to this checkout.
+SHARED = ROOT.parent / "shared"
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 
 QUICK = """
@@ -24,10 +23,11 @@ experiments:
     seeds: [1, 2]
     baseline: geo_500k
 datasets:
-  quick: {source: synthetic, train_tokens: 40_000, validation_tokens: 6_000, tokenizer: {train: 100_000, vocab_size: 400}}
+  quick: {source: synthetic, train_tokens: 40_000, validation_tokens: 6_000,
+          tokenizer: {train: 100_000, vocab_size: 400}}
 training:
-  quick: {tokens: 32_768, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false,
-          device: cpu, log_every: 5}
+  quick: {tokens: 32_768, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3, precision: fp32,
+          compile: false, device: cpu, log_every: 5}
 evaluation:
   quick: {lengths: [64, 256], chunks: 4}
 """
@@ -44,7 +44,7 @@ def snakemake(project: Path, *arguments: str, ok: bool = True) -> subprocess.Com
 
 
 def fresh_checkout(project: Path) -> Path:
-    """A checkout in a folder of its own, with a tiny experiment beside the library."""
+    """A checkout in a folder of its own, with a tiny experiment in a second configuration file."""
     for name in ("workflow", "profiles", "envs"):
         shutil.copytree(
             ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 def damages(content: bytes, choose: random.Random) -> Iterator[tuple[str, bytes]]:
-    """Flipped bytes (the first and the last one among them), cut ends and added ones, white space and zeros included."""
+    """Flipped bytes, the first and the last one included, cut ends and added ends."""
     for position in [0, len(content) - 1, *(choose.randrange(len(content)) for _ in range(14))]:
         mask = choose.randrange(1, 256)
         yield (

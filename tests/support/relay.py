@@ -1,4 +1,7 @@
-"""A ProxyCommand for ssh that cuts the connection after LIMIT bytes from the host: python relay.py PORT LIMIT."""
+"""A ProxyCommand for ssh that cuts the connection after LIMIT bytes from the host.
+
+python relay.py PORT LIMIT
+"""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""A whole experiment under SIGKILL: whatever is killed, whenever, the same command again ends with the same bytes."""
+"""A whole experiment under SIGKILL: the same command again ends with the same bytes."""
 
 import os
 import random
@@ -31,9 +31,8 @@ TARGETS = [
     "train",
 ]
 KILLS = 25
-LATEST_S = {
-    "tokenize": 0.4
-}  # seconds into a step that it is killed at the latest; tokenizing takes no longer
+# Seconds after its start that a step is killed at the latest; tokenizing takes no longer.
+LATEST_S = {"tokenize": 0.4}
 # So slow that a kill meets each of them at work, and training saves all the time.
 CHAOS = """
 training: {quick: {checkpoint_minutes: 0}}
@@ -66,7 +65,7 @@ def is_saving(train: psutil.Process) -> bool:
 
 
 def kill_one(project: Path, target: str, chance: random.Random) -> str | None:
-    """Start the experiment, kill `target` at a random moment, let the rest end; what was killed, None if all was over before."""
+    """Start the experiment and kill `target` at a random moment; None if all was done before."""
     snakemake = start(project)
     deadline = time.monotonic() + chance.uniform(2.0, 6.0)
     while snakemake.poll() is None:
@@ -126,9 +125,7 @@ def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None
         if killed_now := kill_one(project, target, chance):
             killed[killed_now] += 1
         else:
-            shutil.rmtree(
-                project / "results"
-            )  # all was done before it could be killed: from the beginning
+            shutil.rmtree(project / "results")  # all was done before the kill: start again
     done = subprocess.run([*COMMAND, "chaos.yaml"], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     print(dict(killed))

@@ -1,4 +1,4 @@
-"""Contrasts across remaps, selection and confirmation, and the library of experiments that goes beyond the study."""
+"""Contrasts across remaps, selection and confirmation, and the library beyond the study."""
 
 import json
 import re
@@ -24,7 +24,7 @@ BEYOND = ["theta_controls", "yarn_compare", "ten_seeds", "evq", "retrieval"]
 SMALL = [f"{name}_small" for name in BEYOND]
 REMAPS = ["none", "pi", "yarn"]
 
-# --- names ----------------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 def test_a_name_without_a_remap_stands_for_the_remap_of_the_row() -> None:
@@ -61,7 +61,7 @@ def test_labels_are_names_again(spectrum: str, remap: str) -> None:
     assert (name, own_remap or "none") == (spectrum, remap)
 
 
-# --- the table ------------------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 FACTORS = {
     ("geo", "none"): 1.5,
@@ -141,7 +141,7 @@ def test_seeds_without_a_partner_are_named_with_their_remap() -> None:
     )
 
 
-# --- selection and confirmation -------------------------------------------------------------------------------------------------
+# --- selection and confirmation -------------------------------------------------------------------
 
 
 @given(share=st.floats(0.01, 0.99), n_blocks=st.integers(2, 500))
@@ -334,7 +334,7 @@ def test_the_run_holds_the_tau_of_its_experiment(chosen: Path) -> None:
     }
 
 
-# --- the library ----------------------------------------------------------------------------------------------------------------
+# --- the library ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("experiment", BEYOND + SMALL)

@@ -1,4 +1,4 @@
-"""Names, file names and configurations that mean harm, at every entry point; and nothing in the code that runs what it reads."""
+"""Hostile names, file names and configurations at every entry point; code that runs no data."""
 
 import ast
 import json
@@ -68,7 +68,7 @@ DESIGN = frozen.experiment_settings(frozen.load(small.EXPERIMENT), "small")
 SECTIONS = ("experiments", "datasets", "models", "training", "evaluation", "spectra")
 
 
-# --- names -------------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 def test_the_schema_and_the_steps_check_the_same_pattern() -> None:
@@ -179,7 +179,7 @@ TARGETS = [
 
 
 def test_targets_on_the_command_line_cannot_leave_the_known_names(fresh: Path) -> None:
-    """No rule makes them: one dry run that asks for each is refused, the shell sees none, and a good target still works."""
+    """No rule makes them and no shell sees them; a good target still works."""
     before = {path for path in fresh.rglob("*") if ".snakemake" not in path.parts}
     for target in TARGETS:
         done = snakemake(fresh, "-n", "--", target, ok=False)
@@ -191,7 +191,7 @@ def test_targets_on_the_command_line_cannot_leave_the_known_names(fresh: Path) -
     assert snakemake(fresh, "-n", "results/demo/geo_500k/seed1/config.json").returncode == 0
 
 
-# --- the user's file names -----------------------------------------------------------------------------------------------------
+# --- the user's file names ------------------------------------------------------------------------
 
 
 FILES = [
@@ -236,7 +236,7 @@ def test_braces_in_a_file_name_are_refused_because_snakemake_would_read_them(
         frozen.load(changed)
 
 
-# --- malformed configurations through Snakemake --------------------------------------------------------------------------------
+# --- malformed configurations through Snakemake ---------------------------------------------------
 
 MALFORMED = {
     "unknown-key": (
@@ -267,7 +267,7 @@ MALFORMED = {
     "key-twice": ("run: [demo]\nrun: [demo]", "bad.yaml:2: run is given twice"),
     "not-utf8": (b"run: [d\xe9mo]", "config.yaml: not UTF-8 at byte 7"),
 }
-# Snakemake itself refuses a --configfile that it cannot parse, before our code; what is no YAML at all is tried as config.yaml.
+# Snakemake itself refuses a --configfile that it cannot parse, so these are tried as config.yaml.
 AS_MAIN = ("object-tag", "template", "not-utf8")
 
 
@@ -292,7 +292,7 @@ def test_a_malformed_configuration_is_one_line_from_snakemake_too(fresh: Path, n
         file.write_bytes(whole) if whole is not None else file.unlink()
 
 
-# --- the code ------------------------------------------------------------------------------------------------------------------
+# --- the code -------------------------------------------------------------------------------------
 
 
 def python_files() -> list[Path]:
@@ -316,7 +316,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def violations(source: str) -> list[str]:
-    """What no file of the package may do: run what it reads, unpickle, or let a shell read it."""
+    """The forbidden calls and imports: running what is read, unpickling, a shell."""
     tree = ast.parse(source)
     found = []
     for node in ast.walk(tree):
@@ -379,7 +379,7 @@ def test_nothing_runs_what_it_reads() -> None:
         "import yaml; yaml.load(text, Loader=yaml.Loader)",
         "import yaml; yaml.unsafe_load(text)",
         "import subprocess; subprocess.run(text, shell=True)",
-        "from transformers import AutoModel; AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "from transformers import AutoModel as M; M.from_pretrained(name, trust_remote_code=True)",
     ],
 )
 def test_the_search_for_it_finds_it(source: str) -> None:
@@ -387,7 +387,7 @@ def test_the_search_for_it_finds_it(source: str) -> None:
 
 
 def test_what_a_rule_puts_into_its_shell_line_is_safe_or_quoted() -> None:
-    """Wildcards are known names; settings and the user's own paths are quoted; all else is a path that layout has made."""
+    """Settings and the user's own paths are quoted; all else are known names and our own paths."""
     free_text = {"params.text", "input.shards"}
     for path in sorted((PACKAGE / "rules").glob("*.smk")):
         shells = re.findall(
@@ -410,7 +410,7 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_are_kept_in_safetensors_only() -> None:
-    """torch.save writes the state of an unfinished training and nothing else, and it is read with weights_only."""
+    """torch.save writes only the state of an unfinished training, read with weights_only."""
     using = [
         path.name
         for path in (PACKAGE / "rope_spectra").rglob("*.py")

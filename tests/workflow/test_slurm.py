@@ -1,6 +1,7 @@
-"""The workflow on a real Slurm: `make test-slurm` installs one (tests/slurm/start.sh) and runs this.
+"""The workflow on a real Slurm: `make test-slurm` installs one and runs this.
 
-A training nears its time limit, its retry is cancelled, and the one after that goes on from the state that the two have saved.
+A training nears its time limit, its retry is cancelled, and the attempt after that resumes from the
+state that the two have saved.
 """
 
 import os
@@ -21,8 +22,10 @@ from support.checkout import ROOT, SNAKEMAKE
 pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "tests/slurm/start.sh"
 LONG = "results/long/geo_500k/seed1"
-# In the log of a training: it has trained a step; it has gone on from a saved one and trained one more.
-TRAINED, RESUMED = r" step (\d+)/", r"resuming at step (\d+)(?=.* step \d+/)"
+# In the log of a training: it has trained a step.
+TRAINED = r" step (\d+)/"
+# It has resumed at a saved step and trained one more.
+RESUMED = r"resuming at step (\d+)(?=.* step \d+/)"
 
 CONFIG = """
 run: [short, long]
@@ -31,19 +34,24 @@ experiments:
     {dataset: text, model: tiny, training: short, evaluation: short,
      spectra: [geo_500k, hybrid_a0.2_t100k], seeds: [1], baseline: geo_500k}
   long:
-    {dataset: text, model: long, training: long, evaluation: short, spectra: [geo_500k], seeds: [1], baseline: geo_500k}
+    {dataset: text, model: long, training: long, evaluation: short,
+     spectra: [geo_500k], seeds: [1], baseline: geo_500k}
 datasets:
-  text: {source: synthetic, train_tokens: 410_000, validation_tokens: 3_000, tokenizer: {train: 50_000, vocab_size: 300}}
+  text: {source: synthetic, train_tokens: 410_000, validation_tokens: 3_000,
+         tokenizer: {train: 50_000, vocab_size: 300}}
 models:
-  long: {hidden_size: 128, num_hidden_layers: 4, num_attention_heads: 4, head_dim: 32, intermediate_size: 384, vocab_size: 300}
+  long: {hidden_size: 128, num_hidden_layers: 4, num_attention_heads: 4, head_dim: 32,
+         intermediate_size: 384, vocab_size: 300}
 training:
-  short: &short {tokens: 8_192, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false, log_every: 1}
+  short: &short {tokens: 8_192, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3,
+                 precision: fp32, compile: false, log_every: 1}
   long: {<<: *short, tokens: 400_000, batch_size: 8}
 evaluation:
   short: {lengths: [64, 128], chunks: 4}
 """
-# As a user calls it, but impatient: Slurm is asked for states soon, and a first attempt has a minute. Slurm looks at its limits
-# every 30 s and signals at the last look that is early enough: 25 to 55 s after the start.
+# As a user calls it, but impatient: Slurm is soon asked for states, and a first attempt has a
+# minute. Slurm checks its limits every 30 s and signals at the last check that is early enough: 25
+# to 55 s after the start.
 COMMAND = [
     *(SNAKEMAKE, "--workflow-profile", "profiles/slurm", "--configfile", "slurm.yaml"),
     *("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10"),
@@ -107,7 +115,10 @@ def resumed_at(slurm: None, project: Path) -> list[int]:
 
 
 def suspended(project: Path) -> psutil.Process:
-    """The process of the long training, stopped, so that it does not get done before Slurm's signal, which wakes it, arrives."""
+    """The process of the long training, stopped so that it is not done before Slurm's signal.
+
+    The signal wakes it.
+    """
     (process,) = (
         process
         for process in psutil.process_iter(["cmdline", "cwd"])
@@ -119,7 +130,10 @@ def suspended(project: Path) -> psutil.Process:
 
 
 def step_in_log(project: Path, snakemake: subprocess.Popen, pattern: str, after: int = 0) -> int:
-    """Wait until the log of the long training has a later step than `after` where the pattern has its group; that step."""
+    """Wait until the log of the long training shows a step after `after`; returns that step.
+
+    The first group of the pattern is the number of the step.
+    """
     log = project / "results/logs/train/long/geo_500k/seed1.log"
     for _ in range(3000):
         text = log.read_text() if log.exists() else ""

@@ -1,4 +1,4 @@
-"""Steps by hand, mostly with something wrong: one line that names the file and the remedy, and nothing half-written."""
+"""Steps by hand, mostly with something wrong: one line with file and remedy, no half a file."""
 
 import json
 import re
@@ -37,7 +37,7 @@ EVALUATION = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with token caches from a raw file, and a run trained and evaluated by hand in run/."""
+    """A folder with token caches from a raw file, and a run made by hand in run/."""
     folder = tmp_path_factory.mktemp("hand")
     (folder / "raw.bin").write_bytes(
         bytes(value for index in range(2000) for value in (index * index % 64, 0))
@@ -95,7 +95,8 @@ def test_help_says_what_a_step_is_for(module: str) -> None:
 def test_help_imports_nothing_heavy(module: str) -> None:
     code = (
         f"import sys, rope_spectra.{module}\n"
-        "print(sorted({'torch', 'transformers', 'datasets', 'pandas', 'matplotlib', 'scipy'} & sys.modules.keys()))"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'matplotlib', 'scipy'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     assert (
         subprocess.run(

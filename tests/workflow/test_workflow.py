@@ -1,4 +1,4 @@
-"""The main job for real: Snakemake, its rules and every step on a tiny experiment, as a user types it."""
+"""The main job for real: Snakemake, its rules and every step on a tiny experiment."""
 
 import csv
 import json
@@ -24,7 +24,8 @@ RUNS = [
 RAW = """
 run: [raw]
 experiments:
-  raw: {dataset: my-tokens, model: tiny, training: raw, evaluation: raw, spectra: [geo_500k], seeds: [1], baseline: geo_500k}
+  raw: {dataset: my-tokens, model: tiny, training: raw, evaluation: raw,
+        spectra: [geo_500k], seeds: [1], baseline: geo_500k}
 training:
   raw: {seq_len: 32, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false}
 evaluation:
@@ -92,7 +93,7 @@ def test_evaluation_scores_equal_text_at_every_length(finished: Path) -> None:
 
 
 def test_positions_inside_and_beyond_the_training_length_are_told_apart(finished: Path) -> None:
-    """Weighted by their tokens, the two parts give the whole; at the training length there is nothing beyond."""
+    """Weighted by tokens the two parts give the whole; at the training length one is empty."""
     summary = (
         pd.read_csv(finished / "results/quick/summary.csv")
         .query("protocol == 'full'")
@@ -101,7 +102,7 @@ def test_positions_inside_and_beyond_the_training_length_are_told_apart(finished
     assert summary.xs(64, level="length")["ppl_beyond_length"].isna().all()
     for _, row in summary.xs(256, level="length").iterrows():
         parts = 0.25 * np.log(row["ppl_in_length"]) + 0.75 * np.log(row["ppl_beyond_length"])
-        # The columns are means over two seeds, taken after the exponential: equal to second order in their difference.
+        # The columns are means over two seeds, taken after the exponential: equal to second order.
         assert parts == pytest.approx(np.log(row["ppl_mean"]), rel=2e-3)
     assert summary["bits_per_byte"].between(0.1, 8).all()
 
@@ -333,7 +334,7 @@ def test_a_config_mistake_is_one_line_and_writes_nothing(fresh: Path, tmp_path: 
 
 
 def test_raw_tokens_need_no_tokenizer(fresh: Path) -> None:
-    """A token file as nanoGPT writes it, through Snakemake; bits per byte are unknown, and nothing else is missing."""
+    """A token file as nanoGPT writes it, through Snakemake; only bits per byte are unknown."""
     for name, count in (("train.bin", 5000), ("val.bin", 700)):
         (np.arange(count) ** 2 % 97).astype("<u2").tofile(fresh / name)
     (fresh / "raw.yaml").write_text(RAW)
@@ -396,7 +397,7 @@ def aggregate_by_hand(
 
 
 def test_missing_seeds_are_left_out_on_request_and_named(finished: Path, tmp_path: Path) -> None:
-    """Seed 3 has run nowhere, seed 2 of the hybrid is hidden: the pairs are on seed 1, and the page says so."""
+    """Seed 3 has run nowhere and seed 2 of the hybrid is hidden: the pairs are those of seed 1."""
     hidden = finished / "results/quick/hybrid_a0.2_t100k/seed2"
     hidden.rename(tmp_path / "seed2")
     try:
