@@ -1,4 +1,4 @@
-"""Signs of life and the view of them: every state from files, and a real Snakemake run watched from outside."""
+"""Heartbeats and the view of them: every state, and a real Snakemake run watched from outside."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ from rich.console import Console
 from rope_spectra import status
 from rope_spectra.artifacts import layout
 from rope_spectra.config import files as config_files
+from rope_spectra.config.sections import Config
 from rope_spectra.monitor import gpu_use, view
-from rope_spectra.monitor.facts import Part
+from rope_spectra.monitor.facts import Status, look
 from rope_spectra.monitor.gpu_use import Gpu
+from rope_spectra.monitor.state import Part
 from rope_spectra.runtime import cli, heartbeat, progress
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.heartbeat import Heartbeat, Position
 from support.checkout import ROOT, SNAKEMAKE
 
 RUN = {"experiment": "demo", "spectrum": "geo", "seed": 1}
@@ -47,13 +50,19 @@ HERE, MINUTE = socket.gethostname(), 60.0
 WATCHED = """
 run: [good, bad, long]
 experiments:
-  good: &good {dataset: small, model: tiny, training: good, evaluation: good, spectra: [geo_500k], seeds: [1], baseline: geo_500k}
+  good: &good
+    {dataset: small, model: tiny, training: good, evaluation: good,
+     spectra: [geo_500k], seeds: [1], baseline: geo_500k}
   bad: {<<: *good, training: bad}
   long: {<<: *good, training: long}
 datasets:
-  small: {source: synthetic, train_tokens: 20_000, validation_tokens: 3_000, tokenizer: {train: 50_000, vocab_size: 300}}
+  small:
+    {source: synthetic, train_tokens: 20_000, validation_tokens: 3_000,
+     tokenizer: {train: 50_000, vocab_size: 300}}
 training:
-  good: &quick {tokens: 8_192, seq_len: 64, batch_size: 8, learning_rate: 3.0e-3, precision: fp32, compile: false, log_every: 1}
+  good: &quick
+    {tokens: 8_192, seq_len: 64, batch_size: 8, learning_rate: 3.0e-3, precision: fp32,
+     compile: false, log_every: 1}
   bad: {<<: *quick, learning_rate: 1.0e+30, grad_clip: 1.0e+30}
   long: {<<: *quick, tokens: 20_000, seq_len: 16, batch_size: 1}
 evaluation:
@@ -68,12 +77,12 @@ def touch(results: Path, *paths: str, **wildcards: Any) -> None:
         file.write_text("")
 
 
-def leave_sign(results: Path, job: str, age: float = 1.0, **facts: Any) -> None:
-    """A sign of life as a job of that name would have left it `age` seconds ago."""
+def leave_heartbeat(results: Path, job: str, age: float = 1.0, **facts: Any) -> None:
+    """A heartbeat as a job of that name would have left it `age` seconds ago."""
     log = layout.within(results, layout.log(job))
     log.parent.mkdir(parents=True, exist_ok=True)
     now = time.time() - age
-    sign = {
+    beat = {
         "state": "running",
         "error": None,
         "pid": os.getpid(),
@@ -82,19 +91,19 @@ def leave_sign(results: Path, job: str, age: float = 1.0, **facts: Any) -> None:
         "updated": now,
         "device": None,
     }
-    heartbeat.path(log).write_text(json.dumps(sign | {"step": "train"} | facts))
+    heartbeat.path(log).write_text(json.dumps(beat | {"step": "train"} | facts))
 
 
 def run_of(results: Path) -> Part:
     """The part of the one run in `results`."""
     touch(results, layout.RUN_CONFIG)
-    (experiment,) = status.look(results, None).experiments
+    (experiment,) = look(results, None).experiments
     return next(part for part in experiment.parts if part.kind == "run")
 
 
 def text_of(results: Path) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(view.screen(status.look(results, None)))
+    console.print(view.screen(look(results, None)))
     return console.export_text()
 
 
@@ -104,7 +113,7 @@ def gone_process() -> int:
     return process.pid
 
 
-def test_without_signs_files_alone_tell_what_is_done(tmp_path: Path) -> None:
+def test_without_heartbeats_files_alone_tell_what_is_done(tmp_path: Path) -> None:
     assert (run_of(tmp_path).state, run_of(tmp_path).rule) == ("waiting", "train")
     touch(tmp_path, layout.RUN, layout.TRAIN_LOG)
     assert (run_of(tmp_path).state, run_of(tmp_path).rule) == ("waiting", "evaluate")
@@ -113,28 +122,28 @@ def test_without_signs_files_alone_tell_what_is_done(tmp_path: Path) -> None:
 
 
 def test_a_living_process_is_running_with_what_it_says(tmp_path: Path) -> None:
-    leave_sign(tmp_path, "train/demo/geo/seed1", age=3, **STEPS)
+    leave_heartbeat(tmp_path, "train/demo/geo/seed1", age=3, **STEPS)
     part = run_of(tmp_path)
     assert (part.state, part.rule) == ("running", "train")
     assert part.age_s == pytest.approx(3, abs=2)
     text = text_of(tmp_path)
     assert "step 300/762 (39 %), 16 steps/s, 26 s left, loss 3.21" in text
-    assert f"process {os.getpid()} on {HERE}, last sign of life 3 s ago" in text
+    assert f"process {os.getpid()} on {HERE}, last heartbeat 3 s ago" in text
 
 
 def test_a_process_that_is_gone_is_dead_and_not_running(tmp_path: Path) -> None:
-    leave_sign(tmp_path, "train/demo/geo/seed1", pid=gone_process(), **STEPS)
+    leave_heartbeat(tmp_path, "train/demo/geo/seed1", pid=gone_process(), **STEPS)
     layout.within(tmp_path, layout.log("train/demo/geo/seed1")).write_text(
         "geo on cpu\nstep 300/762\n"
     )
     part = run_of(tmp_path)
     assert (part.state, part.error) == ("dead", "step 300/762")
-    assert "is gone; last sign of life" in text_of(tmp_path)
+    assert "is gone; last heartbeat" in text_of(tmp_path)
 
 
 def test_another_process_with_the_same_number_does_not_count(tmp_path: Path) -> None:
     age = time.time() - psutil.Process().create_time() + 100
-    leave_sign(tmp_path, "train/demo/geo/seed1", age=age)
+    leave_heartbeat(tmp_path, "train/demo/geo/seed1", age=age)
     assert run_of(tmp_path).state == "dead"
 
 
@@ -142,26 +151,26 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
     process = subprocess.Popen(["true"])
     while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    leave_sign(tmp_path, "train/demo/geo/seed1", pid=process.pid)
+    leave_heartbeat(tmp_path, "train/demo/geo/seed1", pid=process.pid)
     assert run_of(tmp_path).state == "dead"
     process.wait()
 
 
-@pytest.mark.parametrize(("minutes", "state"), [(2, "running"), (12, "silent")])
-def test_on_another_machine_the_age_of_the_last_sign_decides(
+@pytest.mark.parametrize(("minutes", "state"), [(2, "running"), (12, "stale")])
+def test_on_another_machine_the_age_of_the_heartbeat_decides(
     tmp_path: Path, minutes: int, state: str
 ) -> None:
-    leave_sign(
+    leave_heartbeat(
         tmp_path, "train/demo/geo/seed1", age=minutes * MINUTE, host="node07", pid=1, **STEPS
     )
     assert run_of(tmp_path).state == state
-    if state == "silent":
+    if state == "stale":
         assert "maybe dead, was training" in text_of(tmp_path)
-        assert "process 1 on node07, last sign of life 12 min ago" in text_of(tmp_path)
+        assert "process 1 on node07, last heartbeat 12 min ago" in text_of(tmp_path)
 
 
 def test_a_failure_is_shown_with_its_reason_until_the_files_are_made(tmp_path: Path) -> None:
-    leave_sign(
+    leave_heartbeat(
         tmp_path,
         "train/demo/geo/seed1",
         age=5,
@@ -178,12 +187,12 @@ def test_a_failure_is_shown_with_its_reason_until_the_files_are_made(tmp_path: P
 
 
 def test_a_deleted_result_is_waited_for_again(tmp_path: Path) -> None:
-    leave_sign(tmp_path, "train/demo/geo/seed1", state="done")
+    leave_heartbeat(tmp_path, "train/demo/geo/seed1", state="done")
     assert run_of(tmp_path).state == "waiting"
 
 
-def test_a_damaged_sign_counts_as_none(tmp_path: Path) -> None:
-    leave_sign(tmp_path, "train/demo/geo/seed1")
+def test_a_damaged_heartbeat_counts_as_none(tmp_path: Path) -> None:
+    leave_heartbeat(tmp_path, "train/demo/geo/seed1")
     heartbeat.path(layout.within(tmp_path, layout.log("train/demo/geo/seed1"))).write_text(
         '{"state": "run'
     )
@@ -218,22 +227,22 @@ def test_finished_runs_share_a_line_where_the_terminal_is_low(
             seed=seed,
         )
     console = Console(width=80, height=height, record=True, file=io.StringIO())
-    console.print(status._fitting(status.look(tmp_path, None), console))
+    console.print(status._fitting(look(tmp_path, None), console))
     text = console.export_text()
     assert ("done     6 runs: geo seed0, geo seed1 ..." in text) == is_folded
     assert ("geo seed5" in text) != is_folded
     assert len(text.splitlines()) < height
 
 
-def step(tmp_path: Path, main: Any, *arguments: str) -> dict[str, Any]:
-    """Run a step within this process as its module would; its last sign."""
+def step(tmp_path: Path, main: Any, *arguments: str) -> Heartbeat | None:
+    """Run a step within this process as its module would; its last heartbeat."""
 
     def parsed() -> None:
         main(cli.parse(cli.parser("doc"), ["--log", str(tmp_path / "a.log"), *arguments]))
 
     with contextlib.suppress(SystemExit, KeyboardInterrupt, RuntimeError):
         cli.run(parsed)
-    return heartbeat.read(tmp_path / "a.log") or {}
+    return heartbeat.read(tmp_path / "a.log")
 
 
 def fail_with(error: BaseException) -> Any:
@@ -271,8 +280,8 @@ def fail_with(error: BaseException) -> Any:
     ],
 )
 def test_a_step_says_how_it_ended(tmp_path: Path, main: Any, state: str, error: str | None) -> None:
-    sign = step(tmp_path, main)
-    assert (sign["state"], sign["error"]) == (state, error)
+    beat = step(tmp_path, main)
+    assert (beat.state, beat.error) == (state, error)
 
 
 def test_a_step_tells_its_progress_and_its_device(tmp_path: Path, monkeypatch) -> None:
@@ -288,30 +297,41 @@ def test_a_step_tells_its_progress_and_its_device(tmp_path: Path, monkeypatch) -
         for done in (100, 110, 150):
             steps.update(done, "loss 3.21")
 
-    sign = step(tmp_path, main)
-    assert {key: sign[key] for key in ("label", "done", "total", "unit", "note")} == {
-        **{"label": "step", "done": 150, "total": 762, "unit": "steps", "note": "loss 3.21"}
-    }
-    assert sign["rate"] == pytest.approx(150 / 103)
-    assert sign["left_s"] == pytest.approx((762 - 150) / (150 / 103))
-    assert (sign["device"], sign["cuda_visible_devices"]) == ("cuda:0 NVIDIA H200", "3")
+    beat = step(tmp_path, main)
+    rate = pytest.approx(150 / 103)
+    left = pytest.approx((762 - 150) / (150 / 103))
+    assert beat.position == Position.model_construct(
+        label="step", done=150, total=762, unit="steps", note="loss 3.21", rate=rate, left_s=left
+    )
+    assert (beat.device, beat.cuda_visible_devices) == ("cuda:0 NVIDIA H200", "3")
 
 
-def test_the_rate_is_that_of_the_latest_signs(monkeypatch) -> None:
+def test_the_file_is_one_flat_mapping(tmp_path: Path) -> None:
+    """Other programs read it: these are its keys."""
+    keys = {"state", "error", "step", "started", "updated", "pid", "host"}
+    keys |= {"device", "cuda_visible_devices"}
+    file = tmp_path / "a.progress.json"
+    step(tmp_path, lambda _: None)
+    assert json.loads(file.read_text()).keys() == keys
+    step(tmp_path, lambda _: progress.Progress("step", 762, "steps").update(100))
+    assert json.loads(file.read_text()).keys() == keys | STEPS.keys()
+
+
+def test_the_rate_is_that_of_the_latest_heartbeats(monkeypatch) -> None:
     """A slow start is forgotten: 100 s for the first step, then a step per 2 s."""
     clock = iter([0.0, *(100.0 + 2 * index for index in range(40))])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(progress.heartbeat, "beat", lambda **facts: told.append(facts))
+    told: list[Position] = []
+    monkeypatch.setattr(progress.heartbeat, "beat", told.append)
     steps = progress.Progress("step", 1000, "steps")
     for done in range(1, 41):
         steps.update(done)
-    assert told[0]["rate"] == pytest.approx(0.01)
-    assert told[-1]["rate"] == pytest.approx(0.5)
-    assert told[-1]["left_s"] == pytest.approx(960 / 0.5)
+    assert told[0].rate == pytest.approx(0.01)
+    assert told[-1].rate == pytest.approx(0.5)
+    assert told[-1].left_s == pytest.approx(960 / 0.5)
 
 
-def test_a_sign_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     def main(_: Any) -> None:
         shutil.rmtree(tmp_path / "logs")
         (tmp_path / "logs").write_text("no folder any more")
@@ -320,27 +340,35 @@ def test_a_sign_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     cli.run(lambda: main(cli.parse(cli.parser("doc"), ["--log", str(tmp_path / "logs/a.log")])))
 
 
-def test_only_the_first_rank_gives_signs(tmp_path: Path, monkeypatch) -> None:
+def test_only_the_first_rank_has_a_heartbeat(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    assert step(tmp_path, lambda _: None) == {}
+    assert step(tmp_path, lambda _: None) is None
 
 
 GPU_IDLE, GPU_BUSY = Gpu(0, "NVIDIA H200", 0, 500, 143771), Gpu(0, "NVIDIA H200", 97, 22630, 143771)
 
 
-def running(kind: str, rule: str, **sign: Any) -> Part:
+def running(kind: str, rule: str, **changes: Any) -> Part:
     now = time.time()
     facts = {
+        "state": "running",
         "host": HERE,
         "pid": 1,
         "started": now - 500,
         "updated": now,
-        "state": "running",
         "device": "cuda:0",
-        "done": 1,
+        "position": Position(**STEPS),
     }
     return Part(
-        "geo seed1", kind, "running", rule, "results/logs/a.log", 0.0, None, facts | sign, {}
+        name="geo seed1",
+        kind=kind,
+        state="running",
+        rule=rule,
+        log="results/logs/a.log",
+        age_s=0.0,
+        error=None,
+        heartbeat=Heartbeat(**facts | changes),
+        facts={},
     )
 
 
@@ -384,9 +412,7 @@ def test_what_the_use_of_the_gpu_means(gpus: list[Gpu], parts: list[Part], meani
 
 
 def test_a_gpu_that_waits_for_a_job_to_start_is_no_reason_to_worry() -> None:
-    part = running("run", "train", started=time.time() - 20)
-    assert part.sign
-    del part.sign["done"]
+    part = running("run", "train", started=time.time() - 20, position=None)
     assert "the job is starting" in gpu_use.meaning([GPU_IDLE], [part], HERE)
 
 
@@ -407,10 +433,13 @@ def test_nvidia_smi_is_asked(tmp_path: Path, monkeypatch, script: str, gpus: lis
 
 @dataclass(frozen=True)
 class Watched:
-    """A checkout whose three experiments Snakemake has run at once: what was seen from outside, and what `--json` says then."""
+    """A checkout whose three experiments Snakemake has run at once.
+
+    seen: the looks from outside while it ran; end: what `--json` says then.
+    """
 
     folder: Path
-    seen: list[status.Status]
+    seen: list[Status]
     end: dict[str, Any]
 
 
@@ -435,18 +464,18 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     return Watched(folder, seen, json.loads(done.stdout))
 
 
-def watch(folder: Path, snakemake: subprocess.Popen) -> list[status.Status]:
-    """Look again and again until Snakemake ends; kill the long training hard as soon as it has done a step."""
+def watch(folder: Path, snakemake: subprocess.Popen) -> list[Status]:
+    """Look until Snakemake ends; kill the long training hard as soon as it has done a step."""
     with contextlib.chdir(folder):
-        settings = config_files.load(
-            argparse.Namespace(configfile=[Path("watched.yaml")], config=[])
-        )
+        arguments = argparse.Namespace(configfile=[Path("watched.yaml")], config=[])
+        config = Config.model_validate(config_files.load(arguments))
     seen = []
     while snakemake.poll() is None:
-        seen.append(status.look(folder / "results", settings))
+        seen.append(look(folder / "results", config))
         run = next(part for part in seen[-1].experiments[2].parts if part.kind == "run")
-        if run.state == "running" and run.rule == "train" and run.sign and "done" in run.sign:
-            os.kill(run.sign["pid"], signal.SIGKILL)
+        beat = run.heartbeat
+        if run.state == "running" and run.rule == "train" and beat and beat.position:
+            os.kill(beat.pid, signal.SIGKILL)
         time.sleep(0.3)
     return seen
 
@@ -461,15 +490,16 @@ def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-def run_in(look: dict[str, Any], experiment: int) -> dict[str, Any]:
-    return next(part for part in look["experiments"][experiment]["parts"] if part["kind"] == "run")
+def run_in(status: dict[str, Any], experiment: int) -> dict[str, Any]:
+    parts = status["experiments"][experiment]["parts"]
+    return next(part for part in parts if part["kind"] == "run")
 
 
 def test_a_real_run_is_followed_from_waiting_to_done(watched: Watched) -> None:
-    states = [run_in(asdict(look), 0)["state"] for look in watched.seen]
+    states = [run_in(status.model_dump(), 0)["state"] for status in watched.seen]
     assert states[0] == "waiting"
     assert "running" in states
-    assert any(look.snakemake for look in watched.seen)
+    assert any(status.snakemake for status in watched.seen)
     run = run_in(watched.end, 0)
     assert run["state"] == "done", (watched.folder / "snakemake.log").read_text()[-3000:]
     assert run["facts"]["length"] == 256
@@ -566,7 +596,8 @@ def test_it_starts_without_anything_heavy(watched: Watched) -> None:
     code = (
         "import runpy, sys; sys.argv = ['status', '--once']\n"
         "runpy.run_module('rope_spectra.status', run_name='__main__')\n"
-        "print(sorted({'torch', 'pandas', 'scipy', 'transformers', 'matplotlib'} & sys.modules.keys()), file=sys.stderr)"
+        "heavy = {'torch', 'pandas', 'scipy', 'transformers', 'matplotlib'} & sys.modules.keys()\n"
+        "print(sorted(heavy), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=watched.folder, capture_output=True, text=True, check=True

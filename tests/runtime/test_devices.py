@@ -1,4 +1,4 @@
-"""GPUs of this machine, leased one to a run: with the driver's list faked, and real processes, locks and signals."""
+"""GPUs of this machine, leased one to a run: a fake driver, real processes, locks and signals."""
 
 import os
 import select
@@ -38,7 +38,7 @@ def gpus(count: int) -> str:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Gives this machine an nvidia-smi that lists what it is told; returns a folder for the locks."""
+    """Gives this machine an nvidia-smi that lists what it is told; returns a folder for locks."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.delenv(devices.VARIABLE, raising=False)
 
@@ -195,7 +195,7 @@ def test_a_killed_process_releases_what_it_held(machine, hold) -> None:
 
 
 def test_runs_of_several_gpus_get_all_or_none(machine, hold) -> None:
-    """Of two that want two of three GPUs each one waits, and keeps none from a run that wants the third."""
+    """Of two that want two of three GPUs each one waits, and leaves the third to another run."""
     locks = machine(gpus(3))
     first = hold(locks, 2)
     assert first.says() == "on GPU GPU-0000,GPU-0001"

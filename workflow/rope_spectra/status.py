@@ -1,60 +1,35 @@
-"""What is being made, how far it is, whether it is alive: a live view of results/, from its files alone.
+"""A live view of results/, from its files alone: what is being made, how far it is, if it is alive.
 
-    python -m rope_spectra.status                  # follows until q or Ctrl-C; Snakemake may run anywhere, or have ended
-    python -m rope_spectra.status --once           # one look; the same where the output is no terminal
-    python -m rope_spectra.status --json           # for programs
+    python -m rope_spectra.status           # follows until q or Ctrl-C
+    python -m rope_spectra.status --once    # one look; also where the output is no terminal
+    python -m rope_spectra.status --json    # for programs
 
-Shows the experiments of `run` in config.yaml (give --configfile and --config as to Snakemake) and those that results/ holds.
-Only reads.
+Shows the experiments of `run` in config.yaml (give --configfile and --config as to Snakemake) and
+those that results/ holds. Only reads: Snakemake may run anywhere, or have ended.
 """
 
 import argparse
 import contextlib
-import json
 import select
-import socket
 import sys
+import termios
 import time
+import tty
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rope_spectra.artifacts import files, layout
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from rope_spectra.artifacts import files
 from rope_spectra.config import files as config_files
-from rope_spectra.config import frozen
-from rope_spectra.monitor import facts, gpu_use, view
-from rope_spectra.monitor.facts import Part
+from rope_spectra.config.sections import Config
+from rope_spectra.monitor import facts, view
+from rope_spectra.monitor.facts import Status
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
 _EVERY_S = 2.0
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment and the state of its parts: data, runs, tables and figures."""
-
-    name: str
-    description: str
-    parts: list[Part]
-
-
-@dataclass(frozen=True)
-class Status:
-    """One look at a results folder."""
-
-    time: float
-    host: str
-    results: str
-    note: str | None
-    experiments: list[Experiment]
-    snakemake: bool
-    gpus: list[gpu_use.Gpu]
-    gpu_meaning: str
 
 
 def main() -> None:
@@ -75,89 +50,50 @@ def main() -> None:
         help="look once and draw the screen, as in docs/status.svg",
     )
     args = cli.parse(parser)
-    settings, note = _configuration(args)
+    config, note = _configuration(args)
+
+    def look() -> Status:
+        return facts.look(args.results, config, note)
+
     if args.json:
-        print(json.dumps(asdict(look(args.results, settings, note)), indent=2))
+        print(look().model_dump_json(by_alias=True, indent=2))
     elif args.svg:
-        files.write_text(args.svg, view.picture(look(args.results, settings, note)))
+        files.write_text(args.svg, view.picture(look()))
     elif args.once or not sys.stdout.isatty():
-        _console().print(view.screen(look(args.results, settings, note)))
+        _console().print(view.screen(look()))
     else:
-        _follow(lambda: look(args.results, settings, note))
+        _follow(look)
 
 
-def _configuration(args: argparse.Namespace) -> tuple[frozen.Settings | None, str | None]:
-    """The configuration; or why there is none, which should not hide what runs: data may be missing here, an edit half done."""
+def _configuration(args: argparse.Namespace) -> tuple[Config | None, str | None]:
+    """The configuration, or why there is none.
+
+    A mistake in it should not hide what runs: data may be missing here, an edit be half done.
+    """
     if not (config_files.MAIN.is_file() or args.configfile or args.config):
         return None, None
     try:
-        return config_files.load(args), None
+        return Config.model_validate(config_files.load(args)), None
     except UserError as error:
-        return (
-            None,
-            f"{str(error).splitlines()[0]} (so this is what {args.results} holds, not what should be there)",
-        )
+        mistake = str(error).splitlines()[0]
+        return None, f"{mistake} (so this is what {args.results} holds, not what should be there)"
 
 
-def look(results: Path, settings: frozen.Settings | None, note: str | None = None) -> Status:
-    """The state of everything that the configuration asks for and of what else is there."""
-    now, host, found = time.time(), socket.gethostname(), layout.found_runs(results)
-    names = [*(settings["run"] if settings else []), *(experiment for experiment, _, _ in found)]
-    experiments = [
-        _experiment(results, name, settings, found, now) for name in dict.fromkeys(names)
-    ]
-    gpus = gpu_use.query()
-    meaning = gpu_use.meaning(
-        gpus, [part for experiment in experiments for part in experiment.parts], host
-    )
-    return Status(
-        now, host, str(results), note, experiments, facts.snakemake_runs(results), gpus, meaning
-    )
-
-
-def _experiment(
-    results: Path,
-    name: str,
-    settings: frozen.Settings | None,
-    found: list[tuple[str, str, int]],
-    now: float,
-) -> Experiment:
-    """All parts of an experiment that is configured; of another one the runs that have a folder."""
-    if not settings or name not in settings["experiments"]:
-        runs = [facts.run_part(results, *run, now) for run in found if run[0] == name]
-        return Experiment(
-            name, "not in the configuration", [*runs, facts.report_part(results, name, now)]
-        )
-    definition = settings["experiments"][name]
-    dataset = definition["dataset"]
-    is_tokenized = settings["datasets"][dataset]["source"] == "tokens"
-    parts = [
-        *facts.dataset_parts(results, dataset, is_tokenized, now),
-        *(facts.run_part(results, name, *run, now) for run in frozen.runs(settings, name)),
-        facts.report_part(results, name, now),
-    ]
-    return Experiment(name, f"{definition['model']} on {dataset}", parts)
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
+def _console() -> Console:
     return Console(highlight=False)
 
 
-def _fitting(status: Status, console: "Console") -> "RenderableType":
-    """The view, folded where the terminal is too low for all of it."""
+def _fitting(status: Status, console: Console) -> RenderableType:
+    """The view, folded if the terminal is too low for all of it."""
     whole = view.screen(status, live=True)
     fits = len(console.render_lines(whole)) < console.height
     return whole if fits else view.screen(status, live=True, fold=True)
 
 
-def _follow(look_again: Callable[[], Status]) -> None:
-    """Show the view until somebody leaves; the last look stays on the terminal."""
-    from rich.live import Live
-
+def _follow(look: Callable[[], Status]) -> None:
+    """Shows the view until somebody leaves; the last look stays on the terminal."""
     console = _console()
-    status = look_again()
+    status = look()
     with (
         contextlib.suppress(KeyboardInterrupt),
         _keys() as pressed,
@@ -167,27 +103,32 @@ def _follow(look_again: Callable[[], Status]) -> None:
             live.update(_fitting(status, console), refresh=True)
             if pressed(_EVERY_S) == "q":
                 break
-            status = look_again()
+            status = look()
     console.print(view.screen(status))
 
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
-    """A function that waits so many seconds for a key and returns it, or nothing; the terminal is as before afterwards."""
-    if not sys.stdin.isatty():
-        yield lambda seconds: time.sleep(seconds) or ""
-        return
-    import termios
-    import tty
+    """A function that waits so many seconds for a key and returns it, or nothing.
 
+    The terminal is as before afterwards.
+    """
+
+    def none(seconds: float) -> str:
+        time.sleep(seconds)
+        return ""
+
+    def pressed(seconds: float) -> str:
+        readable, _, _ = select.select([sys.stdin], [], [], seconds)
+        return sys.stdin.read(1) if readable else ""
+
+    if not sys.stdin.isatty():
+        yield none
+        return
     before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
+    tty.setcbreak(sys.stdin)  # a key counts at once, without Enter
     try:
-        yield (
-            lambda seconds: (
-                sys.stdin.read(1) if select.select([sys.stdin], [], [], seconds)[0] else ""
-            )
-        )
+        yield pressed
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 

@@ -1,10 +1,10 @@
-"""How busy the GPUs of this machine are at the moment, and whether that is as it should be."""
+"""The use of this machine's GPUs at the moment, and whether that is as it should be."""
 
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rope_spectra.monitor.facts import Part
+from rope_spectra.monitor.state import Part
 
 _QUERY = [
     "nvidia-smi",
@@ -30,55 +30,53 @@ def query() -> list[Gpu]:
     """The GPUs of this machine; none where nvidia-smi is missing or does not answer."""
     try:
         done = subprocess.run(_QUERY, capture_output=True, text=True, timeout=5, check=True)
-        rows = [
-            [field.strip() for field in line.split(",")]
-            for line in done.stdout.splitlines()
-            if line.strip()
-        ]
-        return [
-            Gpu(int(index), name, int(use), int(used), int(total))
-            for index, name, use, used, total in rows
-        ]
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        return [_parse(line) for line in lines]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
 
 
 def meaning(gpus: list[Gpu], parts: Iterable[Part], host: str) -> str:
     """What the use of the GPUs means, given what runs on this machine."""
-    running = [
-        part
-        for part in parts
-        if part.state == "running" and part.sign and part.sign["host"] == host
-    ]
-    on_gpu = [
-        part
-        for part in running
-        if part.kind == "run" and part.sign and part.sign.get("device") != "cpu"
-    ]
+    running = [part for part in parts if _runs_on(part, host)]
+    on_gpu = [part for part in running if _uses_gpu(part)]
     if not gpus:
-        return "no GPU here: nvidia-smi does not answer" + (
-            "; training on the CPU" if _trains(running) else ""
-        )
+        is_training = any(part.rule == "train" for part in running)
+        no_gpu = "no GPU here: nvidia-smi does not answer"
+        return f"{no_gpu}; training on the CPU" if is_training else no_gpu
     if any(gpu.use_percent >= _IDLE_BELOW_PERCENT for gpu in gpus):
         return "GPU at work" if on_gpu else "GPU at work, but not for a job of this project"
-    if any(part.kind == "data" for part in running) and not on_gpu:
-        return "GPU idle is normal now: tokens are being written"
-    if not on_gpu:
+    if on_gpu:
+        part = on_gpu[0]
+        if _is_starting(part):
+            return "GPU idle is normal now: the job is starting"
         return (
-            "GPU idle is normal now: the job runs on the CPU"
-            if running
-            else "GPU idle: no job is running here"
+            f"GPU idle although {part.name} is in {part.rule}: if it stays so, look at {part.log}"
         )
-    part = on_gpu[0]
-    if _is_starting(part):
-        return "GPU idle is normal now: the job is starting"
-    return f"GPU idle although {part.name} is in {part.rule}: if it stays so, look at {part.log}"
+    if any(part.kind == "data" for part in running):
+        return "GPU idle is normal now: tokens are being written"
+    if running:
+        return "GPU idle is normal now: the job runs on the CPU"
+    return "GPU idle: no job is running here"
 
 
-def _trains(running: list[Part]) -> bool:
-    return any(part.rule == "train" for part in running)
+def _parse(line: str) -> Gpu:
+    """One line of nvidia-smi; ValueError if the GPU does not tell its use."""
+    index, name, use, used, total = (field.strip() for field in line.split(","))
+    return Gpu(int(index), name, int(use), int(used), int(total))
+
+
+def _runs_on(part: Part, host: str) -> bool:
+    return part.state == "running" and part.heartbeat is not None and part.heartbeat.host == host
+
+
+def _uses_gpu(part: Part) -> bool:
+    """True for a run that does not say it is on the CPU: before it has chosen it says nothing."""
+    return part.kind == "run" and part.heartbeat is not None and part.heartbeat.device != "cpu"
 
 
 def _is_starting(part: Part) -> bool:
-    sign = part.sign or {}
-    return "done" not in sign and sign["updated"] - sign["started"] + (part.age_s or 0.0) < _START_S
+    beat = part.heartbeat
+    if beat is None or beat.position is not None:
+        return False
+    return beat.updated - beat.started + (part.age_s or 0.0) < _START_S

@@ -1,27 +1,31 @@
-"""The screen of `python -m rope_spectra.status`, from what status_facts has found: for 80 columns and more, messages wrap."""
+"""The screen of `python -m rope_spectra.status`: for 80 columns and more, messages wrap."""
 
+import io
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-from rope_spectra.monitor.facts import Part
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+from rope_spectra.monitor.facts import Experiment, Status
+from rope_spectra.monitor.gpu_use import Gpu
+from rope_spectra.monitor.state import Facts, Part, State
+from rope_spectra.runtime.heartbeat import Heartbeat, Position
 from rope_spectra.runtime.progress import describe, short_duration, short_number
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from rope_spectra.monitor.gpu_use import Gpu
-    from rope_spectra.status import Experiment, Status
-
-STYLES = {
+STYLES: dict[State, str] = {
     "waiting": "dim",
     "running": "bold cyan",
     "done": "green",
     "failed": "bold red",
     "dead": "bold red",
     "stopped": "yellow",
-    "silent": "yellow",
+    "stale": "yellow",
 }
 _DOING = {
     "tokenizer": "making the tokenizer",
@@ -35,15 +39,19 @@ _DOING = {
     "figures": "drawing the figures",
 }
 _STATE_WIDTH = 9
-_OLD_S = 60.0  # a running job whose last sign is older deserves a look
+_OLD_S = 60.0  # a running job with an older heartbeat deserves a look
 _BAR_WIDTH = 40
 _COLUMNS = 80
-# rich's own frame names a font on the web; a picture in a repository should need nothing but itself.
+# rich's own frame names a font on the web; a picture in a repository should need nothing but
+# itself.
 _SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
-<style>.{unique_id}-matrix {{font-family: monospace; font-size: {char_height}px; line-height: {line_height}px}}
+<style>
+.{unique_id}-matrix {{
+font-family: monospace; font-size: {char_height}px; line-height: {line_height}px}}
 .{unique_id}-title {{font-family: sans-serif; font-size: 18px}}
 {styles}</style>
-<defs><clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+<defs><clipPath id="{unique_id}-clip-terminal">
+<rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
 {lines}</defs>
 {chrome}
 <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
@@ -52,33 +60,27 @@ _SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"
 """
 
 
-def screen(status: "Status", live: bool = False, fold: bool = False) -> "RenderableType":
-    """All experiments and the GPUs; `fold` puts the finished runs of each into one line, for a low terminal."""
-    from rich.console import Group
-    from rich.text import Text
+def screen(status: Status, live: bool = False, fold: bool = False) -> RenderableType:
+    """All experiments and the GPUs.
 
-    title = f"{status.results} on {status.host} at {time.strftime('%H:%M:%S', time.localtime(status.time))}"
+    `live` says how to leave; `fold` puts the finished runs of each experiment into one line, for a
+    low terminal.
+    """
+    clock = time.strftime("%H:%M:%S", time.localtime(status.time))
+    title = f"{status.results} on {status.host} at {clock}"
     blocks: list[RenderableType] = [Text(f"{title}; q leaves\n" if live else f"{title}\n", "dim")]
     if status.note:
         blocks.append(Text(f"{status.note}\n", "yellow"))
     for experiment in status.experiments:
         blocks += [*_experiment(experiment, fold), Text()]
     if not status.experiments:
-        blocks.append(
-            Text(
-                f"nothing in {status.results} yet, and no configuration that says what should be\n"
-            )
-        )
-    return Group(*blocks, *_gpus(status.gpus, status.gpu_meaning), _end(status))
+        nothing = f"nothing in {status.results} yet, and no configuration that says what should be"
+        blocks.append(Text(f"{nothing}\n"))
+    return Group(*blocks, *_gpus(status.gpus, status.gpu_meaning), _next_step(status))
 
 
-def picture(status: "Status") -> str:
+def picture(status: Status) -> str:
     """The screen of a terminal with 80 columns as SVG."""
-    import io
-
-    from rich.console import Console
-    from rich.terminal_theme import MONOKAI
-
     console = Console(
         width=_COLUMNS, record=True, file=io.StringIO(), force_terminal=True, highlight=False
     )
@@ -88,141 +90,146 @@ def picture(status: "Status") -> str:
     )
 
 
-def _experiment(experiment: "Experiment", fold: bool) -> "Iterator[RenderableType]":
-    from rich.text import Text
-
+def _experiment(experiment: Experiment, fold: bool) -> Iterator[RenderableType]:
     runs = [part for part in experiment.parts if part.kind == "run"]
     counts = Counter(part.state for part in runs)
     tally = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
-    yield Text.assemble(
-        (f"{experiment.name}  ", "bold"), f"{experiment.description}: {_runs(len(runs))}, {tally}"
-    )
+    summary = f"{experiment.description}: {_runs(len(runs))}, {tally}"
+    yield Text.assemble((f"{experiment.name}  ", "bold"), summary)
     width = max((len(part.name) for part in experiment.parts), default=0)
     for kind in ("data", "run", "report"):
         parts = [part for part in experiment.parts if part.kind == kind]
-        hidden = [part for part in parts if _is_hidden(part, fold)]
         for part in parts:
-            if part not in hidden:
+            if not _is_hidden(part, fold):
                 yield from _part(part, width)
-        for state in ("done", "waiting"):
-            if names := [part.name for part in hidden if part.state == state]:
-                yield Text.assemble(_state(state), _runs(len(names)), (_first(names), "dim"))
+        yield from _hidden([part for part in parts if _is_hidden(part, fold)])
 
 
 def _is_hidden(part: Part, fold: bool) -> bool:
     """Runs that have not begun share one line; so do finished ones where the screen is small."""
-    return part.kind == "run" and (
-        (part.state == "waiting" and part.rule == "train") or (fold and part.state == "done")
-    )
+    if part.kind != "run":
+        return False
+    has_not_begun = part.state == "waiting" and part.rule == "train"
+    return has_not_begun or (fold and part.state == "done")
+
+
+def _hidden(parts: list[Part]) -> Iterator[RenderableType]:
+    """A line for the hidden runs of each state, with the first names."""
+    states: tuple[State, ...] = ("done", "waiting")
+    for state in states:
+        names = [part.name for part in parts if part.state == state]
+        if names:
+            more = " ..." if len(names) > 2 else ""
+            first = (f": {', '.join(names[:2])}{more}", "dim")
+            yield Text.assemble(_state(state), _runs(len(names)), first)
 
 
 def _runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
 
 
-def _first(names: list[str]) -> str:
-    return f": {', '.join(names[:2])}{' ...' if len(names) > 2 else ''}"
-
-
-def _part(part: Part, width: int) -> "Iterator[RenderableType]":
-    from rich.padding import Padding
-    from rich.text import Text
-
+def _part(part: Part, width: int) -> Iterator[RenderableType]:
     yield Text.assemble(_state(part.state), f"{part.name:{width}}  {_summary(part)}".rstrip())
     for detail in _details(part):
         yield Padding(detail, (0, 0, 0, _STATE_WIDTH), expand=False)
 
 
-def _state(state: str) -> tuple[str, str]:
+def _state(state: State) -> tuple[str, str]:
     return state.ljust(_STATE_WIDTH), STYLES[state]
 
 
 def _summary(part: Part) -> str:
-    """A few words beside the name."""
-    doing, facts = _DOING[part.rule], part.facts
-    if part.state == "done":
-        return (
-            f"PPL {facts['ppl']:,.2f} at {facts['length']}"
-            if "ppl" in facts
-            else facts.get("page", _size(facts))
-        )
-    if part.state == "waiting":
-        return "trained, waits for its evaluation" if part.rule == "evaluate" else _size(facts)
-    if part.state == "running":
-        return ", ".join(filter(None, (doing, _size(facts))))
-    return {"silent": "maybe dead, was"}.get(part.state, "while") + f" {doing}"
+    """A few words next to the name."""
+    doing = _DOING[part.rule]
+    facts = part.facts
+    match part.state:
+        case "done":
+            if "ppl" in facts:
+                return f"PPL {facts['ppl']:,.2f} at {facts['length']}"
+            return facts.get("page", _size(facts))
+        case "waiting":
+            if part.rule == "evaluate":
+                return "trained, waits for its evaluation"
+            return _size(facts)
+        case "running":
+            size = _size(facts)
+            return f"{doing}, {size}" if size else doing
+        case "stale":
+            return f"maybe dead, was {doing}"
+    return f"while {doing}"
 
 
-def _size(facts: dict[str, Any]) -> str:
-    from rich.filesize import decimal
+def _size(facts: Facts) -> str:
+    parts = []
+    if facts.get("tokens"):
+        parts.append(f"{short_number(facts['tokens'])} tokens")
+    if facts.get("bytes_on_disk"):
+        parts.append(f"{decimal(facts['bytes_on_disk'])} on disk")
+    return ", ".join(parts)
 
-    tokens, size = facts.get("tokens"), facts.get("bytes_on_disk")
-    parts = [f"{short_number(tokens)} tokens"] if tokens else []
-    return ", ".join([*parts, f"{decimal(size)} on disk"] if size else parts)
 
-
-def _details(part: Part) -> "Iterator[RenderableType]":
-    """What a job says about itself, and who says it when."""
-    from rich.progress_bar import ProgressBar
-    from rich.text import Text
-
-    if part.state in ("done", "waiting") or not (sign := part.sign):
+def _details(part: Part) -> Iterator[RenderableType]:
+    """What a job says about itself, and when it last did."""
+    beat = part.heartbeat
+    if beat is None or part.state in ("done", "waiting"):
         return
-    if "done" in sign:
-        if part.state == "running" and sign["total"]:
-            yield ProgressBar(
-                sign["total"],
-                sign["done"],
-                width=_BAR_WIDTH,
-                complete_style="cyan",
-                finished_style="cyan",
-            )
-        left = sign["left_s"] and max(sign["left_s"] - (part.age_s or 0.0), 0.0)
-        yield Text(describe(sign | {"left_s": left if part.state == "running" else None}))
+    if beat.position:
+        yield from _position(part, beat.position)
     elif part.state == "running":
         yield Text("starting: no step is done yet")
-    if part.error:
-        yield (
-            Text(part.error, STYLES[part.state])
-            if sign["error"]
-            else Text(f"last line of its log: {part.error}")
-        )
-    yield _who(part)
+    if part.error and beat.error:
+        yield Text(part.error, STYLES[part.state])
+    elif part.error:
+        yield Text(f"last line of its log: {part.error}")
+    yield _process(part, beat)
     if part.state != "running":
         yield Text(f"log: {part.log}", "dim")
 
 
-def _who(part: Part) -> "RenderableType":
-    from rich.text import Text
+def _position(part: Part, position: Position) -> Iterator[RenderableType]:
+    """How far the job is: as a bar if it runs and its end is known, and in words."""
+    is_running = part.state == "running"
+    if is_running and position.total:
+        yield ProgressBar(
+            position.total,
+            position.done,
+            width=_BAR_WIDTH,
+            complete_style="cyan",
+            finished_style="cyan",
+        )
+    left_s = None
+    if is_running and position.left_s is not None:
+        # Some of it has passed since the heartbeat.
+        left_s = max(position.left_s - (part.age_s or 0.0), 0.0)
+    yield Text(describe(position.model_copy(update={"left_s": left_s})))
 
-    sign, age = part.sign or {}, part.age_s or 0.0
-    who = f"process {sign['pid']} on {sign['host']}"
-    if sign.get("device"):
-        who += f", {sign['device']}"
-    if sign.get("cuda_visible_devices"):
-        who += f", CUDA_VISIBLE_DEVICES={sign['cuda_visible_devices']}"
+
+def _process(part: Part, beat: Heartbeat) -> RenderableType:
+    """Which process does the job, and how old its heartbeat is."""
+    age = part.age_s or 0.0
+    words = [f"process {beat.pid} on {beat.host}"]
+    if beat.device:
+        words.append(beat.device)
+    if beat.cuda_visible_devices:
+        words.append(f"CUDA_VISIBLE_DEVICES={beat.cuda_visible_devices}")
+    process = ", ".join(words)
     if part.state in ("failed", "stopped"):
-        return Text(f"{short_duration(age)} ago, {who}", "dim")
+        return Text(f"{short_duration(age)} ago, {process}", "dim")
     gone = " is gone;" if part.state == "dead" else ","
-    old = part.state != "running" or age > _OLD_S
-    return Text(
-        f"{who}{gone} last sign of life {short_duration(age)} ago", "yellow" if old else "dim"
-    )
+    is_old = part.state != "running" or age > _OLD_S
+    words_of_age = f"last heartbeat {short_duration(age)} ago"
+    return Text(f"{process}{gone} {words_of_age}", "yellow" if is_old else "dim")
 
 
-def _gpus(gpus: "list[Gpu]", meaning: str) -> "Iterator[RenderableType]":
-    from rich.text import Text
-
+def _gpus(gpus: list[Gpu], meaning: str) -> Iterator[RenderableType]:
     for gpu in gpus:
         memory = f"{gpu.memory_used_mib / 1024:.1f} of {gpu.memory_total_mib / 1024:.1f} GiB"
         yield Text(f"GPU {gpu.index}  {gpu.use_percent:3d} %  {memory}  {gpu.name}")
     yield Text(meaning, "yellow" if "although" in meaning else "dim")
 
 
-def _end(status: "Status") -> "RenderableType":
-    """What to do now, where somebody has to do something."""
-    from rich.text import Text
-
+def _next_step(status: Status) -> RenderableType:
+    """What to do now, if somebody has to do something."""
     states = {part.state for experiment in status.experiments for part in experiment.parts}
     if not states or "running" in states:
         return Text()

@@ -1,6 +1,6 @@
-"""What the command line of every step has in common: a log file beside the terminal, signs of life, one-line errors.
+"""What the commands have in common: --log, a heartbeat, and errors of one line.
 
-A step module ends with `if __name__ == "__main__": cli.run(main)`; its `main` builds its arguments with
+A command ends with `if __name__ == "__main__": cli.run(main)`; its `main` builds its arguments with
 `cli.parser(__doc__)` and reads them with `cli.parse(parser)`.
 """
 
@@ -32,18 +32,20 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def parse(
     parser: argparse.ArgumentParser, arguments: list[str] | None = None
 ) -> argparse.Namespace:
-    """Parse the command line and start logging to the terminal and, if asked, to a file with signs of life beside it."""
+    """Parses the command line and starts logging to the terminal.
+
+    With --log the messages also go to that file, and the heartbeat begins next to it.
+    """
     result = parser.parse_args(arguments)
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if result.log:
         result.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
         heartbeat.begin(result.log)
-    level = (
-        logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR
-    )  # of several ranks one speaks for all
+    # The ranks of one run do the same at the same time: one speaks for all, unless it fails.
+    is_first_rank = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
-        level=level,
+        level=logging.INFO if is_first_rank else logging.ERROR,
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
         handlers=handlers,
@@ -53,20 +55,23 @@ def parse(
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a step; a user's mistake or a failing disk ends it with one line and status 1, not a traceback."""
+    """Runs a command; a user's mistake or a failing disk ends it with one line and status 1."""
     try:
-        with heartbeat.until_the_end():
-            _guarded(main)
+        with heartbeat.ending_with_block():
+            _with_short_errors(main)
     except KeyboardInterrupt:
+        # What a shell reports of a program that Ctrl-C has ended; no traceback.
         sys.exit(128 + signal.SIGINT)
 
 
-def _guarded(main: Callable[[], None]) -> None:
+def _with_short_errors(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
         _fail(str(error))
     except OSError as error:
+        # Without a file and a reason from the system it is no failing disk but a defect: a
+        # traceback says more.
         if error.errno is None or (error.filename is None and not error.strerror):
             raise
         _fail(f"{error.filename or 'output'}: {error.strerror}")

@@ -1,8 +1,9 @@
-"""Give each run a GPU of its own: Snakemake counts GPUs (`--resources gpu=4`), but assigns none.
+"""Gives each run a GPU of its own: Snakemake counts GPUs (`--resources gpu=4`) but assigns none.
 
-A GPU is leased by a lock on a file that bears its name, in a folder of this machine. The lock ends with the processes that hold
-it, however they end. Only the GPUs that CUDA_VISIBLE_DEVICES leaves (Slurm sets it too) are leased, and it is set to the leased
-ones, so this comes before anything initialises CUDA. Names are UUIDs: numbers mean other GPUs in each container or Slurm job.
+A GPU is leased by a lock on a file that bears its name, in a folder of this machine. The lock ends
+with the processes that hold it, however they end. Only the GPUs that CUDA_VISIBLE_DEVICES leaves
+(Slurm sets it too) are leased, and it is set to the leased ones, so this comes before anything
+initializes CUDA. Names are UUIDs: numbers mean other GPUs in each container or Slurm job.
 """
 
 import fcntl
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     import torch
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
-# Not the temporary folder of the job, which may be its own or on a network; locks are of this machine and for all its jobs.
+# Not the temporary folder of the job, which may be its own or on a network: the locks are of this
+# machine and for all its jobs.
 FOLDER = Path(f"/tmp/rope-spectra-{os.getuid()}")
 _NO_GPU = ("", "-1", "NoDevFiles")
 _POLL_S = 1.0
-_held: list[int] = []
+_held: list[int] = []  # descriptors of the locks of this process
 
 
 def take(preset: str = "auto") -> "torch.device":
-    """The device of this process: a GPU that no other run has, until this process ends; the CPU where there is none.
+    """The device of this process: a GPU that no other run has, or the CPU where there is none.
 
-    `preset` is `device` of a training preset: auto, or cpu for no GPU. A rank takes its own of those its launcher has leased.
+    The GPU is held until this process ends. `preset` is `device` of a training preset: auto, or cpu
+    for no GPU. A rank takes its own of those that its launcher has leased.
     """
     import torch
 
@@ -45,9 +48,10 @@ def take(preset: str = "auto") -> "torch.device":
 
 
 def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
-    """Hold `count` GPUs until this process ends, waiting while others hold them; their names, none where there is no GPU.
+    """Holds `count` GPUs until this process ends, waiting while others hold them.
 
-    All or nothing: two processes that each want two of three GPUs do not block each other. UserError if there are fewer.
+    Returns their names, none where there is no GPU. All or nothing: two processes that each want
+    two of three GPUs do not block each other. UserError if there are fewer.
     """
     names = visible()
     if not names:
@@ -57,23 +61,27 @@ def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
             f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it"
         )
     _make_private(folder)
-    waiting = False
-    while not (leased := _lock_free_ones(names, count, folder)):
-        if not waiting:
-            log.info(
-                "waiting: %d of %d GPUs wanted, other runs hold the rest; lower --resources gpu=",
-                count,
-                len(names),
-            )
-        waiting = True
+    leased = _lock_free_ones(names, count, folder)
+    if not leased:
+        log.info(
+            "waiting: %d of %d GPUs wanted, other runs hold the rest; lower --resources gpu=",
+            count,
+            len(names),
+        )
+    while not leased:
         time.sleep(_POLL_S)
+        leased = _lock_free_ones(names, count, folder)
     _use(leased)
     return leased
 
 
 def share(rank: int, folder: Path = FOLDER) -> None:
-    """Hold the GPU of that number among those the launcher of this process has leased; it stays leased while either lives."""
-    if names := visible():
+    """Holds the GPU of that number among those that the launcher of this process has leased.
+
+    It stays leased while either of the two processes lives.
+    """
+    names = visible()
+    if names:
         _held.append(_lock(folder, names[rank], fcntl.LOCK_SH))
         _use([names[rank]])
 
@@ -84,11 +92,12 @@ def _use(names: list[str]) -> None:
 
 
 def visible() -> list[str]:
-    """UUIDs of the GPUs (of the parts of those that are split by MIG) that this process may use, in CUDA's order.
+    """UUIDs of the GPUs that this process may use, in CUDA's order; of MIG, those of the parts.
 
     UserError if CUDA_VISIBLE_DEVICES names GPUs but none of this machine.
     """
-    gpus, chosen = _gpus(), os.environ.get(VARIABLE)
+    gpus = _gpus()
+    chosen = os.environ.get(VARIABLE)
     if chosen is None or not gpus:
         return [name for parts in gpus.values() for name in parts]
     names: list[str] = []
@@ -105,7 +114,8 @@ def visible() -> list[str]:
 
 
 def _gpus() -> dict[str, list[str]]:
-    """UUID of each GPU -> what can be leased of it: itself, or its MIG parts. Asking torch would initialise CUDA too early."""
+    """UUID of each GPU -> what can be leased of it: itself, or its MIG parts."""
+    # Not from torch, which would initialize CUDA before the GPU is chosen.
     try:
         listing = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
@@ -113,48 +123,47 @@ def _gpus() -> dict[str, list[str]]:
     except (OSError, subprocess.SubprocessError):
         return {}
     gpus: dict[str, list[str]] = {}
+    parts: list[str] = []
     for gpu, part in re.findall(
         r"^GPU .*\(UUID: (.+)\)|^\s+MIG .*\(UUID: (.+)\)", listing, flags=re.MULTILINE
     ):
         if gpu:
-            gpus[gpu] = []
+            parts = gpus[gpu] = []
         else:
-            gpus[list(gpus)[-1]].append(part)
+            parts.append(part)  # of the GPU in whose lines it is listed
     return {gpu: parts or [gpu] for gpu, parts in gpus.items()}
 
 
 def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
-    """What an entry of CUDA_VISIBLE_DEVICES stands for: a number as nvidia-smi counts, or the beginning of a UUID."""
+    """The GPUs of an entry of CUDA_VISIBLE_DEVICES: a number, or the beginning of a UUID."""
     if entry.isdecimal():
-        return list(gpus.values())[int(entry)] if int(entry) < len(gpus) else []
+        number = int(entry)
+        return list(gpus.values())[number] if number < len(gpus) else []
     if entry.startswith("MIG-"):
         return [part for parts in gpus.values() for part in parts if part.startswith(entry)]
-    return next(
-        (
-            parts
-            for gpu, parts in gpus.items()
-            if entry.startswith("GPU-") and gpu.startswith(entry)
-        ),
-        [],
-    )
+    if entry.startswith("GPU-"):
+        for gpu, parts in gpus.items():
+            if gpu.startswith(entry):
+                return parts
+    return []
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder of the locks, or refuse what someone else has put in its place."""
+    """Makes the folder of the locks, or refuses what someone else has put in its place."""
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = folder.lstat()
-    if (
-        not stat.S_ISDIR(facts.st_mode)
-        or facts.st_uid != os.getuid()
-        or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    ):
+    is_folder = stat.S_ISDIR(facts.st_mode)
+    others_can_write = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not is_folder or facts.st_uid != os.getuid() or others_can_write:
         raise UserError(
-            f"{folder}: is not a folder that only you can write to, as the locks of GPUs need; remove it"
+            f"{folder}: is not a folder that only you can write to, as the locks of GPUs need;"
+            " remove it"
         )
 
 
 def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
-    """Lock `count` GPUs if so many are free, else none. One process chooses at a time."""
+    """Locks `count` GPUs if so many are free, else none."""
+    # One process chooses at a time, or two could each hold a part of what both want.
     choosing = _lock(folder, "choosing", fcntl.LOCK_EX)
     locks: dict[str, int] = {}
     for name in names:
@@ -176,7 +185,7 @@ def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
 
 
 def _lock(folder: Path, name: str, operation: int) -> int:
-    """Open and lock a file; the descriptor holds the lock until all that share it are closed, at the latest when they end."""
+    """Opens and locks a file; the descriptor holds the lock until all that share it are closed."""
     descriptor = os.open(
         folder / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
     )
@@ -188,10 +197,11 @@ def _lock(folder: Path, name: str, operation: int) -> int:
     return descriptor
 
 
-def _let_go() -> None:
+def _release_all() -> None:
     while _held:
         os.close(_held.pop())
 
 
-# A forked child that outlives this process must not keep its GPUs; one that starts another program loses them by itself.
-os.register_at_fork(after_in_child=_let_go)
+# A forked child that outlives this process must not keep its GPUs. One that starts another program
+# loses the descriptors by itself.
+os.register_at_fork(after_in_child=_release_all)

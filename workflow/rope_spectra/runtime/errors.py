@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to fix."""
 
 import sys
 from collections.abc import Callable
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 class UserError(Exception):
-    """A mistake in the input. Its text is one line that names the key, file or argument, and the remedy."""
+    """A mistake in the input. Its text is one line: the key, file or argument, and the remedy."""
 
 
 def or_exit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function`; a UserError ends the program with its text and status 1."""
+    """Calls `function`; a UserError ends the program with its text and status 1."""
     try:
         return function(*args, **kwargs)
     except UserError as error:

@@ -1,7 +1,8 @@
-"""Signs of life: a small file beside each job's log that says what the job is doing, for `python -m rope_spectra.status`.
+"""The heartbeat of a job: a small file next to its log that says what the job is doing.
 
-results/logs/train/demo/geo_500k/seed42.log has seed42.progress.json beside it: what is done of how much and how fast, by which
-process, and how it ended. It is replaced as a whole, and a sign that cannot be written never stops the work.
+results/logs/train/demo/geo_500k/seed42.log has seed42.progress.json next to it: how much is done
+and how fast, by which process, and how it ended. `python -m rope_spectra.status` reads these files.
+Each is replaced as a whole, and one that cannot be written never stops the work.
 """
 
 import contextlib
@@ -13,69 +14,98 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-Sign = dict[str, Any]
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-_SIGNAL_OFFSET = 128  # the exit status of a process that a signal has ended is this plus the signal
+from rope_spectra.runtime.settings import Record
 
+JobState: TypeAlias = Literal["running", "done", "failed", "stopped"]
+
+_SIGNAL_OFFSET = 128  # a process that a signal has ended exits with this plus the signal
+
+
+class Position(Record):
+    """How far a job has got, in its own units; `total` is None where the end is not known."""
+
+    label: str
+    done: int
+    total: int | None
+    unit: str
+    rate: float  # units per second
+    left_s: float | None
+    note: str
+
+
+class Heartbeat(Record):
+    """What a job says about itself. On disk one flat mapping: the position is not nested there."""
+
+    state: JobState
+    error: str | None = None
+    step: str | None = None
+    started: float
+    updated: float
+    pid: int
+    host: str
+    device: str | None = None
+    cuda_visible_devices: str | None = None
+    position: Position | None = None
+
+    @model_serializer(mode="wrap")
+    def _flatten(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = handler(self)
+        position = content.pop("position") or {}
+        return {**content, **position}
+
+
+# Of this process: where its heartbeat goes, and the latest. None before `begin` and after `end`.
 _file: Path | None = None
-_sign: Sign = {}
+_latest: Heartbeat | None = None
 
 
 def path(log: Path) -> Path:
-    """Where the job that logs to `log` leaves its signs of life."""
+    """The file with the heartbeat of the job that logs to `log`."""
     return log.with_suffix(".progress.json")
 
 
 def begin(log: Path) -> None:
-    """From now on this process gives signs of life beside `log`; of several ranks only the first does."""
-    global _file, _sign
+    """Starts the heartbeat of this process, next to `log`; of several ranks only the first's."""
+    global _file, _latest
     if os.environ.get("RANK", "0") != "0":
         return
     _file = path(log)
-    _sign = {
-        "state": "running",
-        "error": None,
-        "step": Path(sys.argv[0]).stem,
-        "started": time.time(),
-        "device": None,
-    }
-    _sign |= {"pid": os.getpid(), "host": socket.gethostname()}
-    beat()
+    now = time.time()
+    _latest = Heartbeat(
+        state="running",
+        step=Path(sys.argv[0]).stem,
+        started=now,
+        updated=now,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+    )
+    _update()
 
 
 def set_device(name: str) -> None:
-    """Say which device this process computes on, such as 'cuda:0 NVIDIA H200'."""
-    _sign["device"] = name
+    """Says which device this process computes on, such as 'cuda:0 NVIDIA H200'."""
+    _update(device=name)
 
 
-def beat(**news: Any) -> None:
-    """Give a sign of life, with what is new: label, done, total, unit, rate, left_s, note."""
-    global _sign
-    if _file is None:
-        return
-    _sign |= {
-        "updated": time.time(),
-        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        **news,
-    }
-    temporary = _file.with_name(f"{_file.name}.tmp.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        temporary.write_text(json.dumps(_sign))
-        temporary.replace(_file)
+def beat(position: Position) -> None:
+    """Says that this process is alive and how far it has got."""
+    _update(position=position)
 
 
-def end(state: str, error: str | None = None) -> None:
-    """The last sign: 'done', 'failed' or 'stopped', and why. What is said after it is not heard."""
-    global _file
-    beat(state=state, error=error)
-    _file = None
+def end(state: JobState, error: str | None = None) -> None:
+    """The last heartbeat: how the job ended and why. Nothing is written after it."""
+    global _file, _latest
+    _update(state=state, error=error)
+    _file = _latest = None
 
 
 @contextlib.contextmanager
-def until_the_end() -> Iterator[None]:
-    """Whatever ends the block ends the signs of life that began in it."""
+def ending_with_block() -> Iterator[None]:
+    """Ends the heartbeat that begins in the block, however the block is left."""
     try:
         yield
     except BaseException as error:
@@ -84,25 +114,42 @@ def until_the_end() -> Iterator[None]:
     end("done")
 
 
-def _outcome(error: BaseException) -> tuple[str, str | None]:
-    """The state and the reason that an exception leaves behind."""
+def read(log: Path) -> Heartbeat | None:
+    """The latest heartbeat of the job that logs to `log`; None if there is none to be read."""
+    try:
+        content = json.loads(path(log).read_bytes())
+        if not isinstance(content, dict):
+            return None
+        # Before its first step a job has no position. Each model ignores the keys of the other.
+        position = Position.model_validate(content) if "done" in content else None
+        return Heartbeat.model_validate({**content, "position": position})
+    except (OSError, ValueError):
+        return None
+
+
+def _update(**changes: Any) -> None:
+    """Writes the latest heartbeat again with some changes."""
+    global _latest
+    if _file is None or _latest is None:
+        return
+    changes["updated"] = time.time()
+    # It changes when the process leases its GPU.
+    changes["cuda_visible_devices"] = os.environ.get("CUDA_VISIBLE_DEVICES")
+    _latest = _latest.model_copy(update=changes)
+    temporary = _file.with_name(f"{_file.name}.tmp.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        temporary.write_text(_latest.model_dump_json())
+        temporary.replace(_file)
+
+
+def _outcome(error: BaseException) -> tuple[JobState, str | None]:
+    """The state in which an exception leaves the job, and the reason."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped", "by Ctrl-C"
     if not isinstance(error, SystemExit):
         return "failed", f"{type(error).__name__}: {error}".partition("\n")[0]
+    if not error.code:
+        return "done", None
     if isinstance(error.code, int) and error.code - _SIGNAL_OFFSET in signal.valid_signals():
         return "stopped", f"by {signal.Signals(error.code - _SIGNAL_OFFSET).name}"
-    return ("failed", f"exit status {error.code}") if error.code else ("done", None)
-
-
-def read(log: Path) -> Sign | None:
-    """The last sign of the job that logs to `log`; None if it has never given one."""
-    try:
-        sign = json.loads(path(log).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return (
-        sign
-        if isinstance(sign, dict) and {"state", "pid", "host", "updated"} <= sign.keys()
-        else None
-    )
+    return "failed", f"exit status {error.code}"

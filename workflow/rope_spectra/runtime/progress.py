@@ -4,15 +4,14 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
 from rope_spectra.runtime import heartbeat
+from rope_spectra.runtime.heartbeat import Position
 
 log = logging.getLogger("rope_spectra")
 
-_SIGN_EVERY_S = 2.0
-_RECENT_SIGNS = 16
+_HEARTBEAT_EVERY_S = 2.0
+_RECENT_BEATS = 16
 _UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -28,67 +27,80 @@ def short_duration(seconds: float) -> str:
     """45 -> '45 s', 780 -> '13 min', 9000 -> '2.5 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
-def describe(facts: Mapping[str, Any]) -> str:
-    """'step 300/762 (39 %), 15.8 steps/s, 29 s left, loss 3.21' from label, done, total, unit, rate, left_s and note."""
-    parts = [
-        f"{facts['label']} {short_number(facts['done'])}",
-        f"{short_number(facts['rate'])} {facts['unit']}/s",
-    ]
-    if facts["total"]:
-        parts[0] += (
-            f"/{short_number(facts['total'])} ({100 * facts['done'] / facts['total']:.0f} %)"
-        )
-    if facts["left_s"] is not None:
-        parts.append(f"{short_duration(facts['left_s'])} left")
-    return ", ".join([*parts, facts["note"]] if facts["note"] else parts)
+def describe(position: Position) -> str:
+    """'step 300/762 (39 %), 15.8 steps/s, 29 s left, loss 3.21'."""
+    done = f"{position.label} {short_number(position.done)}"
+    if position.total:
+        percent = 100 * position.done / position.total
+        done += f"/{short_number(position.total)} ({percent:.0f} %)"
+    parts = [done, f"{short_number(position.rate)} {position.unit}/s"]
+    if position.left_s is not None:
+        parts.append(f"{short_duration(position.left_s)} left")
+    if position.note:
+        parts.append(position.note)
+    return ", ".join(parts)
 
 
 class Progress:
-    """Logs a line such as 'tokens 130M/473M (27 %), 440k tokens/s, 13 min left' every few seconds, and tells it to `heartbeat`.
+    """Logs how far a job has got every few seconds, and writes it into its heartbeat.
 
-    `total` may be None where the end is not known; `start` is what an earlier attempt has already done.
+    A line reads 'tokens 130M/473M (27 %), 440k tokens/s, 13 min left'. `total` may be None where
+    the end is not known; `start` is what an earlier attempt has already done.
     """
 
     def __init__(
         self, label: str, total: int | None, unit: str, start: int = 0, every_s: float = 5.0
     ) -> None:
-        self.label, self.total, self.unit, self.start, self.every_s = (
-            label,
-            total,
-            unit,
-            start,
-            every_s,
-        )
-        self._began = self._shown = time.monotonic()
-        self._signed = -math.inf
-        # Of the latest signs of life: start-up and compilation should not slow the rate for ever.
-        self._recent = deque([(self._began, start)], maxlen=_RECENT_SIGNS)
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.start = start
+        self.every_s = every_s
+        self._began = time.monotonic()
+        self._last_line = self._began
+        self._last_beat = -math.inf
+        # (time, done) of the latest heartbeats. The rate is taken over these, for the time of
+        # start-up and compilation says nothing about how long the rest will take.
+        self._recent = deque([(self._began, start)], maxlen=_RECENT_BEATS)
 
     def update(self, done: int, note: str = "") -> None:
-        """Say where we are if it is time to; `note` is appended (a loss, say)."""
+        """Tells how far the job is if it is time to; `note` is appended (a loss, say)."""
         now = time.monotonic()
-        if now - self._signed < _SIGN_EVERY_S:
+        if now - self._last_beat < _HEARTBEAT_EVERY_S:
             return
-        since, done_then = self._recent[0]
-        facts = self._facts(done, (done - done_then) / (now - since) if now > since else 0.0, note)
-        heartbeat.beat(**facts)
-        self._signed = now
+        then, done_then = self._recent[0]
+        rate = (done - done_then) / (now - then) if now > then else 0.0
+        position = self._position(done, rate, note)
+        heartbeat.beat(position)
+        self._last_beat = now
         self._recent.append((now, done))
-        if now - self._shown >= self.every_s:
-            self._shown = now
-            log.info("%s", describe(facts))
+        if now - self._last_line >= self.every_s:
+            self._last_line = now
+            log.info("%s", describe(position))
 
     def finish(self, done: int, note: str = "") -> None:
-        """Say where we ended, and the rate of the whole."""
+        """Tells how far the job came, with the rate of all its work."""
         elapsed = time.monotonic() - self._began
-        facts = self._facts(done, (done - self.start) / elapsed if elapsed > 0 else 0.0, note)
-        heartbeat.beat(**facts)
-        log.info("%s", describe(facts))
+        rate = (done - self.start) / elapsed if elapsed > 0 else 0.0
+        position = self._position(done, rate, note)
+        heartbeat.beat(position)
+        log.info("%s", describe(position))
 
-    def _facts(self, done: int, rate: float, note: str) -> dict[str, Any]:
-        left = (self.total - done) / rate if self.total and rate > 0 and done < self.total else None
-        numbers = {"done": done, "total": self.total, "rate": rate, "left_s": left}
-        return {"label": self.label, "unit": self.unit, "note": note, **numbers}
+    def _position(self, done: int, rate: float, note: str) -> Position:
+        left_s = None
+        if self.total is not None and rate > 0 and done < self.total:
+            left_s = (self.total - done) / rate
+        return Position(
+            label=self.label,
+            done=done,
+            total=self.total,
+            unit=self.unit,
+            rate=rate,
+            left_s=left_s,
+            note=note,
+        )

@@ -1,8 +1,9 @@
-"""Clear the lock that a killed Snakemake has left, so that the same command simply goes on.
+"""Removes the lock that a killed Snakemake has left, so that the same command simply continues.
 
-Snakemake locks its outputs with files that outlive it if it is killed, and then refuses to start until `--unlock`. Each Snakemake
-of this workflow therefore also holds a lock of the kernel, which ends with its process: who finds nobody else holding one knows
-that the files are stale. Where the file system has no such locks, `snakemake --unlock` remains.
+Snakemake locks its outputs with files that outlive it if it is killed, and then refuses to start
+until `--unlock`. Each Snakemake of this workflow therefore also holds a lock of the kernel, which
+ends with its process: if nobody else holds one, the files are stale. Where the file system has no
+such locks, `snakemake --unlock` remains.
 """
 
 import fcntl
@@ -13,11 +14,15 @@ _held: list[int] = []  # open for as long as this process lives
 
 
 def clear(state: Path) -> bool:
-    """Remove the lock files in Snakemake's folder `state` if no other Snakemake is alive; whether there were any."""
+    """Removes the lock files in Snakemake's folder `state`, unless another Snakemake is alive.
+
+    Returns True if there were any.
+    """
     state.mkdir(exist_ok=True)
     descriptor = os.open(state, os.O_RDONLY)
     _held.append(descriptor)
     try:
+        # Only for the moment in which it looks: two Snakemakes may run side by side.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         _share(descriptor)
