@@ -12,7 +12,8 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRotaryEmbedding
 
-from rope_spectra import evaluate
+from rope_spectra.config.sections import EvaluationSettings
+from rope_spectra.evaluation import passes
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.rope import remaps
 from rope_spectra.rope.families import Geometric, NamedSpectrum, snap
@@ -202,18 +203,13 @@ def _in_their_names(model: Llama) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def evaluated() -> tuple[list[evaluate.Score], dict[str, np.ndarray]]:
+def evaluated() -> tuple[list[passes.Score], dict[str, np.ndarray]]:
     torch.manual_seed(0)
     omega = geometric(1e4, 16)
     model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega)).eval()
     tokens = np.random.default_rng(0).integers(0, 61, 600).astype(np.uint16)
-    settings = {
-        "lengths": [32, 64, 128],
-        "protocols": ["first_chunks", "full"],
-        "chunks": 2,
-        "remaps": remaps_of_schema(),
-    }
-    return evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})
+    settings = EvaluationSettings(lengths=[32, 64, 128], chunks=2, remaps=list(TYPES))
+    return passes.perplexities(model, tokens, settings, 64, "fp32")
 
 
 def remaps_of_schema() -> list[str]:
@@ -245,7 +241,7 @@ def test_every_remap_has_a_row_per_protocol_and_length(evaluated: tuple) -> None
     assert set(arrays) == {
         f"{remap}/{length}/{name}" for remap in TYPES for length in (32, 64, 128) for name in names
     }
-    header = evaluate.HEADER.split(",")
+    header = passes.HEADER.split(",")
     assert [
         next(csv.DictReader([",".join(header), score.csv()]))["remap"] for score in scores[::6]
     ] == list(TYPES)
@@ -273,7 +269,7 @@ def test_all_remaps_score_the_same_targets(evaluated: tuple) -> None:
 def test_settings_may_leave_out_the_trained_model() -> None:
     torch.manual_seed(0)
     model = Llama(SIZES, torch.from_numpy(geometric(1e4, 16))).eval()
-    settings = {"lengths": [64, 128], "protocols": ["full"], "chunks": 2, "remaps": ["pi"]}
+    settings = EvaluationSettings(lengths=[64, 128], protocols=["full"], remaps=["pi"])
     tokens = np.random.default_rng(0).integers(0, 61, 300).astype(np.uint16)
-    scores, _ = evaluate._evaluate(model, tokens, settings, {"seq_len": 64, "precision": "fp32"})
+    scores, _ = passes.perplexities(model, tokens, settings, 64, "fp32")
     assert [(score.remap, score.length) for score in scores] == [("pi", 64), ("pi", 128)]

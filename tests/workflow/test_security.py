@@ -406,7 +406,7 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
     from rope_spectra import evaluate
 
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        evaluate._block_bytes(np.zeros(10, np.uint16), tmp_path / "sizes.npy", 4)
+        evaluate.read_token_bytes(tmp_path / "sizes.npy")
 
 
 def test_weights_are_kept_in_safetensors_only() -> None:

@@ -5,11 +5,14 @@ import io
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rope_spectra.artifacts import seal
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
+
+Tokens = NDArray[np.uint16]
 
 
 class Manifest(Record):

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rope_spectra.artifacts import seal
+from rope_spectra.data.cache import Tokens
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
-
-Tokens = NDArray[np.uint16]
 
 MENTIONS = 8  # of the sentence in a training row: one names the value, the others ask for it
 

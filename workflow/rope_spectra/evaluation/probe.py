@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra.data.sentence import Sentence, Tokens, draw_below, draw_distinct
+from rope_spectra.data.cache import Tokens
+from rope_spectra.data.sentence import Sentence, draw_below, draw_distinct
 from rope_spectra.runtime.errors import UserError
 
 

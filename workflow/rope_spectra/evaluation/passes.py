@@ -1,0 +1,170 @@
+"""The passes of an evaluation: every remap and protocol at every length, and the retrieval probe.
+
+A remap leaves the spectrum as it was trained up to the training length. What it does not change is
+measured once and stands in the rows of every remap.
+"""
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rope_spectra.config.sections import EvaluationSettings, Protocol
+from rope_spectra.data.cache import Tokens
+from rope_spectra.data.sentence import Sentence
+from rope_spectra.evaluation import perplexity, probe
+from rope_spectra.model.llama import Llama, autocast
+from rope_spectra.rope import remaps
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.progress import Progress
+
+HEADER = "remap,protocol,length,ppl,nll,tokens,chunks"
+
+Arrays = dict[str, NDArray[Any]]  # those of eval.npz, by name
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of eval.csv; `nll` is in nats per token."""
+
+    remap: str
+    protocol: str
+    length: int
+    nll: float
+    tokens: int
+    chunks: int
+
+    def csv(self) -> str:
+        """The row as text; repr keeps every digit."""
+        ppl = math.exp(self.nll)
+        return (
+            f"{self.remap},{self.protocol},{self.length},"
+            f"{ppl!r},{self.nll!r},{self.tokens},{self.chunks}"
+        )
+
+
+class Measured(NamedTuple):
+    """The result of one pass at one length.
+
+    nll is the mean over `tokens` targets in `chunks` pieces of text. Of protocol `full` there are
+    arrays too: the NLL by block and position bin.
+    """
+
+    nll: float
+    tokens: int
+    chunks: int
+    arrays: Arrays
+
+
+def perplexities(
+    model: Llama,
+    tokens: Tokens,
+    settings: EvaluationSettings,
+    train_length: int,
+    precision: str,
+) -> tuple[list[Score], Arrays]:
+    """The rows of eval.csv, and the arrays of eval.npz by `<remap>/<length>/<name>`."""
+    jobs = list(product(settings.remaps, settings.protocols, settings.lengths))
+    progress = Progress("evaluation", len(jobs), "lengths")
+    scores = []
+    arrays: Arrays = {}
+    measured: dict[tuple[str, str, int], Measured] = {}
+    with autocast(model.inv_freq.device, precision):
+        for done, (remap, protocol, length) in enumerate(jobs, start=1):
+            effective = remap if remaps.changes(remap, length, train_length) else "none"
+            key = (effective, protocol, length)
+            if key not in measured:
+                with _remapped(model, effective, length, train_length):
+                    measured[key] = _measure(
+                        model, tokens, protocol, length, settings, train_length
+                    )
+            found = measured[key]
+            scores.append(Score(remap, protocol, length, found.nll, found.tokens, found.chunks))
+            for name, array in found.arrays.items():
+                arrays[f"{remap}/{length}/{name}"] = array
+            progress.update(done)
+    progress.finish(len(jobs))
+    return scores, arrays
+
+
+def retrieval(
+    model: Llama,
+    tokens: Tokens,
+    sentence: Sentence,
+    settings: EvaluationSettings,
+    train_length: int,
+    precision: str,
+) -> Arrays:
+    """The retrieval probe: arrays of eval.npz by `<remap>/<length>/retrieval`.
+
+    Each is the NLL of the candidates of all trials, fp32 [trials, n], the true one first.
+    """
+    probed = settings.retrieval
+    if probed is None:
+        return {}
+    jobs = list(product(settings.remaps, settings.lengths))
+    progress = Progress("retrieval probe", len(jobs), "lengths")
+    arrays: Arrays = {}
+    measured: dict[tuple[str, int], NDArray[np.float32]] = {}
+    with autocast(model.inv_freq.device, precision):
+        for done, (remap, length) in enumerate(jobs, start=1):
+            effective = remap if remaps.changes(remap, length, train_length) else "none"
+            key = (effective, length)
+            if key not in measured:
+                trials = probe.trials(sentence, tokens, length, probed.trials, probed.distractors)
+                with _remapped(model, effective, length, train_length):
+                    measured[key] = perplexity.candidate_nll(model, trials.ids, trials.candidates)
+            arrays[f"{remap}/{length}/retrieval"] = measured[key]
+            progress.update(done)
+    progress.finish(len(jobs))
+    return arrays
+
+
+def block_bytes(tokens: Tokens, sizes: NDArray[np.integer], longest: int) -> NDArray[np.int64]:
+    """UTF-8 bytes of the targets of each block [blocks]; `sizes` [vocab] are those of each id."""
+    sizes = sizes.astype(np.int64)
+    starts = perplexity.block_starts(len(tokens), longest)
+    return np.array([sizes[tokens[start : start + longest]].sum() for start in starts])
+
+
+def _measure(
+    model: Llama,
+    tokens: Tokens,
+    protocol: Protocol,
+    length: int,
+    settings: EvaluationSettings,
+    train_length: int,
+) -> Measured:
+    """One pass over the text at one length, with the spectrum that the model has now."""
+    if protocol == "first_chunks":
+        score = perplexity.first_chunks(model, tokens, length, settings.chunks)
+        measured = Measured(score.nll, score.tokens, score.chunks, arrays={})
+    else:
+        table = perplexity.full(model, tokens, length, max(settings.lengths), train_length)
+        count = int(table.tokens.sum()) * len(table.nll)
+        arrays: Arrays = {
+            "nll": table.nll,
+            "tokens": table.tokens,
+            "edges": perplexity.bin_edges(length, train_length),
+        }
+        measured = Measured(float(table.nll.sum()) / count, count, table.pieces, arrays)
+    if not math.isfinite(measured.nll):
+        raise UserError(
+            f"evaluation: the loss at length {length} is {measured.nll}; the trained weights are"
+            " unusable, delete the run and train again"
+        )
+    return measured
+
+
+def _remapped(
+    model: Llama, remap: str, length: int, train_length: int
+) -> AbstractContextManager[None]:
+    """A context in which the spectrum of the model is changed as the remap says."""
+    trained = model.inv_freq.cpu().numpy()
+    inv_freq, attention_factor = remaps.remapped(trained, remap, length, train_length)
+    return model.rotated_by(torch.from_numpy(inv_freq), attention_factor)
