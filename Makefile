@@ -1,8 +1,10 @@
-# `make` sets up .venv and runs the demo; `make test` runs the tests. Everything else is plain snakemake inside .venv.
+# `make` sets up .venv and runs the demo; `make test` runs the tests. Everything else is plain
+# snakemake inside .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint envs/constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint envs/constraints.txt
 
 .PHONY: demo status test test-slow test-slurm lint clean
 
@@ -34,7 +36,8 @@ lint: .venv/installed-dev
 	$(BIN)/snakemake --lint
 
 .venv/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rope-spectra needs Python 3.11 or newer; call: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"rope-spectra needs Python 3.11 or newer; call: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(PIP) --requirement envs/requirements.txt
 	$(PIP) --no-deps --editable .

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034  # ALLOWED and max_size are for the scripts that source this
-# What may leave a machine, and what never does. Sourced by pull_artifacts.sh and commit_and_push.sh.
+# The files that may leave a machine. Sourced by pull_artifacts.sh and commit_and_push.sh.
 
 # Names below results/, in the globs that rsync and git share: * stops at a slash, ** does not.
 ALLOWED=(
@@ -26,19 +26,24 @@ show_help() { sed -n '2,/^$/s/^# \{0,1\}//p' "$1"; }
 
 # SIZE such as 800K or 5M (powers of 1024, as rsync reads it), in bytes.
 bytes() {
-    [[ $1 =~ ^([0-9]{1,9})([KMG]?)$ ]] || fail "--max-size $(shown "$1"): not a size such as 800K or 5M"
+    [[ $1 =~ ^([0-9]{1,9})([KMG]?)$ ]] ||
+        fail "--max-size $(shown "$1"): not a size such as 800K or 5M"
     local power=1
     case ${BASH_REMATCH[2]} in K) power=1024 ;; M) power=1048576 ;; G) power=1073741824 ;; esac
     echo $((10#${BASH_REMATCH[1]} * power))
 }
 
-# NAME FILE: prints why a file of that name and content must stay where it is; prints nothing if it may go.
+# NAME FILE: prints why a file of that name and content must not leave; prints nothing if it may.
 problem() {
     local size
     size=$(wc -c <"$2")
     case ${1,,} in
-        *.safetensors | *.pt | *.pth | *.bin | *.ckpt | *.gguf | *.h5 | *.onnx | *.pkl | *.npy) echo "weights or tokens, by its name" ;;
-        *.csv | *.tsv | *.json | *.md | *.svg | *.log) is_text "$2" "$size" || echo "not the text that its name promises" ;;
+        *.safetensors | *.pt | *.pth | *.bin | *.ckpt | *.gguf | *.h5 | *.onnx | *.pkl | *.npy)
+            echo "weights or tokens, by its name"
+            ;;
+        *.csv | *.tsv | *.json | *.md | *.svg | *.log)
+            is_text "$2" "$size" || echo "not the text that its name promises"
+            ;;
         *.npz) is_evaluation "$2" || echo "not the arrays of an evaluation" ;;
         *) ! is_model "$2" || echo "weights or tokens, by its content" ;;
     esac
@@ -46,18 +51,22 @@ problem() {
 }
 
 # Text has no zero byte and is UTF-8; safetensors, pickles, archives and raw token ids are not.
-is_text() { [[ $(tr -d '\000' <"$1" | wc -c) -eq $2 ]] && iconv -f UTF-8 -t UTF-8 <"$1" >/dev/null 2>&1; }
+is_text() {
+    [[ $(tr -d '\000' <"$1" | wc -c) -eq $2 ]] && iconv -f UTF-8 -t UTF-8 <"$1" >/dev/null 2>&1
+}
 
-# eval.npz is a zip of arrays with names such as none/1024/nll; those of a model are called otherwise.
+# eval.npz is a zip of arrays with names such as none/1024/nll; those of a model are called
+# otherwise.
 is_evaluation() {
     python3 - "$1" <<'PYTHON' 2>/dev/null
 import re, sys, zipfile
-names = zipfile.ZipFile(sys.argv[1]).namelist()
-sys.exit(not all(re.fullmatch(r"(bytes|[^/]+/[0-9]+/(nll|tokens|edges))\.npy", name) for name in names))
+array = re.compile(r"(bytes|[^/]+/[0-9]+/(nll|tokens|edges))\.npy")
+sys.exit(not all(array.fullmatch(name) for name in zipfile.ZipFile(sys.argv[1]).namelist()))
 PYTHON
 }
 
-# The first bytes of safetensors, numpy, pickle, HDF5 and GGUF; a zip counts if it has a pickle or arrays in it.
+# The first bytes of safetensors, numpy, pickle, HDF5 and GGUF; a zip counts if it holds a pickle or
+# arrays.
 is_model() {
     case $(head -c 16 <"$1" | od -An -v -tx1 | tr -d ' \n') in
         ????????000000007b* | 934e554d5059* | 800[2345]* | 894844460d0a* | 47475546*) ;;

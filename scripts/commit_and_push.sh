@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
-# Commit the results of this checkout and push them to its remote: tables, figures, manifests, logs, and nothing else.
+# Commit the results of this checkout and push them to its remote: tables, figures, manifests, logs.
 #
 #   scripts/commit_and_push.sh [options] "message"
 #
-# Stages result files by name (the list is in scripts/artifacts.sh) and refuses, staged by whomever: weights, checkpoints,
-# token caches, files over the limit, links, secrets, and anything that is not a result. Commits that were not pushed yet are
-# looked through too. It never forces and never merges. Deleted results stay in git until you `git rm` them.
+# Stages result files by name (the list is in scripts/artifacts.sh). Refuses, whoever staged them:
+# weights, checkpoints, token caches, files over the limit, links, secrets, and anything that is not
+# a result. Checks commits that are not pushed yet too. It never forces and never merges. Deleted
+# results stay in git until you `git rm` them.
 #
 #   -n, --dry-run         show what would be committed; change nothing
 #       --max-size SIZE   refuse larger files (default 5M)
 #   -h, --help
 #
-# Nothing changed: says so, status 0. Status 1: an error, or something was refused; then nothing was committed or pushed.
+# Nothing changed: says so, status 0. Status 1: an error, or something was refused; then nothing was
+# committed or pushed.
 
 set -euo pipefail
 # shellcheck source=scripts/artifacts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
 
-SECRETS='-----BEGIN [A-Z ]*PRIVATE KEY|(hf_|api_org_)[A-Za-z0-9]{30}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{50}'
-SECRETS+='|(AKIA|ASIA)[0-9A-Z]{16}|glpat-[A-Za-z0-9_-]{20}|sk-[A-Za-z0-9_-]{32}|xox[abprs]-[A-Za-z0-9-]{20}'
+SECRETS='-----BEGIN [A-Z ]*PRIVATE KEY|(hf_|api_org_)[A-Za-z0-9]{30}'
+SECRETS+='|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{50}|glpat-[A-Za-z0-9_-]{20}'
+SECRETS+='|(AKIA|ASIA)[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32}|xox[abprs]-[A-Za-z0-9-]{20}'
 dry_run=''
 
 main() {
@@ -57,40 +60,52 @@ main() {
 }
 
 check_repository() {
-    [[ $(git rev-parse --show-toplevel 2>/dev/null) == "$(pwd -P)" ]] || fail "$(pwd -P): not a git repository of its own"
+    [[ $(git rev-parse --show-toplevel 2>/dev/null) == "$(pwd -P)" ]] ||
+        fail "$(pwd -P): not a git repository of its own"
     local state
     for state in MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD rebase-merge rebase-apply; do
-        [[ ! -e $(git rev-parse --git-path "$state") ]] || fail "a merge, rebase, cherry-pick or revert is under way; finish it first"
+        [[ ! -e $(git rev-parse --git-path "$state") ]] ||
+            fail "a merge, rebase, cherry-pick or revert is under way; finish it first"
     done
-    branch=$(git symbolic-ref --quiet --short HEAD) || fail "HEAD is detached: not on a branch; git switch to one first"
+    branch=$(git symbolic-ref --quiet --short HEAD) ||
+        fail "HEAD is detached: not on a branch; git switch to one first"
     remote=$(git config "branch.$branch.remote" || echo origin)
-    git remote get-url -- "$remote" >/dev/null 2>&1 || fail "no remote $(shown "$remote"); add one: git remote add $remote URL"
+    git remote get-url -- "$remote" >/dev/null 2>&1 ||
+        fail "no remote $(shown "$remote"); add one: git remote add $remote URL"
     git fetch --quiet -- "$remote" || fail "cannot fetch from $remote (git says why above)"
     target=$(git config "branch.$branch.merge" || echo "refs/heads/$branch")
     local upstream=refs/remotes/$remote/${target#refs/heads/}
-    ! git rev-parse --quiet --verify "$upstream" >/dev/null || git merge-base --is-ancestor "$upstream" HEAD 2>/dev/null ||
-        fail "$remote/${target#refs/heads/} has commits that are not here; git pull --rebase, then again"
+    ! git rev-parse --quiet --verify "$upstream" >/dev/null ||
+        git merge-base --is-ancestor "$upstream" HEAD 2>/dev/null ||
+        fail "$remote/${target#refs/heads/} has commits that are not here;" \
+            "git pull --rebase, then again"
 }
 
 # The commits that the push would send along.
 check_unpushed() {
     : >"$scratch/commits"
-    ! git rev-parse --quiet --verify HEAD >/dev/null || git rev-list HEAD --not --remotes="$remote" >"$scratch/commits"
+    ! git rev-parse --quiet --verify HEAD >/dev/null ||
+        git rev-list HEAD --not --remotes="$remote" >"$scratch/commits"
     unpushed=$(wc -l <"$scratch/commits")
-    git diff-tree --stdin -r -z --root -m --no-renames --no-commit-id --diff-filter=d <"$scratch/commits" >"$scratch/raw"
-    check_contents "in a commit that is not pushed yet" || fail "take it out of these commits first (git rebase --interactive)"
+    git diff-tree --stdin -r -z --root -m --no-renames --no-commit-id --diff-filter=d \
+        <"$scratch/commits" >"$scratch/raw"
+    check_contents "in a commit that is not pushed yet" ||
+        fail "take it out of these commits first (git rebase --interactive)"
 }
 
-# What is staged already: only results, and only such as may go.
+# Already staged files must be results, and such as may go.
 check_staged() {
     local exclude=() pattern name foreign=0
-    for pattern in summary.csv summary.md "${ALLOWED[@]}"; do exclude+=(":(exclude,top,glob)results/$pattern"); done
+    for pattern in summary.csv summary.md "${ALLOWED[@]}"; do
+        exclude+=(":(exclude,top,glob)results/$pattern")
+    done
     git diff --cached --name-only --no-renames -z -- . "${exclude[@]}" >"$scratch/names"
     while IFS= read -r -d '' name; do
         say "refused: $(shown "$name"): staged, but not one of the results"
         foreign=1
     done <"$scratch/names"
-    ((foreign == 0)) || fail "commit these by themselves or unstage them (git restore --staged -- FILE)"
+    ((foreign == 0)) ||
+        fail "commit these by themselves or unstage them (git restore --staged -- FILE)"
     check_index || fail "unstage it (git restore --staged -- FILE)"
 }
 
@@ -99,7 +114,8 @@ check_index() {
     check_contents "staged"
 }
 
-# Records of `git diff --raw -z` in $scratch/raw; names what must not go and then fails. $1: where the files are.
+# Reads the records of `git diff --raw -z` in $scratch/raw, names what must not go, and fails if
+# there is any. $1: where the files are.
 check_contents() {
     local record name mode blob reason found=0
     while IFS= read -r -d '' record && IFS= read -r -d '' name; do
@@ -121,13 +137,17 @@ refusal() {
     esac
     git cat-file blob "$3" >"$scratch/blob" || { echo "cannot be read" && return; }
     problem "$1" "$scratch/blob"
-    ! LC_ALL=C grep -qaE -e "$SECRETS" "$scratch/blob" || echo "holds a secret (a private key or an access token)"
+    ! LC_ALL=C grep -qaE -e "$SECRETS" "$scratch/blob" ||
+        echo "holds a secret (a private key or an access token)"
 }
 
-# Stage the results that are new or changed, by name; if any of them must not go, leave the index as it was.
+# Stage the results that are new or changed, by name; if any of them must not go, leave the index as
+# it was.
 stage() {
     local include=() pattern name
-    for pattern in summary.csv summary.md "${ALLOWED[@]}"; do include+=(":(top,glob)results/$pattern"); done
+    for pattern in summary.csv summary.md "${ALLOWED[@]}"; do
+        include+=(":(top,glob)results/$pattern")
+    done
     git ls-files -z --others --modified -- "${include[@]}" | while IFS= read -r -d '' name; do
         if [[ -L $name ]]; then
             say "skipped: $(shown "$name"): a link"
@@ -138,10 +158,12 @@ stage() {
     cp -- "$(git rev-parse --git-path index)" "$scratch/index" 2>/dev/null || true
     [[ ! $dry_run ]] || export GIT_INDEX_FILE=$scratch/index
     [[ ! -s $scratch/names ]] ||
-        GIT_LITERAL_PATHSPECS=1 git add --force --pathspec-from-file="$scratch/names" --pathspec-file-nul
+        GIT_LITERAL_PATHSPECS=1 git add --force \
+            --pathspec-from-file="$scratch/names" --pathspec-file-nul
     check_index && return
     [[ $dry_run || ! -s $scratch/names ]] ||
-        GIT_LITERAL_PATHSPECS=1 git reset --quiet --pathspec-from-file="$scratch/names" --pathspec-file-nul
+        GIT_LITERAL_PATHSPECS=1 git reset --quiet \
+            --pathspec-from-file="$scratch/names" --pathspec-file-nul
     fail "nothing was committed"
 }
 
@@ -157,8 +179,10 @@ publish() {
         say "would commit $count files and push $((unpushed + (count > 0))) commits to $remote"
         return
     fi
-    ((count == 0)) || git commit --quiet --message="$1" || fail "git could not commit (it says why above)"
-    git push --quiet -- "$remote" "HEAD:$target" || fail "committed here, but $remote refused the push (git says why above)"
+    ((count == 0)) || git commit --quiet --message="$1" ||
+        fail "git could not commit (it says why above)"
+    git push --quiet -- "$remote" "HEAD:$target" ||
+        fail "committed here, but $remote refused the push (git says why above)"
     say "$count files committed, $((unpushed + (count > 0))) commits pushed to $remote"
 }
 

@@ -3,20 +3,22 @@
 #
 #   scripts/pull_artifacts.sh [options] [USER@]HOST PATH
 #
-# PATH is the checkout on HOST, absolute or relative to the home directory there; its results/ is read and never written.
-# Never copied, whatever it is called: weights, checkpoints, token caches, exports. The list is in scripts/artifacts.sh.
+# PATH is the checkout on HOST, absolute or relative to the home directory there; its results/ is
+# read and never written. Weights, checkpoints, token caches and exports are never copied, whatever
+# their names. The list of what is copied is in scripts/artifacts.sh.
 #
 #   -n, --dry-run         show what would come; change nothing
 #   -p, --port PORT       ssh port
 #   -i, --identity FILE   private key
 #   -F, --ssh-config FILE read this instead of ~/.ssh/config
 #       --max-size SIZE   refuse larger files (default 5M)
-#       --replace         let another training run, or other data, of the same name replace what is here
+#       --replace         let another run, or other data, of the same name replace what is here
 #   -h, --help
 #
-# The host key must be known (ssh there once by hand). Keys and the agent come first; a password is used only if it is in
-# the environment as A100_SSH_PASS. What was cut off goes on where it stopped. Status 1: an error, or files were refused.
-# Needs rsync 3.2 or newer on both sides, and sshpass for a password.
+# The host key must be known (ssh there once by hand). Keys and the agent come first; a password is
+# used only if it is in the environment as A100_SSH_PASS. An interrupted copy resumes where it
+# stopped. Status 1: an error, or files were refused. Needs rsync 3.2 or newer on both sides, and
+# sshpass for a password.
 
 set -euo pipefail
 # shellcheck source=scripts/artifacts.sh
@@ -41,14 +43,20 @@ main() {
         esac
         shift
     done
-    [[ ${#arguments[@]} == 2 && ${arguments[1]} ]] || fail "give the host and the path of the checkout there; see --help"
-    host=${arguments[0]} path=${arguments[1]%/}
-    [[ $host =~ ^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?([A-Za-z0-9][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])$ ]] ||
+    [[ ${#arguments[@]} == 2 && ${arguments[1]} ]] ||
+        fail "give the host and the path of the checkout there; see --help"
+    host=${arguments[0]}
+    path=${arguments[1]%/}
+    local user='[A-Za-z0-9_][A-Za-z0-9_.-]*'
+    local name='[A-Za-z0-9][A-Za-z0-9_.-]*'
+    local ip='\[[0-9A-Fa-f:.]+\]'
+    [[ $host =~ ^($user@)?($name|$ip)$ ]] ||
         fail "$(shown "$host"): not a host, with or without USER@"
     [[ ${arguments[1]} == /* ]] || path=./${path#\~/}
     bytes "$max_size" >/dev/null
 
     here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+    # One folder for each source, so that an interrupted copy is found again.
     staging=$here/results/.incoming/$(printf '%s' "${ssh[*]} $host $path" | cksum | cut -d ' ' -f 1)
     scratch=$(mktemp -d)
     trap 'rm -rf -- "$scratch"' EXIT
@@ -83,7 +91,8 @@ connect() {
     unset A100_SSH_PASS
     probe "${ssh[@]}" -o BatchMode=yes || status=$?
     if ((status == 255)) && [[ $password && $message == *"Permission denied"* ]]; then
-        command -v sshpass >/dev/null || fail "A100_SSH_PASS is set, but sshpass is not installed here"
+        command -v sshpass >/dev/null ||
+            fail "A100_SSH_PASS is set, but sshpass is not installed here"
         export SSHPASS=$password
         ssh=(sshpass -e "${ssh[@]}" -o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1)
         status=0
@@ -93,25 +102,37 @@ connect() {
     fi
     case $status:$message in
         0:*) ;;
-        *"Host key verification failed"*) fail "$host: its host key is not the known one; compare it and log in once by hand" ;;
-        5:* | *"Permission denied"*) fail "$host: login refused; load a key into the agent, give --identity or set A100_SSH_PASS" ;;
+        *"Host key verification failed"*)
+            fail "$host: its host key is not the known one; compare it and log in once by hand"
+            ;;
+        5:* | *"Permission denied"*)
+            fail "$host: login refused;" \
+                "load a key into the agent, give --identity or set A100_SSH_PASS"
+            ;;
         1:*) fail "$host: has no folder $(shown "$path/results")" ;;
         *) fail "$host: ssh failed: $(tail -n 1 <<<"$message" | tr -d '\r')" ;;
     esac
 }
 
-probe() { message=$("$@" -- "${host//[\[\]]/}" "test -d '${path//\'/\'\\\'\'}/results'" 2>&1 >/dev/null </dev/null); }
+probe() {
+    local folder="'${path//\'/\'\\\'\'}/results'"
+    message=$("$@" -- "${host//[\[\]]/}" "test -d $folder" 2>&1 >/dev/null </dev/null)
+}
 
-# Into a folder next to the results, so that nothing is seen before it was checked. Links are not followed and not copied.
+# Copy into a folder next to the results, so that nothing is seen before it was checked. Links are
+# not followed and not copied.
 fetch() {
     local filters=(--exclude='.*' --include='*/') pattern status=0
     for pattern in "${ALLOWED[@]}"; do filters+=(--include="/$pattern"); done
     [[ $dry_run ]] || mkdir -p -- "$staging"
-    rsync --recursive --times --protect-args --prune-empty-dirs --max-size="$max_size" --partial-dir=.partial --timeout=120 \
-        --info=name1,skip1,nonreg1 ${dry_run:+--dry-run} --chmod=D755,F644 --compare-dest="$here/results/" --rsh="$(quoted "${ssh[@]}")" \
-        "${filters[@]}" --exclude='*' -- "$host:$path/results/" "$staging/" >"$scratch/listing" || status=$?
+    rsync --recursive --times --protect-args --prune-empty-dirs --max-size="$max_size" \
+        --partial-dir=.partial --timeout=120 --info=name1,skip1,nonreg1 ${dry_run:+--dry-run} \
+        --chmod=D755,F644 --compare-dest="$here/results/" --rsh="$(quoted "${ssh[@]}")" \
+        "${filters[@]}" --exclude='*' \
+        -- "$host:$path/results/" "$staging/" >"$scratch/listing" || status=$?
     cat "$scratch/listing"
-    ((status == 0)) || fail "$host: the copy ended early (rsync status $status); the same command goes on from there"
+    ((status == 0)) ||
+        fail "$host: the copy ended early (rsync status $status); the same command resumes it"
     refused=$(grep -c ' is over max-size$' "$scratch/listing" || true)
 }
 
@@ -136,12 +157,14 @@ take_over() {
     done < <(staged)
     if ((conflicts)); then
         clear_staging
-        fail "$host has other runs or other data under names that are taken here; nothing was replaced (--replace does)"
+        fail "$host has other runs or data under names that are taken here;" \
+            "nothing was replaced (--replace does)"
     fi
     while IFS= read -r -d '' name; do
         name=${name#./}
         cmp -s -- "./$name" "$here/results/$name" && continue
-        [[ ! -d $here/results/$name ]] || fail "results/$(shown "$name"): a folder is in its place; move it away"
+        [[ ! -d $here/results/$name ]] ||
+            fail "results/$(shown "$name"): a folder is in its place; move it away"
         mkdir -p -- "$here/results/${name%/*}"
         mv -f -- "./$name" "$here/results/$name"
         arrived=$((arrived + 1))
@@ -158,20 +181,23 @@ clear_staging() {
     rmdir -- "${staging%/*}" 2>/dev/null || true
 }
 
-# What has arrived, apart from halves of files, which are in hidden folders.
+# The files that have arrived whole; halves of files are in hidden folders.
 staged() { find . -name '.?*' -prune -o -type f -print0; }
 
-# Whether a file that says what was trained, and on what, says something else than the one that is here.
+# True for a file that describes a run or its data otherwise than the file of that name here.
 is_other_run() {
     case $1 in
         data/*/options.config.json) return 1 ;;
-        data/*/*.json | */seed*/config.json | */seed*/run.json) [[ -e $here/results/$1 ]] && ! cmp -s -- "./$1" "$here/results/$1" ;;
+        data/*/*.json | */seed*/config.json | */seed*/run.json)
+            [[ -e $here/results/$1 ]] && ! cmp -s -- "./$1" "$here/results/$1"
+            ;;
         *) return 1 ;;
     esac
 }
 
-# Snakemake knows nothing of files that came from elsewhere but their times. What a run was made from must not look newer than
-# the run, or it would be trained again; a table that lacks runs that are here must look older, so that it is made again.
+# Of files from elsewhere Snakemake knows only their times. The inputs of a run must not look newer
+# than the run, or it would be trained again; a table that lacks runs that are here must look older,
+# so that it is made again.
 settle() {
     local oldest='' name
     for name in */*/seed*/run.json; do
@@ -179,7 +205,7 @@ settle() {
         [[ $oldest && ! $name -ot $oldest ]] || oldest=$name
     done
     [[ $oldest ]] || return 0
-    for name in data/*/*.json */experiment.json */options.json */evaluation.json */*/seed*/config.json; do
+    for name in data/*/*.json */{experiment,options,evaluation}.json */*/seed*/config.json; do
         [[ ! $name -nt $oldest ]] || touch -r "$oldest" -- "$name"
     done
     for name in */runs.csv; do
@@ -188,12 +214,14 @@ settle() {
     [[ ! $new_tables || ! -e summary.csv ]] || touch -r "$oldest" -- summary.csv
 }
 
-# Whether runs.csv names all runs of its experiment that are here; repeats of a run have a table of their own.
+# True if runs.csv names all runs of its experiment that are here; repeats have a table of their
+# own.
 covers_runs() {
     local run spectrum
     for run in "${1%/*}"/*/seed*/eval.csv; do
         [[ -e $run && $run != *-repeat*/eval.csv ]] || continue
-        run=${run%/eval.csv} spectrum=${run%/*}
+        run=${run%/eval.csv}
+        spectrum=${run%/*}
         grep -qF -- ",${spectrum##*/},${run##*/seed}," "$1" || return 1
     done
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine, as root: real daemons, two GPUs that are only names, no accounting.
+# A Slurm of one node on this machine, as root: real daemons, GPUs in name only, no accounting.
 #   tests/slurm/start.sh install   get slurm-wlm and munge from apt
-#   tests/slurm/start.sh start     start munged, slurmctld and slurmd, and return when the node is idle
+#   tests/slurm/start.sh start     start the daemons, and return when the node is idle
 #   tests/slurm/start.sh stop      end the daemons
 # It refuses to touch a machine that has a Slurm of its own.
 set -euo pipefail
@@ -13,7 +13,8 @@ host=$(hostname -s)
 
 get_packages() {
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        slurm-wlm munge >/dev/null
 }
 
 configure() {
@@ -26,7 +27,8 @@ configure() {
     # A GPU only has to be a device file; Slurm sets CUDA_VISIBLE_DEVICES to its number.
     ln -s /dev/null "$run/gpu0"
     ln -s /dev/null "$run/gpu1"
-    printf 'AutoDetect=off\nNodeName=%s Name=gpu File=%s/gpu[0-1]\n' "$host" "$run" >"$etc/gres.conf"
+    printf 'AutoDetect=off\nNodeName=%s Name=gpu File=%s/gpu[0-1]\n' "$host" "$run" \
+        >"$etc/gres.conf"
     # The node claims more cores and memory than the machine has, so that the profile runs as it is.
     cat >"$etc/slurm.conf" <<CONF
 $mark
