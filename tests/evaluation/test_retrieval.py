@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from rope_spectra import sentence, tokenizer
+from rope_spectra import tokenizer
 from rope_spectra.analysis import retrieval_table, statistics
 from rope_spectra.config import frozen
 from rope_spectra.data import sentence as sentences
+from rope_spectra.data import sentence_words
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
 from rope_spectra.model.llama import Llama, ModelConfig
@@ -188,7 +189,7 @@ def words() -> Tokenizer:
 
 
 def counts_of(encoder: Tokenizer, text: str) -> np.ndarray:
-    return sentence.count(
+    return sentence_words.count_tokens(
         np.array(encoder.encode(text).ids, np.uint16), tokenizer.vocab_size(encoder)
     )
 
@@ -197,13 +198,12 @@ def test_values_are_frequent_words_of_one_token_with_the_same_tokens_around(
     words: Tokenizer,
 ) -> None:
     text = " they river river river morning walked along under green trees with their brother Robert every tall"
-    made = sentence.in_tokens("Key: {value}.", words, counts_of(words, text))
-    assert made["words"][0] == "river"
-    assert set(made["words"]) == set(text.split()) - {"every", "tall"} | (
-        {"every", "tall"} & set(made["words"])
-    )
-    for value, word in zip(made["values"], made["words"], strict=True):
-        assert words.encode(f"Key: {word}.").ids == [*made["before"], value, *made["after"]]
+    made, named = sentence_words.in_tokens("Key: {value}.", words, counts_of(words, text))
+    assert named[0] == "river"
+    rare = {"every", "tall"}  # each is one token or not, as the tokenizer has learned it
+    assert set(named) - rare == set(text.split()) - rare
+    for value, word in zip(made.values, named, strict=True):
+        assert words.encode(f"Key: {word}.").ids == made.naming(value).tolist()
 
 
 def test_too_few_words_are_one_line_with_a_remedy(words: Tokenizer) -> None:
@@ -211,27 +211,33 @@ def test_too_few_words_are_one_line_with_a_remedy(words: Tokenizer) -> None:
         UserError,
         match=r"^retrieval_sentence: 'Key: \{value\}\.' takes 2 frequent words .* 10 are needed; begin",
     ):
-        sentence.in_tokens("Key: {value}.", words, counts_of(words, " river morning"))
+        sentence_words.in_tokens("Key: {value}.", words, counts_of(words, " river morning"))
     with pytest.raises(
         UserError, match="takes 0 frequent words"
     ):  # without a space each word is several tokens
-        sentence.in_tokens("Key:{value}", words, counts_of(words, " river morning with trees"))
+        sentence_words.in_tokens(
+            "Key:{value}", words, counts_of(words, " river morning with trees")
+        )
 
 
 def test_counting_in_blocks_is_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentence, "_BLOCK", 7)
-    np.testing.assert_array_equal(sentence.count(TEXT, 800), np.bincount(TEXT, minlength=800))
+    monkeypatch.setattr(sentence_words, "_BLOCK", 7)
+    np.testing.assert_array_equal(
+        sentence_words.count_tokens(TEXT, 800), np.bincount(TEXT, minlength=800)
+    )
 
 
 def test_the_real_tokenizer_has_words_enough(real_data: Path) -> None:
     encoder = tokenizer.load_tokenizer(real_data / "neox" / "tokenizer.json")
-    made = sentence.in_tokens(
-        "Key: {value}.",
-        encoder,
-        counts_of(encoder, (real_data / "tinystories/train.txt").read_text()[:300_000]),
-    )
-    assert len(made["words"]) == sentence.VALUES
-    assert {"Once", "They"} & set(made["words"])
+    text = (real_data / "tinystories/train.txt").read_text()[:300_000]
+    _, named = sentence_words.in_tokens("Key: {value}.", encoder, counts_of(encoder, text))
+    assert len(named) == sentence_words.VALUES
+    assert {"Once", "They"} & set(named)
+
+
+def test_the_identity_of_a_sentence_never_changes() -> None:
+    """It is a part of the identity of finished runs."""
+    assert KEY.sha256 == "0742cfc2ee1412f280d0dc475a42af57309ae2fe7b49918e8e63fa231dee2f70"
 
 
 # --- scoring --------------------------------------------------------------------------------------------------------------------
