@@ -15,7 +15,6 @@ from pathlib import Path
 import common
 import numpy as np
 
-from rope_spectra import memmap_cache
 from rope_spectra.data import cache as tokens
 
 SEQ_LEN, BATCH_SIZE, BATCHES = 2048, 32, 500
@@ -78,7 +77,7 @@ def write(path: Path, count: int) -> str:
     """A cache of so many tokens, in the form of memmap_cache; the SHA-256 of its tokens."""
     sizes = (min(PIECE, count - start) for start in range(0, count, PIECE))
     pieces = (np.random.default_rng(size).integers(0, 50_000, size).astype("<u2") for size in sizes)
-    return memmap_cache.write_cache(path, pieces, count)
+    return tokens.write_cache(path, pieces, count)
 
 
 if __name__ == "__main__":

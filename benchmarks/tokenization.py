@@ -1,11 +1,13 @@
-"""Tokenization speed: one text at a time through transformers, `tokenizers` in batches, and our whole rule, in turn.
+"""Tokenization speed: transformers one text at a time, `tokenizers` in batches, our whole rule.
 
     PYTHONPATH=workflow python benchmarks/tokenization.py
-    PYTHONPATH=workflow python benchmarks/tokenization.py --tokenizer neox/tokenizer.json --text "books/*.txt"
+    PYTHONPATH=workflow python benchmarks/tokenization.py --tokenizer neox/tokenizer.json \\
+        --text "books/*.txt"
 
-Without arguments a tokenizer is trained on the generated corpus, so that it works from the repository alone. Our side is measured
-as users run it (`python -m rope_spectra.tokenize`: start-up, check against the reference tokenizer, hashes, files) and, from its
-log, in its steady part. Megabytes are of UTF-8 text.
+The three take turns. Without arguments a tokenizer is trained on the generated corpus, so that it
+works from the repository alone. Our side is measured as users run it (`python -m
+rope_spectra.tokenize`: start-up, check against the reference tokenizer, hashes, files). Megabytes
+are of UTF-8 text.
 """
 
 import argparse
@@ -14,12 +16,13 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import common
 
-from rope_spectra.data import corpus
+from rope_spectra.data import synthetic
+from rope_spectra.data.text_files import TextSplit, find_files
 
 Figures = dict[str, float]
 
@@ -41,7 +44,7 @@ def in_batches(tokenizer: Path, texts: list[str], size: int) -> Figures:
     )
 
 
-def speed(size: int, work) -> Figures:  # noqa: ANN001 (any call without arguments)
+def speed(size: int, work: Callable[[], object]) -> Figures:
     began = time.perf_counter()
     work()
     return {"megabytes_per_s": size / 1e6 / (time.perf_counter() - began)}
@@ -65,57 +68,47 @@ def our_rule(folder: Path, tokenizer: Path, size: int, threads: int) -> Figures:
 
 def prepare(
     folder: Path, patterns: list[str], tokenizer: Path | None, repeat: int
-) -> tuple[Path, dict[str, Any]]:
-    """The tokenizer and the source of the text: the user's, or ones made from the generated corpus."""
+) -> tuple[Path, TextSplit]:
+    """The tokenizer and the source of the text: the user's, or ones made from generated stories."""
     if patterns:
-        text = "<|endoftext|>".join(
-            path.read_text(encoding="utf-8") for path in corpus.text_files(patterns)
-        )
-        (folder / "text.txt").write_text("<|endoftext|>".join([text] * repeat), encoding="utf-8")
-        source = {
-            "source": "text",
-            "files": [str(folder / "text.txt")],
-            "separator": "<|endoftext|>",
-            "text_column": "text",
-        }
+        separator = "<|endoftext|>"
+        files = [path.read_text(encoding="utf-8") for path in find_files(patterns)]
+        text = separator.join(files * repeat)
     else:
-        (folder / "text.txt").write_text(stories(20_000_000))
-        source = {
-            "source": "text",
-            "files": [str(folder / "text.txt")],
-            "separator": "<|end|>",
-            "text_column": "text",
-        }
-    if tokenizer is None:
-        settings = {
-            "train": 500_000,
-            "vocab_size": 4096,
-            "source": {"source": "synthetic", "seed": 0, "split": "train"},
-        }
-        (folder / "tokenizer.settings.json").write_text(json.dumps(settings))
-        tokenizer = folder / "tokenizer.json"
-        options = ["--settings", folder / "tokenizer.settings.json", "--output", tokenizer]
-        command = [
-            sys.executable,
-            "-m",
-            "rope_spectra.tokenizer",
-            *options,
-            "--token-bytes",
-            folder / "token_bytes.npy",
-        ]
-        common.measure_command(command)
-    return tokenizer, source
+        separator = "<|end|>"
+        text = separator.join(stories(20_000_000))
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    source = TextSplit(
+        source="text",
+        files=[str(folder / "text.txt")],
+        separator=separator,
+        text_column="text",
+    )
+    return tokenizer or train_tokenizer(folder), source
 
 
-def stories(characters: int) -> str:
-    """So much of the generated corpus, as one text."""
-    parts, size = [], 0
-    for text in corpus.documents({"source": "synthetic", "seed": 1, "split": "train"}):
-        parts.append(text)
-        size += len(text)
-        if size >= characters:
-            break
-    return "<|end|>".join(parts)
+def train_tokenizer(folder: Path) -> Path:
+    """A tokenizer of 4096 tokens, learned from generated stories."""
+    settings = {
+        "train": 500_000,
+        "vocab_size": 4096,
+        "source": {"source": "synthetic", "seed": 0, "split": "train"},
+    }
+    (folder / "tokenizer.settings.json").write_text(json.dumps(settings))
+    tokenizer = folder / "tokenizer.json"
+    files = ["--settings", folder / "tokenizer.settings.json", "--output", tokenizer]
+    files += ["--token-bytes", folder / "token_bytes.npy"]
+    common.measure_command([sys.executable, "-m", "rope_spectra.tokenizer", *files])
+    return tokenizer
+
+
+def stories(characters: int) -> Iterator[str]:
+    """Yields so much of the generated corpus."""
+    for text in synthetic.stories(1, "train"):
+        yield text
+        characters -= len(text)
+        if characters <= 0:
+            return
 
 
 def main() -> None:
@@ -155,11 +148,12 @@ def main() -> None:
         folder = Path(name)
         tokenizer, source = prepare(folder, args.text, args.tokenizer, args.repeat)
         (folder / "settings.json").write_text(
-            json.dumps({"split": "train", "tokens": None, "source": source})
+            json.dumps({"split": "train", "tokens": None, "source": source.content()})
         )
-        texts = list(corpus.documents(source))
+        texts = list(source.documents())
         size = sum(len(text.encode()) for text in texts)
-        sample = texts[: max(1, len(texts) * 5_000_000 // size)]  # the slow sides see 5 MB of it
+        # The slow sides see 5 MB of it.
+        sample = texts[: max(1, len(texts) * 5_000_000 // size)]
         sample_size = sum(len(text.encode()) for text in sample)
         sides = {
             "transformers, one text at a time": lambda: one_at_a_time(

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from rope_spectra import memmap_cache, tokenizer
 from rope_spectra.artifacts import files, lineage, records, seal
 from rope_spectra.config.design import Design
 from rope_spectra.data import cache as tokens
-from rope_spectra.data import corpus
+from rope_spectra.data import shards, tokenizers
+from rope_spectra.data.sources import SplitSettings, TokenizerFile
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import checkpoint
 from rope_spectra.training.run import DEFAULT_OPTIONS
@@ -54,11 +54,9 @@ def read_cache(split: str) -> None:
 
 
 def read_shards(split: str) -> None:
-    folder, settings = (
-        DATA / "shards" / split,
-        corpus.read_split_settings(DATA / f"{split}.config.json"),
-    )
-    for _ in memmap_cache.read_shards(folder, memmap_cache.read_index(folder, settings)):
+    folder = DATA / "shards" / split
+    settings = seal.load_settings(DATA / f"{split}.config.json", SplitSettings)
+    for _ in shards.read_shards(folder, shards.read_index(folder, settings)):
         pass
 
 
@@ -70,17 +68,19 @@ def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
     """How each file of results/ that a step reads is read before it is used."""
     of_run = ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")
     return {
-        DATA / "tokenizer.config.json": lambda: tokenizer.read_settings(
-            DATA / "tokenizer.config.json"
+        DATA / "tokenizer.config.json": lambda: seal.load_settings(
+            DATA / "tokenizer.config.json", TokenizerFile
         ),
-        DATA / "train.config.json": lambda: corpus.read_split_settings(DATA / "train.config.json"),
-        DATA / "tokenizer/tokenizer.json": lambda: tokenizer.load_tokenizer(
+        DATA / "train.config.json": lambda: seal.load_settings(
+            DATA / "train.config.json", SplitSettings
+        ),
+        DATA / "tokenizer/tokenizer.json": lambda: tokenizers.load_tokenizer(
             DATA / "tokenizer/tokenizer.json"
         ),
-        DATA / "tokenizer/token_bytes.npy": lambda: tokenizer.check_record(
+        DATA / "tokenizer/token_bytes.npy": lambda: tokenizers.check_record(
             DATA / "tokenizer/token_bytes.npy"
         ),
-        DATA / "tokenizer/record.json": lambda: tokenizer.load_tokenizer(
+        DATA / "tokenizer/record.json": lambda: tokenizers.load_tokenizer(
             DATA / "tokenizer/tokenizer.json"
         ),
         DATA / "shards/train/00000.bin": partial(read_shards, "train"),

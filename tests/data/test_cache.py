@@ -1,16 +1,16 @@
 """The token cache: raw token files, and what damage is found."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra import memmap_cache, tokenize
 from rope_spectra.artifacts.files import write_json
-from rope_spectra.data import cache as tokens
+from rope_spectra.data import cache
+from rope_spectra.data.sources import SplitSettings
+from rope_spectra.data.tokenization import tokenize
 from rope_spectra.runtime.errors import UserError
 from support.data_steps import STORIES, learn_tokenizer, split_settings
 
@@ -21,10 +21,10 @@ def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def raw_tokens(
-    folder: Path, content: bytes, budget: int | None = None
-) -> tuple[dict[str, Any], Path]:
+    folder: Path, content: bytes, budget: int | None = None, vocab_size: int = 128
+) -> tuple[SplitSettings, Path]:
     (folder / "train.bin").write_bytes(content)
-    source = {"source": "tokens", "file": str(folder / "train.bin"), "vocab_size": 128}
+    source = {"source": "tokens", "file": str(folder / "train.bin"), "vocab_size": vocab_size}
     return split_settings(source, budget), folder / "train.bin"
 
 
@@ -36,8 +36,8 @@ def test_raw_tokens_are_taken_as_they_are(
 ) -> None:
     folder = tmp_path_factory.mktemp("raw")
     split, file = raw_tokens(folder, np.array(ids, "<u2").tobytes(), budget)
-    manifest = memmap_cache.build(split, file, folder / "train.npy")
-    assert tokens.open_tokens(folder / "train.npy", manifest).tolist() == ids[:budget]
+    manifest = cache.build(split, file, folder / "train.npy")
+    assert cache.open_tokens(folder / "train.npy", manifest).tolist() == ids[:budget]
     assert (
         manifest.vocab_size,
         manifest.bytes,
@@ -62,32 +62,32 @@ def test_raw_tokens_are_taken_as_they_are(
 def test_unfit_raw_tokens_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     split, file = raw_tokens(tmp_path, content)
     with pytest.raises(UserError, match=message):
-        memmap_cache.build(split, file, tmp_path / "train.npy")
+        cache.build(split, file, tmp_path / "train.npy")
     assert not (tmp_path / "train.npy").exists()
 
 
 def test_damaged_shards_are_named(small_tokenizer: Path, tmp_path: Path) -> None:
     split = split_settings(STORIES, 10_000)
-    tokenize.tokenize(split, small_tokenizer, tmp_path / "shards", 1000)
+    tokenize(split, small_tokenizer, tmp_path / "shards", 1000)
     with pytest.raises(UserError, match="made with other settings"):
-        memmap_cache.build(split | {"tokens": 9}, tmp_path / "shards", tmp_path / "train.npy")
+        cache.build(split_settings(STORIES, 9), tmp_path / "shards", tmp_path / "train.npy")
     shard = tmp_path / "shards" / "00001.bin"
     content = shard.read_bytes()
     shard.write_bytes(content[:-1] + b"\x00" if content[-1] else content[:-1] + b"\x01")
     with pytest.raises(UserError, match=r"00001.bin: damaged"):
-        memmap_cache.build(split, tmp_path / "shards", tmp_path / "train.npy")
+        cache.build(split, tmp_path / "shards", tmp_path / "train.npy")
     shard.write_bytes(content[:-2])
     with pytest.raises(UserError, match=r"00001.bin: not the \d+ tokens"):
-        memmap_cache.build(split, tmp_path / "shards", tmp_path / "train.npy")
+        cache.build(split, tmp_path / "shards", tmp_path / "train.npy")
     assert [file.name for file in tmp_path.iterdir()] == ["shards"]
 
 
 def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
-    split, file = raw_tokens(tmp_path, bytes(range(0, 100)).replace(b"\x01", b"\x00"))
-    split["source"]["vocab_size"] = 65_536
-    cache = tmp_path / "train.npy"
-    manifest = memmap_cache.build(split, file, cache)
-    content = cache.read_bytes()
+    content = bytes(range(0, 100)).replace(b"\x01", b"\x00")
+    split, file = raw_tokens(tmp_path, content, vocab_size=65_536)
+    path = tmp_path / "train.npy"
+    manifest = cache.build(split, file, path)
+    content = path.read_bytes()
     for damaged in (
         content[:-1] + b"\x07",
         content + b"\x00\x00",
@@ -95,15 +95,15 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
         b"",
         content.replace(b"<u2", b"<i2"),
     ):
-        cache.write_bytes(damaged)
+        path.write_bytes(damaged)
         with pytest.raises(
             UserError,
             match=r"train.npy: not the 50 tokens of its manifest .*; delete it and run again",
         ):
-            tokens.open_tokens(cache, manifest)
-    cache.unlink()
+            cache.open_tokens(path, manifest)
+    path.unlink()
     with pytest.raises(UserError, match=r"train.npy: no such file"):
-        tokens.open_tokens(cache, manifest)
+        cache.open_tokens(path, manifest)
     write_json(tmp_path / "train.json", {"tokens": 3})
     with pytest.raises(UserError, match=r"train.json: lacks 'seal'"):
-        tokens.read_manifest(tmp_path / "train.json")
+        cache.read_manifest(tmp_path / "train.json")

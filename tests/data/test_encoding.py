@@ -1,4 +1,7 @@
-"""The fast tokenizer is used only where it gives the ids of the reference; all it gave is thrown away if it errs later."""
+"""The fast tokenizer is used only where it gives the ids of the reference.
+
+All that it gave is thrown away if it errs later.
+"""
 
 import json
 import sys
@@ -11,12 +14,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra import tokenize, tokenizer
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import write_json
 from rope_spectra.data import encoding, synthetic
 from rope_spectra.data.encoding import Encode, Encoded
-from support.data_steps import STORIES, learn_tokenizer, run, split_settings, step
+from rope_spectra.data.tokenization import tokenize
+from rope_spectra.data.tokenizers import load_tokenizer
+from support.data_steps import (
+    STORIES,
+    learn_tokenizer,
+    run,
+    split_settings,
+    step,
+    text_source,
+)
 
 BUDGET = 20_000
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5)
@@ -29,12 +40,12 @@ def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fast(small_tokenizer: Path) -> Encode:
-    return encoding.gigatoken(small_tokenizer)
+    return encoding.Gigatoken(small_tokenizer)
 
 
 @pytest.fixture(scope="module")
 def reference(small_tokenizer: Path) -> Encode:
-    return encoding.reference(tokenizer.load_tokenizer(small_tokenizer))
+    return encoding.reference(load_tokenizer(small_tokenizer))
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +62,7 @@ def shards(
     budget: int | None = BUDGET,
 ) -> bytes:
     """Tokenize into many small shards; their tokens in a row."""
-    tokenize.tokenize(
-        split_settings(source, budget), tokenizer_file, folder / "shards", 1000, sample
-    )
+    tokenize(split_settings(source, budget), tokenizer_file, folder / "shards", 1000, sample)
     return b"".join(file.read_bytes() for file in sorted((folder / "shards").glob("*.bin")))
 
 
@@ -68,13 +77,13 @@ def wrong_for(is_wrong: Callable[[str], bool], true: Encode) -> Encode:
         documents = [true([text]).ids for text in texts]
         for text, ids in zip(texts, documents, strict=True):
             ids[3:4] ^= is_wrong(text)
-        return encoding.join(documents)
+        return encoding.concatenate(documents)
 
     return encode
 
 
 def use(monkeypatch: pytest.MonkeyPatch, fake: Encode) -> None:
-    monkeypatch.setattr(encoding, "gigatoken", lambda _: fake)
+    monkeypatch.setattr(encoding, "Gigatoken", lambda _: fake)
 
 
 def test_it_gives_the_tokens_of_the_reference(
@@ -87,21 +96,21 @@ def test_it_gives_the_tokens_of_the_reference(
 
 @given(TEXTS)
 def test_it_agrees_on_any_text(fast: Encode, reference: Encode, texts: list[str]) -> None:
-    encoding.demand_equal(texts, fast(texts), reference(texts))
+    encoding.check_equal(texts, fast(texts), reference(texts))
 
 
 def test_it_agrees_on_real_text_and_the_hard_cases(real_data: Path) -> None:
     file = real_data / "neox/tokenizer.json"
-    fast, reference = encoding.gigatoken(file), encoding.reference(tokenizer.load_tokenizer(file))
+    fast, reference = encoding.Gigatoken(file), encoding.reference(load_tokenizer(file))
     stories = (real_data / "tinystories/validation.txt").read_text().split("<|endoftext|>")
     for texts in (encoding.HARD_CASES, stories, ["".join(stories)[:200_000]]):
-        encoding.demand_equal(texts, fast(texts), reference(texts))
+        encoding.check_equal(texts, fast(texts), reference(texts))
 
 
 def test_loading_it_anew_changes_no_id(
     small_tokenizer: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "_RENEW_CHARACTERS", 10_000)
+    monkeypatch.setattr(encoding, "_RELOAD_CHARACTERS", 10_000)
     assert shards(tmp_path, small_tokenizer, 1) == expected
 
 
@@ -128,9 +137,9 @@ def test_a_difference_in_a_hard_case_leaves_it_unused(
     hard: str, small_tokenizer: Path, reference: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, wrong_for(lambda text: text == hard, reference))
-    encoder = encoding.Encoder(tokenizer.load_tokenizer(small_tokenizer), small_tokenizer, 1)
+    encoder = encoding.Encoder(load_tokenizer(small_tokenizer), small_tokenizer, 1)
     assert len(list(encoder.encode([["a"], ["b"]]))) == 2
-    assert encoder.backend["name"] == "tokenizers"
+    assert encoder.backend.name == "tokenizers"
 
 
 def test_without_the_package_the_reference_goes_on(
@@ -166,7 +175,7 @@ def test_a_later_difference_makes_all_shards_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Story 3 is wrong and not among those compared; its ids are in a shard when the error in story 5 comes to light."""
+    """Story 3 is wrong but not compared; its ids are in a shard when story 5 shows the error."""
     wrong, found = story_number(3), story_number(5)
     monkeypatch.setattr(
         encoding, "_COMPARE_EVERY", 4
@@ -193,12 +202,7 @@ def test_a_character_not_seen_before_is_compared(
     plain = list(islice(synthetic.stories(0, "train"), 6))
     plain[4] = plain[4][:500] + "ß" + plain[4][500:]
     (tmp_path / "a.txt").write_text("<eot>".join(plain))
-    source = {
-        "source": "text",
-        "files": [str(tmp_path / "a.txt")],
-        "separator": "<eot>",
-        "text_column": "text",
-    }
+    source = text_source(tmp_path / "a.txt", separator="<eot>")
     use(
         monkeypatch,
         wrong_for(lambda text: "ß" in text and text not in encoding.HARD_CASES, reference),
@@ -223,7 +227,7 @@ def test_a_run_that_was_wrong_once_goes_on_with_the_reference(
         index
         | {"shards": index["shards"][:-1], "backend": {"name": "tokenizers", "why": "it erred"}},
     )
-    monkeypatch.setattr(encoding, "gigatoken", pytest.fail)
+    monkeypatch.setattr(encoding, "Gigatoken", pytest.fail)
     assert shards(tmp_path, small_tokenizer, 1) == expected
     assert backend(tmp_path) == {"name": "tokenizers", "why": "it erred"}
 
@@ -231,7 +235,7 @@ def test_a_run_that_was_wrong_once_goes_on_with_the_reference(
 def test_a_text_within_the_sample_never_loads_it(
     small_tokenizer: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "gigatoken", pytest.fail)
+    monkeypatch.setattr(encoding, "Gigatoken", pytest.fail)
     assert shards(tmp_path, small_tokenizer, 1000) == expected
 
 
@@ -246,7 +250,7 @@ def test_long_documents_make_a_short_sample(
 def test_by_hand_the_size_of_the_sample_comes_from_the_options(
     small_tokenizer: Path, tmp_path: Path
 ) -> None:
-    write_json(tmp_path / "settings.json", split_settings(STORIES, BUDGET))
+    write_json(tmp_path / "settings.json", split_settings(STORIES, BUDGET).content())
     files = [
         "--settings",
         tmp_path / "settings.json",
@@ -268,9 +272,9 @@ def test_a_cut_ends_with_the_document_that_brings_the_tokens(
     lengths: list[int], data: st.DataObject
 ) -> None:
     documents = [np.arange(length, dtype="<u2") for length in lengths]
-    encoded = encoding.join(documents)
+    encoded = encoding.concatenate(documents)
     tokens = data.draw(st.integers(1, sum(lengths) + 3))
-    short = encoded.cut(tokens)
+    short = encoded.first(tokens)
     assert short.ids.tolist() == encoded.ids[:tokens].tolist()
     taken = next(
         (count for count in range(1, len(lengths) + 1) if sum(lengths[:count]) >= tokens),

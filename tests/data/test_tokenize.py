@@ -1,4 +1,4 @@
-"""From text to shards to token cache: what is written, what survives a kill, how much memory it takes."""
+"""From text to shards to token cache: the files, what survives a kill, and the memory it takes."""
 
 import hashlib
 import signal
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rope_spectra import memmap_cache, tokenize, tokenizer
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import read_json, write_json
-from rope_spectra.data import corpus, encoding, synthetic
+from rope_spectra.data import cache, encoding, synthetic, tokenization, tokenizers
+from rope_spectra.data.base import ReadyTokenizer
+from rope_spectra.data.sources import SplitSettings
+from rope_spectra.data.tokenization import tokenize
 from rope_spectra.runtime.errors import UserError
 from support.data_steps import (
     DATA,
@@ -24,9 +26,11 @@ from support.data_steps import (
     STORIES,
     cache_of,
     learn_tokenizer,
+    learned,
     run,
     split_settings,
     step,
+    text_source,
 )
 
 needs_data = pytest.mark.skipif(
@@ -42,7 +46,7 @@ def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_data
 def test_hub_and_text_give_the_same_tokens_of_real_stories(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
-    path.write_bytes(tokenizer.make({"path": str(NEOX.parent), "revision": None}))
+    path.write_bytes(tokenizers.make_tokenizer(ReadyTokenizer(path=str(NEOX.parent))))
     assert path.read_bytes() == NEOX.read_bytes()
     folder = DATA / "tinystories"
     hub = {
@@ -52,12 +56,7 @@ def test_hub_and_text_give_the_same_tokens_of_real_stories(tmp_path: Path) -> No
         "text_column": "text",
         "split": "validation",
     }
-    text = {
-        "source": "text",
-        "files": [str(folder / "validation.txt")],
-        "separator": "<|endoftext|>",
-        "text_column": "text",
-    }
+    text = text_source(folder / "validation.txt", separator="<|endoftext|>")
     of_hub, hub_manifest = cache_of(tmp_path / "hub", split_settings(hub, None), path)
     of_text, text_manifest = cache_of(
         tmp_path / "text", split_settings(text, None), path, shard_tokens=50_000
@@ -74,7 +73,7 @@ def test_hub_and_text_give_the_same_tokens_of_real_stories(tmp_path: Path) -> No
 def test_documents_follow_each_other_and_the_last_is_cut(
     small_tokenizer: Path, tmp_path: Path
 ) -> None:
-    loaded = tokenizer.load_tokenizer(small_tokenizer)
+    loaded = tokenizers.load_tokenizer(small_tokenizer)
     stories = [synthetic.story(0, "train", index) for index in range(5)]
     expected = [loaded.encode(story, add_special_tokens=False).ids for story in stories]
     budget = sum(map(len, expected[:4])) + 100
@@ -95,7 +94,7 @@ def test_shards_and_batches_do_not_change_the_cache(
 ) -> None:
     split = split_settings(STORIES, 20_000)
     found, manifest = cache_of(tmp_path / "a", split, small_tokenizer, shard_tokens=10**6)
-    monkeypatch.setattr(tokenize, "_BATCH_CHARACTERS", 1)
+    monkeypatch.setattr(tokenization, "_BATCH_CHARACTERS", 1)
     again, manifest_again = cache_of(tmp_path / "b", split, small_tokenizer, shard_tokens=100)
     assert manifest == manifest_again
     assert (tmp_path / "a" / "train.npy").read_bytes() == (
@@ -111,7 +110,7 @@ def test_a_killed_run_continues_after_its_last_whole_shard(
     small_tokenizer: Path, tmp_path: Path
 ) -> None:
     split = split_settings(STORIES, 600_000)
-    write_json(tmp_path / "train.config.json", split)
+    write_json(tmp_path / "train.config.json", split.content())
     output, partial = tmp_path / "shards", tmp_path / "shards.partial"
     files = [
         "--settings",
@@ -132,17 +131,17 @@ def test_a_killed_run_continues_after_its_last_whole_shard(
     kept = [shard["file"] for shard in read_json(partial / "index.json")["shards"]]
     written = {name: (partial / name).stat().st_mtime_ns for name in kept}
     output.mkdir()
-    tokenize.tokenize(split, small_tokenizer, output, 5000)
+    tokenize(split, small_tokenizer, output, 5000)
     assert len(kept) >= 2
     assert written == {name: (output / name).stat().st_mtime_ns for name in kept}
     assert not partial.exists()
-    manifest = memmap_cache.build(split, output, tmp_path / "train.npy")
+    manifest = cache.build(split, output, tmp_path / "train.npy")
     assert manifest == cache_of(tmp_path / "whole", split, small_tokenizer)[1]
 
 
-def interrupt(split: dict[str, Any], tokenizer_file: Path, output: Path) -> Path:
+def interrupt(split: SplitSettings, tokenizer_file: Path, output: Path) -> Path:
     """Leave what a run killed during its last shard leaves behind."""
-    tokenize.tokenize(split, tokenizer_file, output, 1000)
+    tokenize(split, tokenizer_file, output, 1000)
     partial = output.with_name(f"{output.name}.partial")
     output.rename(partial)
     index = seal.read(partial / "index.json")
@@ -154,13 +153,13 @@ def interrupt(split: dict[str, Any], tokenizer_file: Path, output: Path) -> Path
 def test_another_identity_starts_afresh(small_tokenizer: Path, tmp_path: Path) -> None:
     interrupt(split_settings(STORIES, 20_000), small_tokenizer, tmp_path / "shards")
     other = split_settings(STORIES | {"seed": 1}, 10_000)
-    tokenize.tokenize(other, small_tokenizer, tmp_path / "shards", 100_000)
+    tokenize(other, small_tokenizer, tmp_path / "shards", 100_000)
     assert sorted(file.name for file in (tmp_path / "shards").iterdir()) == [
         "00000.bin",
         "index.json",
     ]
     assert (
-        memmap_cache.build(other, tmp_path / "shards", tmp_path / "a.npy")
+        cache.build(other, tmp_path / "shards", tmp_path / "a.npy")
         == cache_of(tmp_path / "b", other, small_tokenizer)[1]
     )
 
@@ -168,36 +167,26 @@ def test_another_identity_starts_afresh(small_tokenizer: Path, tmp_path: Path) -
 def test_a_text_that_changed_meanwhile_is_not_mixed(small_tokenizer: Path, tmp_path: Path) -> None:
     stories = [synthetic.story(0, "train", index) for index in range(4)]
     (tmp_path / "a.txt").write_text("###".join(stories))
-    source = {
-        "source": "text",
-        "files": [str(tmp_path / "a.txt")],
-        "separator": "###",
-        "text_column": "text",
-    }
+    source = text_source(tmp_path / "a.txt", separator="###")
     interrupt(split_settings(source, None), small_tokenizer, tmp_path / "shards")
     (tmp_path / "a.txt").write_text("###".join(stories[1:]))
     with pytest.raises(
         UserError,
         match=r"shards.partial: the text of 00000.bin has changed since; delete this folder",
     ):
-        tokenize.tokenize(split_settings(source, None), small_tokenizer, tmp_path / "shards", 1000)
+        tokenize(split_settings(source, None), small_tokenizer, tmp_path / "shards", 1000)
 
 
 def test_finished_shards_are_not_overwritten(small_tokenizer: Path, tmp_path: Path) -> None:
-    tokenize.tokenize(split_settings(STORIES, 100), small_tokenizer, tmp_path / "shards", 1000)
+    tokenize(split_settings(STORIES, 100), small_tokenizer, tmp_path / "shards", 1000)
     with pytest.raises(UserError, match="already holds shards"):
-        tokenize.tokenize(split_settings(STORIES, 100), small_tokenizer, tmp_path / "shards", 1000)
+        tokenize(split_settings(STORIES, 100), small_tokenizer, tmp_path / "shards", 1000)
 
 
 def test_an_empty_corpus_is_an_error_of_one_line(small_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("## ##")
-    source = {
-        "source": "text",
-        "files": [str(tmp_path / "a.txt")],
-        "separator": "##",
-        "text_column": "text",
-    }
-    write_json(tmp_path / "settings.json", split_settings(source, None))
+    source = text_source(tmp_path / "a.txt", separator="##")
+    write_json(tmp_path / "settings.json", split_settings(source, None).content())
     arguments = [
         "--settings",
         tmp_path / "settings.json",
@@ -211,7 +200,7 @@ def test_an_empty_corpus_is_an_error_of_one_line(small_tokenizer: Path, tmp_path
     (line,) = (line for line in done.stderr.splitlines() if "encoding with" not in line)
     assert "a.txt: an empty corpus" in line
     with pytest.raises(UserError, match=r"a.txt: an empty corpus"):
-        tokenizer.make({"train": 1000, "vocab_size": 400, "source": source})
+        learned(source, 1000)
 
 
 PEAK_MEMORY = """
@@ -223,7 +212,10 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 def peak_kib(name: str, *arguments: Path | str | int) -> int:
-    """The most memory a step has held, by its own account: what the parent's figures say of a child includes the parent."""
+    """The most memory a step has held, by its own account.
+
+    The figures that the parent gets of a child include the parent.
+    """
     done = run([sys.executable, "-c", PEAK_MEMORY, name, *map(str, arguments)])
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
@@ -237,14 +229,9 @@ def test_memory_does_not_grow_with_the_corpus(small_tokenizer: Path, tmp_path: P
         folder = tmp_path / str(times)
         folder.mkdir()
         (folder / "text.txt").write_text(stories * times)
-        source = {
-            "source": "text",
-            "files": [str(folder / "text.txt")],
-            "separator": "<eot>",
-            "text_column": "text",
-        }
+        source = text_source(folder / "text.txt", separator="<eot>")
         common = ["--settings", folder / "s.json"]
-        write_json(folder / "s.json", split_settings(source, None))
+        write_json(folder / "s.json", split_settings(source, None).content())
         write_json(folder / "options.json", {"tokenizer_check": 10})
         shards = [
             "--tokenizer",
@@ -276,11 +263,11 @@ def test_the_budget_bounds_what_is_read(small_tokenizer: Path) -> None:
 
     def endless() -> Any:
         nonlocal read
-        for story in corpus.documents(STORIES):
+        for story in synthetic.stories(0, "train"):
             read += 1
             yield story
 
-    encoder = encoding.Encoder(tokenizer.load_tokenizer(small_tokenizer), small_tokenizer, 1)
-    encoded = encoder.encode(tokenize.batches(endless(), 100_000))
-    assert sum(len(ids.ids) for _, ids in tokenize.cut(encoded, 1000)) == 1000
+    encoder = encoding.Encoder(tokenizers.load_tokenizer(small_tokenizer), small_tokenizer, 1)
+    encoded = encoder.encode(tokenization.batches(endless(), 100_000))
+    assert sum(len(ids.ids) for _, ids in tokenization.first_tokens(encoded, 1000)) == 1000
     assert 0 < read * 6000 <= 100_000 + 6000

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rope_spectra import tokenizer
+from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import write_json
-from rope_spectra.data import encoding
+from rope_spectra.data import encoding, tokenizers
+from rope_spectra.data.sources import TokenizerFile
 from rope_spectra.runtime.errors import UserError
 from support.data_steps import DATA, NEOX, STORIES, learn_tokenizer, run, step
 
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="the TinyStories excerpt and the NeoX tokenizer are not here"
 )
+TOKENS = {"source": "tokens", "file": "raw.bin", "vocab_size": 300}
 AWKWARD = [
     "👩‍👩‍👧 emoji 🎉",
     "a\n\n\t  b" + " " * 57 + "c",
@@ -57,16 +59,16 @@ def test_the_learned_tokenizer_is_the_same_each_time(small_tokenizer: Path, tmp_
 @settings(max_examples=60)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_token_bytes_add_up_to_the_text(small_tokenizer: Path, text: str) -> None:
-    loaded = tokenizer.load_tokenizer(small_tokenizer)
+    loaded = tokenizers.load_tokenizer(small_tokenizer)
     ids = encoding.reference(loaded)([text]).ids
-    assert tokenizer.count_token_bytes(loaded)[ids].sum() == len(text.encode())
+    assert tokenizers.count_token_bytes(loaded)[ids].sum() == len(text.encode())
     assert loaded.decode(ids.tolist()) == text
 
 
 @needs_data
 def test_token_bytes_of_real_text_and_a_real_tokenizer() -> None:
-    loaded = tokenizer.load_tokenizer(NEOX)
-    sizes = tokenizer.count_token_bytes(loaded)
+    loaded = tokenizers.load_tokenizer(NEOX)
+    sizes = tokenizers.count_token_bytes(loaded)
     texts = [*AWKWARD, (DATA / "tinystories" / "validation.txt").read_text()[:300_000]]
     encoded = encoding.reference(loaded)(texts)
     for index, text in enumerate(texts):
@@ -81,7 +83,7 @@ def test_the_encoder_follows_the_protocol() -> None:
     transformers = pytest.importorskip("transformers")
     reference = transformers.AutoTokenizer.from_pretrained(NEOX.parent)
     texts = [*AWKWARD, (DATA / "tinystories" / "train.txt").read_text()[:20_000]]
-    encoded = encoding.reference(tokenizer.load_tokenizer(NEOX))(texts)
+    encoded = encoding.reference(tokenizers.load_tokenizer(NEOX))(texts)
     for index, text in enumerate(texts):
         assert encoded.document(index).tolist() == reference.encode(text, add_special_tokens=False)
 
@@ -99,11 +101,11 @@ def test_unfit_tokenizers_are_named(small_tokenizer: Path, tmp_path: Path) -> No
         (unfit(good, model=big), "x: 65537 tokens, but ids are stored as uint16"),
     ]:
         with pytest.raises(UserError, match=message):
-            tokenizer.parse_tokenizer(content, "x")
+            tokenizers.parse_tokenizer(content, "x")
     with pytest.raises(
         UserError, match=r"tokenizer.json: no such file; tokenizer.path should be a folder"
     ):
-        tokenizer.fetch(str(tmp_path), None)
+        tokenizers.fetch(str(tmp_path), None)
 
 
 def test_a_tokenizer_that_truncates_and_pads_does_neither_here(small_tokenizer: Path) -> None:
@@ -119,7 +121,7 @@ def test_a_tokenizer_that_truncates_and_pads_does_neither_here(small_tokenizer: 
             "pad_token": "!",
         },
     )
-    encoded = encoding.reference(tokenizer.parse_tokenizer(content, "x"))(
+    encoded = encoding.reference(tokenizers.parse_tokenizer(content, "x"))(
         ["Once upon a time there was a pony.", "a"]
     )
     assert len(encoded.document(0)) > 4
@@ -150,15 +152,18 @@ def test_an_unreachable_hub_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "should be a mapping with the keys path, revision"),
-        ({"path": "x"}, "key 'revision' is missing"),
-        ({"train": 0, "vocab_size": 300, "source": STORIES}, "'train' is 0"),
-        ({"train": 9, "vocab_size": 255, "source": STORIES}, "'vocab_size' is 255"),
-        ({"train": 9, "vocab_size": 70_000, "source": STORIES}, "'vocab_size' is 70000"),
-        ({"train": 9, "vocab_size": 300, "source": {}}, "source: 'source' is None"),
+        ([], "dictionary|mapping"),
+        ({"revision": None}, "path"),
+        ({"path": "x", "vocab": 300}, "vocab"),
+        ({"train": 0, "vocab_size": 300, "source": STORIES}, "train: "),
+        ({"train": 9, "vocab_size": 255, "source": STORIES}, "vocab_size: .*256"),
+        ({"train": 9, "vocab_size": 70_000, "source": STORIES}, "vocab_size: .*65536"),
+        ({"train": 9, "vocab_size": 300, "source": {}}, "source"),
+        ({"train": 9, "vocab_size": 300, "source": TOKENS}, "source: .*hub.*text.*synthetic"),
     ],
 )
 def test_malformed_tokenizer_settings_are_named(tmp_path: Path, value: Any, message: str) -> None:
     write_json(tmp_path / "tokenizer.config.json", value)
-    with pytest.raises(UserError, match=message):
-        tokenizer.read_settings(tmp_path / "tokenizer.config.json")
+    with pytest.raises(UserError, match=f"tokenizer.config.json: .*{message}") as caught:
+        seal.load_settings(tmp_path / "tokenizer.config.json", TokenizerFile)
+    assert "\n" not in str(caught.value)

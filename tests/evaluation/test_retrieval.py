@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from rope_spectra import tokenizer
 from rope_spectra.analysis import retrieval_table, statistics
 from rope_spectra.config import frozen
 from rope_spectra.data import sentence as sentences
-from rope_spectra.data import sentence_words
+from rope_spectra.data import sentence_words, tokenizers
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
 from rope_spectra.model.llama import Llama, ModelConfig
@@ -179,7 +178,7 @@ def test_a_row_too_short_for_two_sentences_is_one_line() -> None:
 
 @pytest.fixture(scope="module")
 def words() -> Tokenizer:
-    return tokenizer.train_bpe(
+    return tokenizers.train_bpe(
         [
             "every morning they walked along the river under tall green trees with their brother Robert"
         ]
@@ -190,7 +189,7 @@ def words() -> Tokenizer:
 
 def counts_of(encoder: Tokenizer, text: str) -> np.ndarray:
     return sentence_words.count_tokens(
-        np.array(encoder.encode(text).ids, np.uint16), tokenizer.vocab_size(encoder)
+        np.array(encoder.encode(text).ids, np.uint16), tokenizers.vocab_size(encoder)
     )
 
 
@@ -228,7 +227,7 @@ def test_counting_in_blocks_is_counting(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_real_tokenizer_has_words_enough(real_data: Path) -> None:
-    encoder = tokenizer.load_tokenizer(real_data / "neox" / "tokenizer.json")
+    encoder = tokenizers.load_tokenizer(real_data / "neox" / "tokenizer.json")
     text = (real_data / "tinystories/train.txt").read_text()[:300_000]
     _, named = sentence_words.in_tokens("Key: {value}.", encoder, counts_of(encoder, text))
     assert len(named) == sentence_words.VALUES

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra import export, spectra
+from rope_spectra.data.tokenizers import load_tokenizer
 from rope_spectra.evaluation import perplexity
 from rope_spectra.model import huggingface
 from rope_spectra.model.llama import Llama
 from rope_spectra.report import model_card
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.tokenizer import load_tokenizer
 from rope_spectra.training.checkpoint import build_model
 from support.checkout import ROOT, snakemake
 from support.data_steps import NEOX

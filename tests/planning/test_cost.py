@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from rope_spectra import memmap_cache
 from rope_spectra.artifacts import layout
 from rope_spectra.config import files, frozen
+from rope_spectra.data.cache import write_cache
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
 from rope_spectra.model.llama import Llama, ModelConfig
@@ -136,7 +136,7 @@ def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch
 
 
 def test_a_cache_has_the_bytes_that_were_said(tmp_path: Path, settings: dict[str, Any]) -> None:
-    memmap_cache.write_cache(tmp_path / "a.npy", iter([np.zeros(3_000, "<u2")]), 3_000)
+    write_cache(tmp_path / "a.npy", iter([np.zeros(3_000, "<u2")]), 3_000)
     said = estimates.estimate(settings, "demo", TINY_TEXT, Tokens(0, "budget")).cache_bytes
     assert said == (tmp_path / "a.npy").stat().st_size + 128
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rope_spectra import memmap_cache, tokenize, tokenizer
 from rope_spectra.data import cache
+from rope_spectra.data.sources import SplitSettings, TokenizerFile
+from rope_spectra.data.tokenization import tokenize
+from rope_spectra.data.tokenizers import make_tokenizer
 from support.checkout import SHARED
 
 DATA = SHARED / "data"
@@ -26,17 +28,29 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
-def split_settings(source: dict[str, Any], budget: int | None) -> dict[str, Any]:
-    return {"split": "train", "tokens": budget, "source": source}
+def split_settings(source: dict[str, Any], budget: int | None) -> SplitSettings:
+    """Frozen settings of a training split, of the source as JSON has it."""
+    content = {"split": "train", "tokens": budget, "source": source}
+    return SplitSettings.model_validate(content)
+
+
+def text_source(*files: Path | str, separator: str | None = None) -> dict[str, Any]:
+    """A source of text files, as JSON has it."""
+    return {
+        "source": "text",
+        "files": [str(file) for file in files],
+        "separator": separator,
+        "text_column": "text",
+    }
 
 
 def cache_of(
-    folder: Path, split: dict[str, Any], tokenizer_file: Path, shard_tokens: int = 10_000
+    folder: Path, split: SplitSettings, tokenizer_file: Path, shard_tokens: int = 10_000
 ) -> tuple[np.ndarray, cache.Manifest]:
     """Run both steps of a split in this process; return its tokens and its manifest."""
     folder.mkdir(parents=True)
-    tokenize.tokenize(split, tokenizer_file, folder / "shards", shard_tokens)
-    memmap_cache.publish(split, folder / "shards", folder / "train.npy", folder / "train.json")
+    tokenize(split, tokenizer_file, folder / "shards", shard_tokens)
+    cache.publish(split, folder / "shards", folder / "train.npy", folder / "train.json")
     manifest = cache.read_manifest(folder / "train.json")
     return cache.open_tokens(folder / "train.npy", manifest), manifest
 
@@ -44,5 +58,11 @@ def cache_of(
 def learn_tokenizer(folder: Path) -> Path:
     """A byte-level BPE of 400 tokens, learned from the first stories."""
     path = folder / "tokenizer.json"
-    path.write_bytes(tokenizer.make({"train": 100_000, "vocab_size": 400, "source": STORIES}))
+    path.write_bytes(learned(STORIES))
     return path
+
+
+def learned(source: dict[str, Any], characters: int = 100_000) -> bytes:
+    """The tokenizer.json of a byte-level BPE of 400 tokens."""
+    content = {"train": characters, "vocab_size": 400, "source": source}
+    return make_tokenizer(TokenizerFile.model_validate(content).root)

@@ -1,4 +1,7 @@
-"""Real TinyStories with the real NeoX tokenizer through the whole chain, from the hub's layout and from text files."""
+"""Real TinyStories and the real NeoX tokenizer through the whole chain.
+
+The text comes once in the layout of the hub and once from text files.
+"""
 
 import json
 from pathlib import Path
@@ -34,9 +37,21 @@ datasets:
     tokenizer: *neox
 models:
   tiny_neox:
-    {{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, head_dim: 32, intermediate_size: 192, vocab_size: 50304}}
+    hidden_size: 64
+    num_hidden_layers: 2
+    num_attention_heads: 2
+    head_dim: 32
+    intermediate_size: 192
+    vocab_size: 50304
 training:
-  few_steps: {{seq_len: 128, batch_size: 16, learning_rate: 3.0e-3, precision: fp32, compile: false, tokens: 24_576, device: cpu}}
+  few_steps:
+    seq_len: 128
+    batch_size: 16
+    learning_rate: 3.0e-3
+    precision: fp32
+    compile: false
+    tokens: 24_576
+    device: cpu
 evaluation:
   short: {{lengths: [128, 512], protocols: [first_chunks]}}
 """

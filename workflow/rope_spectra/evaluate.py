@@ -22,10 +22,10 @@ from rope_spectra.artifacts import provenance, seal
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data.cache import open_tokens, read_manifest
 from rope_spectra.data.sentence import read_sentence
+from rope_spectra.data.tokenizers import check_record
 from rope_spectra.evaluation.record import EVAL, EVAL_NLL, EVAL_RECORD, EvaluationFacts, evaluated
 from rope_spectra.runtime import cli, devices, heartbeat
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.tokenizer import check_record
 from rope_spectra.training.record import RunRecord, data_facts, read_run
 
 if TYPE_CHECKING:

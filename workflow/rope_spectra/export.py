@@ -134,7 +134,7 @@ def _load_model(folder: Path, run: dict[str, Any]) -> "Llama":
 
 def read_tokenizer(path: Path | None) -> "Tokenizer | None":
     """The tokenizer as training used it: no post-processor may put tokens around a text."""
-    from rope_spectra.tokenizer import load_tokenizer
+    from rope_spectra.data.tokenizers import load_tokenizer
 
     if path is None:
         return None

@@ -16,9 +16,9 @@ from rope_spectra.artifacts import files, seal
 from rope_spectra.config.frozen_new import SentenceSettings
 from rope_spectra.data.cache import open_tokens, read_manifest
 from rope_spectra.data.sentence_words import count_tokens, in_tokens
+from rope_spectra.data.tokenizers import load_tokenizer
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.tokenizer import load_tokenizer
 
 
 def main() -> None:

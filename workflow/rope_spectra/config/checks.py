@@ -14,7 +14,7 @@ from rope_spectra.config import spectra
 from rope_spectra.config.contrasts import Contrasts, parse
 from rope_spectra.config.messages import remedy, unknown
 from rope_spectra.data.base import PLACE
-from rope_spectra.data.corpus import text_files
+from rope_spectra.data.text_files import find_files
 from rope_spectra.runtime.errors import UserError
 
 Section = dict[str, Any]
@@ -221,7 +221,7 @@ def _is_local(path: str) -> bool:
 
 def _text_files(path: str, patterns: list[str]) -> Iterator[str]:
     try:
-        files = text_files(patterns)
+        files = find_files(patterns)
         yield from (line for file in files for line in _braces(path, file))
         if not any(file.stat().st_size for file in files):
             yield f"{path}: all its files are empty; give files with text"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from rope_spectra import noise_floor
 from rope_spectra.config import checks, schema, spectra
-from rope_spectra.data import corpus
+from rope_spectra.data.text_files import find_files
 from rope_spectra.runtime.errors import UserError
 
 Settings = dict[str, Any]
@@ -116,7 +116,7 @@ def raw_files(config: Settings, dataset: str, split: str) -> list[str]:
     if definition["source"] == "tokens":
         return [definition[split]]
     return (
-        [str(file) for file in corpus.text_files(definition[split])]
+        [str(file) for file in find_files(definition[split])]
         if definition["source"] == "text"
         else []
     )
@@ -131,7 +131,7 @@ def data_settings(
 
     options: {tokenizer_check}. sentence: {sentence}, that of the retrieval probe.
     tokenizer: {path, revision}, or {train, vocab_size, source} for one that learns from the train split.
-    A split: {split, tokens, source}, with tokens the budget (None is all) and source what corpus.documents reads.
+    A split: {split, tokens, source}, with tokens the budget (None is all) and source that of data/sources.py.
     Raises UserError for the tokenizer of a dataset that is tokens already.
     """
     definition = config["datasets"][dataset]

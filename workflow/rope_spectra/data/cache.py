@@ -1,18 +1,28 @@
-"""Opens a token cache, after checking that it holds exactly the tokens its manifest promises."""
+"""The token cache: one .npy file of all tokens of a split, and the manifest that certifies it.
+
+A cache is never longer than its tokens, and same tokens give the same bytes.
+"""
 
 import hashlib
 import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.files import atomic, atomic_all
+from rope_spectra.data.shards import read_index, read_shards, read_tokens
 from rope_spectra.data.sources import SplitSettings
+from rope_spectra.data.token_files import TokensSplit, count_tokens
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.progress import Progress
 from rope_spectra.runtime.settings import Record
 
 Tokens = NDArray[np.uint16]
+
+_DTYPE = "<u2"
 
 
 class Manifest(Record):
@@ -37,15 +47,6 @@ def read_manifest(path: Path) -> Manifest:
     return seal.load_record(path, Manifest)
 
 
-def header(tokens: int) -> bytes:
-    """The first bytes of a cache: the .npy header of an array (tokens,) of little-endian uint16."""
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<u2", "fortran_order": False, "shape": (tokens,)}
-    )
-    return file.getvalue()
-
-
 def open_tokens(path: Path, manifest: Manifest) -> np.ndarray:
     """Memory-maps a token cache: read-only uint16 [manifest.tokens].
 
@@ -54,13 +55,13 @@ def open_tokens(path: Path, manifest: Manifest) -> np.ndarray:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the data steps first")
-    start = header(manifest.tokens)
+    start = _header(manifest.tokens)
     if _payload_sha256(path, start) != manifest.sha256:
         raise UserError(
             f"{path}: not the {manifest.tokens} tokens of its manifest (sha256 differs);"
             " delete it and run again"
         )
-    return np.memmap(path, "<u2", mode="r", offset=len(start), shape=(manifest.tokens,))
+    return np.memmap(path, _DTYPE, mode="r", offset=len(start), shape=(manifest.tokens,))
 
 
 def _payload_sha256(path: Path, start: bytes) -> str | None:
@@ -69,3 +70,80 @@ def _payload_sha256(path: Path, start: bytes) -> str | None:
         if file.read(len(start)) != start:
             return None
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish(settings: SplitSettings, shards: Path, output: Path, manifest: Path) -> None:
+    """Writes the cache of a split and its sealed manifest, both or neither."""
+    with atomic_all(output, manifest) as (cache, record):
+        seal.write(record, build(settings, shards, cache).content())
+
+
+def build(settings: SplitSettings, shards: Path, output: Path) -> Manifest:
+    """Writes the cache of a split; returns its manifest.
+
+    shards: the folder of them, or the raw file of a split that is tokens already.
+    """
+    if isinstance(settings.source, TokensSplit):
+        vocab_size = settings.source.vocab_size
+        tokens = count_tokens(shards)
+        if settings.tokens is not None:
+            tokens = min(tokens, settings.tokens)
+        return Manifest(
+            settings=settings,
+            tokenizer_sha256=None,
+            vocab_size=vocab_size,
+            documents=None,
+            tokens=tokens,
+            bytes=None,
+            dtype=_DTYPE,
+            sha256=write_cache(output, read_raw(shards, tokens, vocab_size), tokens),
+        )
+    index = read_index(shards, settings)
+    tokens = sum(shard.tokens for shard in index.shards)
+    return Manifest(
+        settings=settings,
+        tokenizer_sha256=index.tokenizer_sha256,
+        vocab_size=index.vocab_size,
+        documents=sum(shard.documents for shard in index.shards),
+        tokens=tokens,
+        bytes=sum(shard.bytes for shard in index.shards),
+        dtype=_DTYPE,
+        sha256=write_cache(output, read_shards(shards, index), tokens),
+    )
+
+
+def read_raw(path: Path, tokens: int, vocab_size: int) -> Iterator[np.ndarray]:
+    """Yields the first tokens of a raw file in blocks; UserError at an id beyond the vocabulary."""
+    for block in read_tokens(path, tokens):
+        largest = block.max()
+        if largest >= vocab_size:
+            raise UserError(
+                f"{path}: holds id {largest}, but vocab_size is {vocab_size};"
+                " correct vocab_size or the file"
+            )
+        yield block
+
+
+def write_cache(path: Path, blocks: Iterable[np.ndarray], tokens: int) -> str:
+    """Publishes blocks of tokens as one .npy file of shape (tokens,); returns their sha256."""
+    digest = hashlib.sha256()
+    progress = Progress("token cache", tokens, "tokens")
+    done = 0
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(_header(tokens))
+        for block in blocks:
+            file.write(block.data)
+            digest.update(block.data)
+            done += len(block)
+            progress.update(done)
+    progress.finish(done)
+    return digest.hexdigest()
+
+
+def _header(tokens: int) -> bytes:
+    """The first bytes of a cache: the .npy header of an array (tokens,) of little-endian uint16."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": _DTYPE, "fortran_order": False, "shape": (tokens,)}
+    )
+    return file.getvalue()

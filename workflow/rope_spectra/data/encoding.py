@@ -1,10 +1,15 @@
-"""Text to token ids: gigatoken, as far as it gives the ids of the reference tokenizer, else the `tokenizers` library in batches.
+"""Text to token ids: gigatoken where it gives the ids of the `tokenizers` library, else the latter.
 
-The fast backend has to agree before any of its ids are used, and it is watched while they are:
- 1. The first documents, a sample, are encoded by the reference, and these are the ids that are used.
- 2. gigatoken must then give the same ids for all of them and for HARD_CASES, or the reference goes on.
- 3. After that it is compared on every 200th document, and around every character that the text has not shown before.
-A difference in (3) is a `Disagreement`: documents that were not compared may be wrong too, so all have to be encoded again.
+gigatoken is much faster. It has to agree with the reference before any of its ids are used, and it
+is compared again while they are:
+
+1. The reference encodes the first documents, the sample; these ids are used.
+2. gigatoken must give the same ids for the sample and for HARD_CASES, else the reference goes on.
+3. From then on it is compared on every 200th document, and around each character that the text has
+   not had before.
+
+A difference in (3) raises `Disagreement`: documents that were not compared may be wrong too, so
+that all of them have to be encoded again.
 """
 
 import logging
@@ -13,9 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
+from rope_spectra.runtime.settings import Record
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -23,11 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("rope_spectra")
 
 _SAMPLE_CHARACTERS = 1 << 21  # of long documents fewer are enough
-_COMPARE_EVERY = 200  # documents; half a percent of the text
+_COMPARE_EVERY = 200  # documents: half a percent of the text
 _CONTEXT = 100  # characters compared on either side of a new one
-_RENEW_CHARACTERS = (
-    1 << 28
-)  # gigatoken remembers every word it has met; loaded anew it holds none, so memory stays bounded
+_RELOAD_CHARACTERS = 1 << 28
 
 HARD_CASES = (
     "",
@@ -56,38 +61,49 @@ HARD_CASES = (
 
 
 class Disagreement(Exception):
-    """The fast backend and the reference differ; the text says where."""
+    """The two backends give other ids; the text says for which document."""
+
+
+class Backend(Record):
+    """The library that encodes, and the reason."""
+
+    name: str
+    why: str
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Ids of some documents in a row: ids uint16 [tokens]; ends int64 [documents], the tokens up to the end of each."""
+    """Ids of consecutive documents.
+
+    ids: uint16 [tokens]. ends: int64 [documents], the tokens up to the end of each document.
+    """
 
     ids: np.ndarray
     ends: np.ndarray
 
     def document(self, index: int) -> np.ndarray:
-        """The ids of one document."""
-        return self.ids[self.ends[index - 1] if index else 0 : self.ends[index]]
+        """The ids of one document, uint16 [tokens of it]."""
+        start = self.ends[index - 1] if index else 0
+        return self.ids[start : self.ends[index]]
 
-    def pick(self, indices: Sequence[int]) -> "Encoded":
+    def select(self, indices: Sequence[int]) -> "Encoded":
         """Some of the documents."""
-        return join([self.document(index) for index in indices])
+        return concatenate([self.document(index) for index in indices])
 
-    def cut(self, tokens: int) -> "Encoded":
-        """The documents up to the one that brings the ids to `tokens`; the ids of that one are cut."""
+    def first(self, tokens: int) -> "Encoded":
+        """The first `tokens` ids (fewer if there are no more) and the documents they come from."""
         if tokens > len(self.ids):
             return self
         documents = int(np.searchsorted(self.ends, tokens)) + 1
         return Encoded(self.ids[:tokens], np.minimum(self.ends[:documents], tokens))
 
 
-def join(documents: Sequence[np.ndarray]) -> Encoded:
-    """The ids of documents, each uint16 [tokens], in a row."""
+Encode: TypeAlias = Callable[[Sequence[str]], Encoded]
+
+
+def concatenate(documents: Sequence[np.ndarray]) -> Encoded:
+    """Documents one after the other, each given as its ids, uint16 [tokens]."""
     return Encoded(np.concatenate(documents), np.cumsum([len(ids) for ids in documents]))
-
-
-Encode = Callable[[Sequence[str]], Encoded]
 
 
 def reference(tokenizer: "Tokenizer") -> Encode:
@@ -95,32 +111,39 @@ def reference(tokenizer: "Tokenizer") -> Encode:
 
     def encode(texts: Sequence[str]) -> Encoded:
         encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return join([np.array(encoding.ids, "<u2") for encoding in encodings])
+        return concatenate([np.array(encoding.ids, "<u2") for encoding in encodings])
 
     return encode
 
 
-def gigatoken(tokenizer_file: Path) -> Encode:
-    """Encoding with gigatoken, which adds no special tokens. Raises whatever it raises if it cannot read the tokenizer."""
-    from gigatoken import Tokenizer
+class Gigatoken:
+    """Encoding with gigatoken, which adds no special tokens.
 
-    tokenizer, characters = Tokenizer(tokenizer_file), 0
+    The constructor raises whatever gigatoken raises if it cannot read the tokenizer.
+    """
 
-    def encode(texts: Sequence[str]) -> Encoded:
-        nonlocal tokenizer, characters
-        if characters > _RENEW_CHARACTERS:
-            tokenizer, characters = Tokenizer(tokenizer_file), 0
-        characters += sum(map(len, texts))
-        rows = tokenizer.encode_batch(
-            list(texts)
-        ).layout  # all ids in one array, and where each document begins
-        return Encoded(rows.content.data.astype("<u2"), rows.offsets.data[1:])
+    def __init__(self, tokenizer_file: Path) -> None:
+        self._file = tokenizer_file
+        self._load()
 
-    return encode
+    def _load(self) -> None:
+        from gigatoken import Tokenizer
+
+        self._tokenizer = Tokenizer(self._file)
+        self._characters = 0
+
+    def __call__(self, texts: Sequence[str]) -> Encoded:
+        # It remembers every word that it has met; loaded anew it has none, which bounds the memory.
+        if self._characters > _RELOAD_CHARACTERS:
+            self._load()
+        self._characters += sum(map(len, texts))
+        # All ids in one array, and where each document begins.
+        layout = self._tokenizer.encode_batch(list(texts)).layout
+        return Encoded(layout.content.data.astype("<u2"), layout.offsets.data[1:])
 
 
-def demand_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> None:
-    """Raise Disagreement, which names the first such document, unless all documents have the ids that are expected."""
+def check_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> None:
+    """Raises Disagreement, naming the first such text, unless all have the ids expected."""
     if np.array_equal(found.ends, expected.ends) and np.array_equal(found.ids, expected.ids):
         return
     for index, text in enumerate(texts):
@@ -130,43 +153,50 @@ def demand_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> Non
             )
 
 
-class WatchedEncoder:
-    """A fast encoder under the eyes of the reference: proven on a sample first, compared again and again as the text goes on."""
+class CheckedEncoder:
+    """A fast encoder that is compared with the reference, at first and as the text goes on."""
 
     def __init__(self, fast: Encode, reference: Encode) -> None:
-        self._fast, self._reference = fast, reference
+        self._fast = fast
+        self._reference = reference
         self._known_characters = np.zeros(sys.maxunicode + 1, bool)
         self._documents = 0
 
-    def prove(self, texts: Sequence[str], expected: Encoded) -> None:
-        """Raise Disagreement unless these documents get the ids that the reference gave."""
-        demand_equal(texts, self._fast(texts), expected)
+    def check_sample(self, texts: Sequence[str], expected: Encoded) -> None:
+        """Raises Disagreement unless these documents get the ids that the reference gave."""
+        check_equal(texts, self._fast(texts), expected)
         self._around_new_characters(texts)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """The ids of the next documents. Raises Disagreement where one of those compared is wrong."""
+        """The ids of the next documents; Disagreement where one of those compared is wrong."""
         encoded = self._fast(texts)
-        if indices := range(-self._documents % _COMPARE_EVERY, len(texts), _COMPARE_EVERY):
-            documents = [texts[index] for index in indices]
-            demand_equal(documents, encoded.pick(indices), self._reference(documents))
-        if around := self._around_new_characters(texts):
-            demand_equal(around, self._fast(around), self._reference(around))
+        # Every so many documents of the whole text, wherever the batches begin.
+        compared = range(-self._documents % _COMPARE_EVERY, len(texts), _COMPARE_EVERY)
+        if compared:
+            documents = [texts[index] for index in compared]
+            check_equal(documents, encoded.select(compared), self._reference(documents))
+        excerpts = self._around_new_characters(texts)
+        if excerpts:
+            check_equal(excerpts, self._fast(excerpts), self._reference(excerpts))
         self._documents += len(texts)
         return encoded
 
     def _around_new_characters(self, texts: Sequence[str]) -> list[str]:
+        """An excerpt around each character that no text has had before, which are known then."""
+        # ASCII is in HARD_CASES as far as it is special, and most text is nothing else.
         text = "".join(text for text in texts if not text.isascii())
         codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
         new = np.flatnonzero(~self._known_characters[codes])
         self._known_characters[codes] = True
-        first = new[np.unique(codes[new], return_index=True)[1]]
-        return [text[max(0, at - _CONTEXT) : at + _CONTEXT] for at in first.tolist()]
+        _, first = np.unique(codes[new], return_index=True)
+        return [text[max(0, at - _CONTEXT) : at + _CONTEXT] for at in new[first].tolist()]
 
 
 class Encoder:
-    """Encodes the batches of a split in file order, with what the module's docstring says; `backend` tells with what and why.
+    """Encodes the batches of a split in file order, as the docstring of the module describes.
 
-    `sample` is the number of documents in (1); with None the reference encodes everything, for the reason `why`.
+    `backend` names the library in use. `sample` is the number of documents in (1); with None the
+    reference encodes everything, for the reason `why`.
     """
 
     def __init__(
@@ -177,40 +207,47 @@ class Encoder:
         why: str = "no check is wanted",
     ) -> None:
         self._reference = reference(tokenizer)
-        self._tokenizer_file, self._sample_documents = tokenizer_file, sample or 0
-        self._use(
-            "tokenizers", f"the first {sample} documents, to check gigatoken on" if sample else why
-        )
+        self._tokenizer_file = tokenizer_file
+        self._sample_documents = sample or 0
+        if sample:
+            why = f"the first {sample} documents, to check gigatoken on"
+        self._use("tokenizers", why)
 
     def encode(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], Encoded]]:
-        """Yield each batch with its ids. Raises Disagreement where ids that were yielded before may be wrong."""
+        """Yields each batch with its ids.
+
+        Raises Disagreement where ids that were yielded before may be wrong.
+        """
         encode: Encode | None = None if self._sample_documents else self._reference
         sample: list[tuple[list[str], Encoded]] = []
         for texts in batches:
-            if encode is None and self._is_short(sample):
-                sample.append((texts, self._reference(texts)))
-                yield sample[-1]
+            if encode is None and self._needs_more(sample):
+                encoded = self._reference(texts)
+                sample.append((texts, encoded))
             else:
-                encode = encode or self._choose(sample)
-                yield texts, encode(texts)
+                if encode is None:
+                    encode = self._choose(sample)
+                encoded = encode(texts)
+            yield texts, encoded
 
-    def _is_short(self, sample: list[tuple[list[str], Encoded]]) -> bool:
+    def _needs_more(self, sample: list[tuple[list[str], Encoded]]) -> bool:
         lengths = [len(text) for texts, _ in sample for text in texts]
         return len(lengths) < self._sample_documents and sum(lengths) < _SAMPLE_CHARACTERS
 
     def _choose(self, sample: list[tuple[list[str], Encoded]]) -> Encode:
+        """gigatoken, if it agrees on the sample and the hard cases, else the reference."""
         try:
-            encoder = WatchedEncoder(gigatoken(self._tokenizer_file), self._reference)
-            for texts, expected in [(HARD_CASES, self._reference(HARD_CASES)), *sample]:
-                encoder.prove(texts, expected)
+            encoder = CheckedEncoder(Gigatoken(self._tokenizer_file), self._reference)
+            encoder.check_sample(HARD_CASES, self._reference(HARD_CASES))
+            for texts, expected in sample:
+                encoder.check_sample(texts, expected)
         except ImportError:
             self._use("tokenizers", "gigatoken is not installed")
         except Disagreement as difference:
             self._use("tokenizers", str(difference))
         except Exception as error:  # the library raises nothing more specific
-            self._use(
-                "tokenizers", f"gigatoken cannot use this tokenizer: {' '.join(str(error).split())}"
-            )
+            reason = " ".join(str(error).split())
+            self._use("tokenizers", f"gigatoken cannot use this tokenizer: {reason}")
         else:
             documents = sum(len(texts) for texts, _ in sample)
             self._use(
@@ -221,5 +258,5 @@ class Encoder:
         return self._reference
 
     def _use(self, name: str, why: str) -> None:
-        self.backend = {"name": name, "why": why}
+        self.backend = Backend(name=name, why=why)
         log.info("encoding with %s (%s)", name, why)

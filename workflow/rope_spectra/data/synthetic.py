@@ -33,8 +33,8 @@ FIXED = {
     "ribbon scarf spoon whistle",
     "place": "bakery barn beach bridge castle cave farm fountain harbour hill lake market "
     "meadow mill orchard pond river tower well windmill",
-    "food": "apples berries bread cake carrots cheese cherries corn jam noodles nuts pancakes pears "
-    "pie plums porridge pudding rice soup toast",
+    "food": "apples berries bread cake carrots cheese cherries corn jam noodles nuts pancakes "
+    "pears pie plums porridge pudding rice soup toast",
     "elder": "aunt brother cousin father grandfather grandmother mother neighbour nurse sister "
     "teacher uncle",
 }

@@ -1,0 +1,187 @@
+"""Shards: the tokens of a split as numbered files of raw uint16, and an index of the whole ones."""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.files import atomic
+from rope_spectra.data.encoding import Backend, Encoded
+from rope_spectra.data.sources import SplitSettings
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Record
+
+INDEX = "index.json"
+
+_BLOCK_TOKENS = 1 << 20
+
+
+class Shard(Record):
+    """A whole shard: its file, what is in it, and the hashes of its tokens and of its text.
+
+    `bytes` are those of the UTF-8 text behind the tokens.
+    """
+
+    file: str
+    tokens: int
+    documents: int
+    bytes: int
+    sha256: str
+    text_sha256: str
+
+
+class ShardInputs(Record):
+    """All that the tokens of shards depend on."""
+
+    settings: SplitSettings
+    tokenizer_sha256: str
+    vocab_size: int
+
+
+class ShardIndex(ShardInputs):
+    """The record of a folder of shards; `backend` encoded the last of them."""
+
+    shards: list[Shard]
+    backend: Backend
+
+    @property
+    def inputs(self) -> ShardInputs:
+        """What the shards were made from."""
+        return ShardInputs(
+            settings=self.settings,
+            tokenizer_sha256=self.tokenizer_sha256,
+            vocab_size=self.vocab_size,
+        )
+
+
+def read_index(folder: Path, settings: SplitSettings) -> ShardIndex:
+    """Reads the index of a folder of shards.
+
+    Raises UserError unless they were made with these settings and have their full size.
+    """
+    index = seal.load_record(folder / INDEX, ShardIndex)
+    if index.settings != settings:
+        raise UserError(
+            f"{folder}: these shards were made with other settings; delete the folder and run again"
+        )
+    for shard in index.shards:
+        file = folder / shard.file
+        if not file.is_file() or file.stat().st_size != 2 * shard.tokens:
+            raise UserError(
+                f"{file}: not the {shard.tokens} tokens that {INDEX} lists;"
+                f" delete {folder} and run again"
+            )
+    return index
+
+
+def read_tokens(path: Path, tokens: int) -> Iterator[np.ndarray]:
+    """Yields the first tokens of a raw little-endian uint16 file, in blocks."""
+    with path.open("rb") as file:
+        for start in range(0, tokens, _BLOCK_TOKENS):
+            size = min(_BLOCK_TOKENS, tokens - start)
+            yield np.frombuffer(file.read(2 * size), "<u2")
+
+
+def read_shards(folder: Path, index: ShardIndex) -> Iterator[np.ndarray]:
+    """Yields the tokens of all shards in blocks.
+
+    Raises UserError at the end of a shard whose content is not what its hash says.
+    """
+    for shard in index.shards:
+        digest = hashlib.sha256()
+        for block in read_tokens(folder / shard.file, shard.tokens):
+            digest.update(block.data)
+            yield block
+        if digest.hexdigest() != shard.sha256:
+            raise UserError(
+                f"{folder / shard.file}: damaged (sha256 differs from {INDEX});"
+                f" delete {folder} and run again"
+            )
+
+
+class ShardWriter:
+    """Writes documents as numbered shards into a folder, with an index of the whole ones.
+
+    Resumes a folder that an interrupted run with the same inputs left; removes anything else there.
+    token_bytes: bytes of each token, uint16 [vocab_size]. shard_tokens: a shard ends after these.
+    """
+
+    def __init__(
+        self, folder: Path, inputs: ShardInputs, token_bytes: np.ndarray, shard_tokens: int
+    ) -> None:
+        self.folder = folder
+        self.inputs = inputs
+        self.token_bytes = token_bytes
+        self.shard_tokens = shard_tokens
+        earlier = self._read_earlier_run()
+        self.shards = earlier.shards if earlier else []
+        # What an interrupted run had used at last.
+        self.earlier_backend = earlier.backend if earlier else None
+        self.tokens = sum(shard.tokens for shard in self.shards)
+        self._start_shard()
+
+    def _read_earlier_run(self) -> ShardIndex | None:
+        path = self.folder / INDEX
+        if path.exists():
+            index = seal.load_record(path, ShardIndex)
+            if index.inputs == self.inputs:
+                return index
+        # The folder itself stays: this process has it locked.
+        for file in self.folder.glob("*"):
+            file.unlink()
+        return None
+
+    def _start_shard(self) -> None:
+        self._ids: list[np.ndarray] = []
+        self._tokens = 0
+        self._documents = 0
+        self._text = hashlib.sha256()
+
+    def skip(self, documents: Iterator[str]) -> None:
+        """Reads past the documents that are in shards already; UserError if these have changed."""
+        for shard in self.shards:
+            text = hashlib.sha256()
+            for document in islice(documents, shard.documents):
+                text.update(document.encode())
+            if text.hexdigest() != shard.text_sha256:
+                raise UserError(
+                    f"{self.folder}: the text of {shard.file} has changed since;"
+                    " delete this folder and run again"
+                )
+
+    def add(self, texts: list[str], encoded: Encoded) -> None:
+        """Appends documents to the shard that is being filled."""
+        self._ids.append(encoded.ids)
+        self._tokens += len(encoded.ids)
+        self._documents += len(texts)
+        self._text.update("".join(texts).encode())
+        self.tokens += len(encoded.ids)
+
+    def is_full(self) -> bool:
+        """Says that the shard has the tokens after which it ends."""
+        return self._tokens >= self.shard_tokens
+
+    def publish(self, backend: Backend) -> None:
+        """Writes the documents added since the last shard as a shard, if there are any."""
+        if not self._documents:
+            return
+        ids = np.concatenate(self._ids)
+        name = f"{len(self.shards):05d}.bin"
+        with atomic(self.folder / name) as temporary:
+            temporary.write_bytes(ids.data)
+        shard = Shard(
+            file=name,
+            tokens=len(ids),
+            documents=self._documents,
+            bytes=int(np.take(self.token_bytes, ids).sum()),
+            sha256=hashlib.sha256(ids.data).hexdigest(),
+            text_sha256=self._text.hexdigest(),
+        )
+        self.shards.append(shard)
+        # After the shard, so that a kill between the two leaves a file that the next run replaces.
+        index = ShardIndex(**dict(self.inputs), shards=self.shards, backend=backend)
+        seal.write(self.folder / INDEX, index.content())
+        self._start_shard()

@@ -1,0 +1,154 @@
+"""Text to shards: documents are read, encoded and written at the same time, in their order.
+
+Nothing is put between the documents (docs/protocol.md, section 1). The bytes of all shards in a row
+depend neither on interruptions nor on threads or the size of a shard.
+"""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rope_spectra.artifacts.files import locked, sha256
+from rope_spectra.data.base import DocumentSplit
+from rope_spectra.data.encoding import Disagreement, Encoded, Encoder
+from rope_spectra.data.shards import INDEX, ShardInputs, ShardWriter
+from rope_spectra.data.sources import SplitSettings
+from rope_spectra.data.tokenizers import count_token_bytes, load_tokenizer
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.progress import Progress
+
+log = logging.getLogger("rope_spectra")
+T = TypeVar("T")
+
+# gigatoken keeps several threads busy from 4 MB on; more would only take memory.
+_BATCH_CHARACTERS = 1 << 22
+
+
+def batches(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Groups documents into lists that end with the document that brings them to `characters`."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= characters:
+            yield batch
+            batch = []
+            size = 0
+    if batch:
+        yield batch
+
+
+def prefetch(items: Iterable[T]) -> Iterator[T]:
+    """Yields the same items, each made in a thread while the one before it is being used."""
+    iterator = iter(items)
+    end: Any = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, iterator, end)
+        while True:
+            item = coming.result()
+            if item is end:
+                return
+            coming = thread.submit(next, iterator, end)
+            yield item
+
+
+def first_tokens(
+    encoded: Iterable[tuple[list[str], Encoded]], tokens: int
+) -> Iterator[tuple[list[str], Encoded]]:
+    """Passes batches on up to so many tokens, and asks for no batch beyond.
+
+    The last one ends with the document that brings them, of which only the first ids are taken.
+    """
+    if not tokens:
+        return
+    for texts, ids in encoded:
+        taken = ids.first(tokens)
+        yield texts[: len(taken.ends)], taken
+        tokens -= len(taken.ids)
+        if tokens <= 0:
+            return
+
+
+def tokenize(
+    settings: SplitSettings,
+    tokenizer_file: Path,
+    output: Path,
+    shard_tokens: int,
+    sample: int | None = None,
+) -> None:
+    """Writes the shards and the index of a split to the folder `output`.
+
+    The work is done in `output`.partial; of two processes one does it and the other waits. `sample`
+    is the number of documents on which the fast encoder has to agree with the reference (None: it
+    is not used). Raises UserError if `output` holds shards already.
+    """
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: already holds shards; delete it to make them again")
+    partial = output.with_name(f"{output.name}.partial")
+    with locked(partial) as waited:
+        if waited and (output / INDEX).exists():
+            log.info("the other process has finished %s", output)
+            return
+        _write_shards(partial, settings, tokenizer_file, shard_tokens, sample)
+        partial.rename(output)
+
+
+def _write_shards(
+    partial: Path,
+    settings: SplitSettings,
+    tokenizer_file: Path,
+    shard_tokens: int,
+    sample: int | None,
+) -> None:
+    """Writes or completes the shards, all of them anew if the fast encoder proves to be wrong."""
+    tokenizer = load_tokenizer(tokenizer_file)
+    token_bytes = count_token_bytes(tokenizer)
+    inputs = ShardInputs(
+        settings=settings, tokenizer_sha256=sha256(tokenizer_file), vocab_size=len(token_bytes)
+    )
+    writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
+    if writer.shards:
+        log.info(
+            "resuming an interrupted run after %d tokens in %d shards",
+            writer.tokens,
+            len(writer.shards),
+        )
+    earlier = writer.earlier_backend
+    if earlier and earlier.name == "tokenizers":
+        # The interrupted run had a reason not to use gigatoken; this one would find it again.
+        encoder = Encoder(tokenizer, tokenizer_file, None, earlier.why)
+    else:
+        encoder = Encoder(tokenizer, tokenizer_file, sample)
+    try:
+        _encode(settings, encoder, writer)
+    except Disagreement as difference:
+        log.warning("%s; making all shards again", difference)
+        (partial / INDEX).unlink(missing_ok=True)
+        writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
+        _encode(settings, Encoder(tokenizer, tokenizer_file, None, str(difference)), writer)
+
+
+def _encode(settings: SplitSettings, encoder: Encoder, writer: ShardWriter) -> None:
+    """Encodes the documents that are not in shards yet and publishes them shard by shard."""
+    source = settings.source
+    if not isinstance(source, DocumentSplit):
+        raise UserError(f"source: {source.source!r} holds no text to tokenize; give one that does")
+    documents = source.documents()
+    writer.skip(documents)
+    label = f"{settings.split} tokens"
+    progress = Progress(label, settings.tokens, "tokens", start=writer.tokens)
+    # A token is a character at least, so batches are no longer than shards, which end with a batch.
+    size = min(_BATCH_CHARACTERS, writer.shard_tokens)
+    encoded = encoder.encode(prefetch(batches(documents, size)))
+    wanted = (settings.tokens or sys.maxsize) - writer.tokens
+    for texts, ids in prefetch(first_tokens(encoded, wanted)):
+        writer.add(texts, ids)
+        progress.update(writer.tokens)
+        if writer.is_full():
+            writer.publish(encoder.backend)
+    writer.publish(encoder.backend)
+    progress.finish(writer.tokens)

@@ -1,0 +1,167 @@
+"""Tokenizers: fetched, copied or trained here, loaded for whole documents, and sized in bytes."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.layout import TOKENIZER_RECORD
+from rope_spectra.data.base import ReadyTokenizer, is_local
+from rope_spectra.data.sources import TokenizerSettings
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Record
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+log = logging.getLogger("rope_spectra")
+
+MAX_VOCAB_SIZE = 1 << 16  # token ids are stored as uint16
+
+
+class TokenizerRecord(Record):
+    """The record next to a tokenizer that the rule made: its settings, the hashes of its files."""
+
+    settings: TokenizerSettings
+    files: dict[str, str]
+
+
+def record_path(path: Path) -> Path:
+    """The record of a tokenizer.json or a token_bytes.npy: in the same folder."""
+    return path.with_name(Path(TOKENIZER_RECORD).name)
+
+
+def check_record(path: Path) -> None:
+    """Refuses a tokenizer.json or token_bytes.npy that is not what its record certifies.
+
+    A file without a record is the user's own, and taken as it is.
+    """
+    record = record_path(path)
+    if record.exists():
+        seal.check(record, seal.load_record(record, TokenizerRecord).content(), path)
+
+
+def load_tokenizer(path: Path) -> "Tokenizer":
+    """Loads a tokenizer.json for whole documents; UserError if it is missing, damaged or unfit."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; make it with rope_spectra.tokenizer")
+    check_record(path)
+    return parse_tokenizer(path.read_bytes(), str(path))
+
+
+def parse_tokenizer(content: bytes, where: str) -> "Tokenizer":
+    """Makes a tokenizer, which never truncates and never pads, of what a tokenizer.json holds.
+
+    Raises UserError, naming `where`, if it cannot be read, is not byte-level, or has ids that do
+    not fit in uint16.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.decoders import ByteLevel
+
+    try:
+        tokenizer = Tokenizer.from_buffer(content)
+    except Exception as error:  # the library raises nothing more specific
+        raise UserError(
+            f"{where}: not a tokenizer.json that can be read ({error}); fetch it again"
+        ) from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if not isinstance(tokenizer.decoder, ByteLevel):
+        raise UserError(
+            f"{where}: not a byte-level tokenizer;"
+            " choose one that is, such as EleutherAI/gpt-neox-20b"
+        )
+    size = vocab_size(tokenizer)
+    if size > MAX_VOCAB_SIZE:
+        raise UserError(
+            f"{where}: {size} tokens, but ids are stored as uint16;"
+            f" choose one of at most {MAX_VOCAB_SIZE}"
+        )
+    return tokenizer
+
+
+def vocab_size(tokenizer: "Tokenizer") -> int:
+    """One more than the largest id, added tokens included."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def count_token_bytes(tokenizer: "Tokenizer") -> np.ndarray:
+    """Bytes of UTF-8 that each token decodes to: uint16 [vocab_size], 0 for an unused id.
+
+    The sum over the tokens of a document is the size of the document as the tokenizer normalizes it
+    (NeoX: NFC).
+    """
+    sizes = np.zeros(vocab_size(tokenizer), np.uint16)
+    for token, index in tokenizer.get_vocab(with_added_tokens=False).items():
+        sizes[index] = len(token)  # a character of the byte-level alphabet stands for one byte
+    # Added tokens are plain text, not in that alphabet.
+    for index, added in tokenizer.get_added_tokens_decoder().items():
+        sizes[index] = len(added.content.encode())
+    return sizes
+
+
+def make_tokenizer(settings: TokenizerSettings) -> bytes:
+    """The tokenizer.json that the settings ask for."""
+    if isinstance(settings, ReadyTokenizer):
+        return fetch(settings.path, settings.revision)
+    log.info("learning %d tokens from %d characters", settings.vocab_size, settings.train)
+    texts = first_characters(settings.source.documents(), settings.train)
+    return train_bpe(texts, settings.vocab_size).to_str(pretty=True).encode()
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+    """Learns a byte-level BPE without special tokens: 256 bytes and `vocab_size` - 256 merges.
+
+    There are fewer merges if the text has no more.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def first_characters(texts: Iterable[str], characters: int) -> Iterator[str]:
+    """Yields the first documents up to so many characters, the last document shortened."""
+    for text in texts:
+        yield text[:characters]
+        characters -= len(text)
+        if characters <= 0:
+            return
+
+
+def fetch(path: str, revision: str | None) -> bytes:
+    """The tokenizer.json of a local folder or a hub repository; UserError if there is none."""
+    folder = Path(path).expanduser()
+    if folder.is_dir() or is_local(path):
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            raise UserError(
+                f"{file}: no such file;"
+                " tokenizer.path should be a folder with a tokenizer.json, or a hub id"
+            )
+        return file.read_bytes()
+    from huggingface_hub import hf_hub_download
+
+    shown = revision or "main"
+    log.info("fetching the tokenizer %s at revision %s", path, shown)
+    try:
+        return Path(hf_hub_download(path, "tokenizer.json", revision=revision)).read_bytes()
+    # The layers below (HTTP, hub, cache) each have errors of their own.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: cannot fetch tokenizer.json at revision {shown} ({reason});"
+            " check the name, the revision and the network, or give a folder that holds a copy"
+        ) from None
