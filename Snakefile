@@ -63,6 +63,7 @@ localrules:
     run_options,
     experiment_config,
     aggregate,
+    page,
     summary,
     figures,
     published,

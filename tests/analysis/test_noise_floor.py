@@ -69,6 +69,14 @@ def test_a_repeat_is_frozen_as_the_run_it_repeats(repeated: dict[str, Any]) -> N
     )
 
 
+def page_with(definition: dict[str, Any]) -> str:
+    """The page of the experiment, with the table of its noise floor."""
+    design = small.definition_file(definition)
+    small.done("noise_floor", "--definition", design, "--csv", TABLE)
+    small.done("page", *small.page_arguments(definition), "--noise-floor", TABLE)
+    return PAGE.read_text()
+
+
 def test_deterministic_repeats_are_equal_to_the_bit_and_the_page_says_so(
     repeated: dict[str, Any],
 ) -> None:
@@ -85,9 +93,10 @@ def test_deterministic_repeats_are_equal_to_the_bit_and_the_page_says_so(
     assert table.query(LONGEST)["seed_std"].iloc[0] == pytest.approx(
         np.std(seeds, ddof=1), rel=1e-8
     )
-    said = "geo seed 1 trained 3 times: bit-equal weights; at 32 tokens (protocol `full`) the spread is 0 PPL"
-    assert said in PAGE.read_text()
-    assert "not measured here" not in PAGE.read_text()
+    page = page_with(repeated)
+    assert "geo seed 1 trained 3 times: bit-equal weights; at 32 tokens" in page
+    assert "(protocol `full`) the spread is 0 PPL" in page
+    assert "not measured here" not in page
 
 
 def shift(folder: Path, factor: float) -> None:
@@ -114,11 +123,9 @@ def test_repeats_that_differ_are_measured_beside_the_seeds(copied: dict[str, Any
     )
     assert row["n_seeds"] == 2
     small.done("aggregate", *small.aggregate_arguments(copied))
-    assert (
-        f"3 different sets of weights; at 32 tokens (protocol `full`) the spread is {0.2 * first:.3g} PPL"
-        in PAGE.read_text()
-    )
-    assert f"beside a seed std of {row['seed_std']:.3g}" in PAGE.read_text()
+    page = page_with(copied)
+    assert "3 different sets of weights; at 32 tokens (protocol `full`)" in page
+    assert f"spread is {0.2 * first:.3g} PPL next to a seed std of {row['seed_std']:.3g}" in page
 
 
 def test_repeats_do_not_count_as_seeds(repeated: dict[str, Any]) -> None:
@@ -166,10 +173,11 @@ def test_the_workflow_plans_the_repeats_and_the_page_waits_for_them(fresh: Path)
     plan = snakemake(fresh, "-n", "--configfile", "quick.yaml", "noise.yaml", "--forceall").stdout
     assert plan.count("rule train:") == 4 + 2
     assert plan.count("rule noise_floor:") == 1
-    aggregate = next(part for part in plan.split("\n\n") if "rule aggregate:" in part)
-    assert (
-        layout.EVAL.format(experiment="quick", spectrum="geo_500k", seed="1-repeat2") in aggregate
-    )
+    page = next(part for part in plan.split("\n\n") if "rule page:" in part)
+    assert layout.NOISE_FLOOR.format(experiment="quick") in page
+    repeat = layout.EVAL.format(experiment="quick", spectrum="geo_500k", seed="1-repeat2")
+    table = next(part for part in plan.split("\n\n") if "rule noise_floor:" in part)
+    assert repeat in table
 
 
 @pytest.mark.slow

@@ -169,7 +169,11 @@ def commands() -> dict[str, list[object]]:
         "memmap_cache": [*frozen, "--shards", DATA / "shards/train", *cache],
         "train": [*small.train_arguments(RUN)[:-4], "--output", "new/run"],
         "evaluate": [*small.evaluate_arguments(RUN), "--output", "new/run"],
-        "aggregate": ["--definition", DESIGN, "--runs", "new/runs.csv", *tables],
+        "aggregate": ["--definition", DESIGN, "--runs", "new/runs.csv", *tables[:2]],
+        "page": [
+            *("--definition", DESIGN, "--summary", "results/small/summary.csv"),
+            *("--output", "new/summary.md"),
+        ],
         "figures": ["--definition", DESIGN, *figures],
         "summary": ["--experiments", "results/small/summary.csv", *tables],
         "published": [
@@ -230,6 +234,7 @@ READ_BY = {
         *(RUN / name for name in ("train.csv", "eval.npz", "eval.json")),
         *(Path("results/small") / name for name in ("tables.json", "runs.csv", "summary.csv")),
     ],
+    "page": [DESIGN, Path("results/small/summary.csv"), Path("results/small/tables.json")],
     "summary": [Path("results/small/summary.csv"), Path("results/small/tables.json")],
     "published": [Path("results/small/runs.csv"), Path("results/small/tables.json")],
 }

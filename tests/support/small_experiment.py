@@ -162,9 +162,13 @@ def definition_file(definition: dict[str, Any]) -> Path:
 
 
 def aggregate_arguments(definition: dict[str, Any]) -> list[object]:
-    names = {"--runs": "runs.csv", "--csv": "summary.csv", "--md": "summary.md"}
-    places = [part for option, name in names.items() for part in (option, f"results/small/{name}")]
-    return ["--definition", definition_file(definition), *places]
+    tables = ("--runs", "results/small/runs.csv", "--csv", "results/small/summary.csv")
+    return ["--definition", definition_file(definition), *tables]
+
+
+def page_arguments(definition: dict[str, Any]) -> list[object]:
+    files = ("--summary", "results/small/summary.csv", "--output", "results/small/summary.md")
+    return ["--definition", definition_file(definition), *files]
 
 
 def make_experiment(**changes: object) -> dict[str, Any]:

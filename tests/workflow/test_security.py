@@ -126,7 +126,7 @@ def test_seeds_of_a_design_are_whole_numbers(seeds: Any) -> None:
         Design.model_validate(DESIGN | {"seeds": seeds})
 
 
-@pytest.mark.parametrize("module", ["aggregate", "figures", "noise_floor"])
+@pytest.mark.parametrize("module", ["aggregate", "figures", "noise_floor", "page"])
 @pytest.mark.parametrize(
     "name", ["../../x", "/tmp/x", "-x", "a\nb"], ids=["up", "absolute", "dash", "newline"]
 )
@@ -135,9 +135,10 @@ def test_steps_by_hand_refuse_a_hostile_name_in_their_design(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = {
-        "aggregate": ["--runs", "r.csv", "--csv", "s.csv", "--md", "s.md"],
+        "aggregate": ["--runs", "r.csv", "--csv", "s.csv"],
         "figures": ["--output", "figures"],
         "noise_floor": ["--csv", "n.csv"],
+        "page": ["--summary", "s.csv", "--output", "s.md"],
     }[module]
     spectrum = DESIGN["spectra"][0] | {"name": name}
     for key, value in (("experiment", name), ("spectra", [spectrum])):

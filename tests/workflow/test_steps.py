@@ -19,6 +19,7 @@ STEPS = [
     "figures",
     "memmap_cache",
     "noise_floor",
+    "page",
     "published",
     "spectra",
     "status",

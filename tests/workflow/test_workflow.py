@@ -196,6 +196,7 @@ def test_a_lost_run_is_made_again_and_no_other(finished: Path) -> None:
         "train": 1,
         "evaluate": 1,
         "aggregate": 1,
+        "page": 1,
         "figures": 1,
         "summary": 1,
     }
@@ -376,23 +377,12 @@ def aggregate_by_hand(
     }
     design = output.with_suffix(".json")
     design.write_text(json.dumps(definition))
-    files = (
-        "--runs",
-        output / "runs.csv",
-        "--csv",
-        output / "summary.csv",
-        "--md",
-        output / "summary.md",
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "rope_spectra.aggregate",
-        "--definition",
-        str(design),
-        *map(str, files),
-        *options,
-    ]
+    tables = ("--runs", output / "runs.csv", "--csv", output / "summary.csv")
+    return by_hand(project, "aggregate", "--definition", design, *tables, *options)
+
+
+def by_hand(project: Path, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"rope_spectra.{module}", *map(str, arguments)]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60)
 
 
@@ -410,7 +400,10 @@ def test_missing_seeds_are_left_out_on_request_and_named(finished: Path, tmp_pat
     assert (row["n_seeds"], row["n_pairs"], row["unpaired_seeds"]) == (1, 1, "geo_500k only: 2")
     assert pd.isna(row["ppl_std"])
     assert pd.isna(row["p_sign_flip"])
-    assert "seeds without a partner: geo_500k only: 2" in (tmp_path / "summary.md").read_text()
+    design, page = tmp_path.with_suffix(".json"), tmp_path / "summary.md"
+    inputs = ("--definition", design, "--summary", tmp_path / "summary.csv")
+    assert by_hand(finished, "page", *inputs, "--output", page).returncode == 0
+    assert "seeds without a partner: geo_500k only: 2" in page.read_text()
 
 
 def test_a_missing_run_is_an_error_without_being_asked(finished: Path, tmp_path: Path) -> None:

@@ -1,18 +1,17 @@
 """Bring the runs of an experiment into one table (rule aggregate).
 
     python -m rope_spectra.aggregate --definition results/demo/experiment.json \\
-        --runs results/demo/runs.csv --csv results/demo/summary.csv --md results/demo/summary.md [--partial]
+        --runs results/demo/runs.csv --csv results/demo/summary.csv [--partial]
 
 runs.csv is tidy: one row per spectrum, seed, remap, protocol and length. Where the experiment declares a selection, each seed is
-scored by `full` on the blocks of its phase alone. summary.csv has the columns of evaluation.md section 2, summary.md is for
-reading, and tables.json, beside summary.csv, says what they were made from. With --partial, runs that are not finished are left
+scored by `full` on the blocks of its phase alone. summary.csv has the columns of docs/statistics.md,
+and tables.json, next to summary.csv, says what both were made from. With --partial, runs that are not finished are left
 out instead of being an error.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra import noise_floor, retrieval
 from rope_spectra.artifacts import layout, lineage, seal
 from rope_spectra.config import phases
 from rope_spectra.config.definition import Definition
@@ -39,9 +38,6 @@ def main() -> None:
     )
     parser.add_argument("--csv", type=Path, required=True, help="where to write the summary")
     parser.add_argument(
-        "--md", type=Path, required=True, help="where to write the summary for reading"
-    )
-    parser.add_argument(
         "--partial", action="store_true", help="leave out runs that are not finished"
     )
     args = cli.parse(parser)
@@ -55,27 +51,18 @@ def main() -> None:
     found = [run for run in wanted if not args.partial or _finished(definition["experiment"], *run)]
     if not found:
         raise UserError(f"{definition['experiment']}: no run is finished yet; run snakemake first")
-    write(definition, found, args.runs, args.csv, args.md)
+    write(definition, found, args.runs, args.csv)
     cli.log.info("%s: %d of %d runs", definition["experiment"], len(found), len(wanted))
 
 
-def write(
-    definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path, md: Path
-) -> None:
-    """Read the runs, check that they belong together, and publish the three tables and tables.json, which vouches for them."""
+def write(definition: Definition, found: list[tuple[str, int]], runs_csv: Path, csv: Path) -> None:
+    """Read the runs, check that they belong together, and publish the two tables and tables.json, which vouches for them."""
     from rope_spectra.artifacts.tables import as_csv
-    from rope_spectra.report import pages
 
     made_from = {"definition": definition, "evaluations": lineage.evaluations(definition, found)}
     runs, summary = read(definition, found)
-    repeats_are_there = all(
-        _finished(definition["experiment"], *run) for run in noise_floor.runs(definition)
-    )
-    floor = noise_floor.measure(definition) if repeats_are_there else None
-    design = Design.model_validate(definition)
-    page = pages.experiment_page(design, summary, floor, _retrieval(definition, found))
-    texts = as_csv(runs), as_csv(summary), page
-    with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv, md) as temporaries:
+    texts = as_csv(runs), as_csv(summary)
+    with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv) as temporaries:
         for path, text in zip(temporaries, texts, strict=True):
             path.write_text(text, encoding="utf-8")
 
@@ -117,14 +104,6 @@ def summarize(
         summary.loc[exploratory, "p_holm"] = float("nan")
         summary.loc[exploratory & (summary["verdict"] != "baseline"), "verdict"] = "exploratory"
     return summary.assign(**{key: definition[key] for key in ("dataset", "model", "training")})
-
-
-def _retrieval(definition: Definition, found: list[tuple[str, int]]) -> "pd.DataFrame | None":
-    """What the retrieval probe has shown in these runs; None for an experiment without it."""
-    if "retrieval" not in definition:
-        return None
-    probed = [run for run in found if run in retrieval.runs_of(definition)]
-    return retrieval.measure(definition, probed)[1] if probed else None
 
 
 def _finished(experiment: str, spectrum: str, seed: int | str) -> bool:

@@ -29,9 +29,6 @@ rule aggregate:
         csv=in_report(
             layout.EXPERIMENT_SUMMARY, "experiment_summary", "table", "2 Summary with all columns"
         ),
-        md=in_report(
-            layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"
-        ),
         record=layout.TABLES,
     log:
         layout.log("aggregate/{experiment}"),
@@ -39,7 +36,45 @@ rule aggregate:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.aggregate --definition {input.design} --runs {output.runs}"
-        " --csv {output.csv} --md {output.md} --log {log}"
+        " --csv {output.csv} --log {log}"
+
+
+def noise_floor_table(wildcards):
+    """The table of the noise floor, where the experiment repeats a run."""
+    repeats = settings.repeats(config, wildcards.experiment)
+    return layout.NOISE_FLOOR.format(experiment=wildcards.experiment) if repeats else []
+
+
+def retrieval_table(wildcards):
+    """The table of the retrieval probe, where the experiment has it."""
+    probed = settings.evaluation_settings(config, wildcards.experiment).get("retrieval")
+    return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
+
+
+def table_options(wildcards, input):
+    """The tables that not every experiment has, as options of the page."""
+    options = {"--noise-floor": input.noise_floor, "--retrieval": input.retrieval}
+    return " ".join(f"{option} {path}" for option, path in options.items() if path)
+
+
+rule page:
+    input:
+        layout.TABLES,
+        design=layout.EXPERIMENT,
+        summary=layout.EXPERIMENT_SUMMARY,
+        noise_floor=noise_floor_table,
+        retrieval=retrieval_table,
+    output:
+        in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
+    log:
+        layout.log("page/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        tables=table_options,
+    shell:
+        "python -m rope_spectra.page --definition {input.design} --summary {input.summary}"
+        " {params.tables} --output {output} --log {log}"
 
 
 rule figures:
@@ -79,7 +114,7 @@ rule published:
         " --csv {output.csv} --figure {output.figure} --log {log}"
 
 
-# How far runs with the same seed differ; aggregate reads the same runs for its page.
+# How far runs with the same seed differ.
 rule noise_floor:
     input:
         repeated_runs,
@@ -94,7 +129,7 @@ rule noise_floor:
         "python -m rope_spectra.noise_floor --definition {input.design} --csv {output} --log {log}"
 
 
-# What the probe measured is in the runs; aggregate reads the same for its page.
+# What the retrieval probe has measured in the runs.
 rule retrieval:
     input:
         layout.TABLES,

@@ -118,10 +118,13 @@ def _report_part(results: Path, experiment: str, now: float) -> Part:
     def job(rule: str, *outputs: str) -> Job:
         return _job(results, f"{rule}/{experiment}", outputs, experiment=experiment)
 
+    jobs = [
+        job("aggregate", layout.RUNS, layout.EXPERIMENT_SUMMARY),
+        job("page", layout.EXPERIMENT_SUMMARY_MD),
+        job("figures", *layout.figure_files(experiment)),
+    ]
     page = layout.within(results, layout.EXPERIMENT_SUMMARY_MD.format(experiment=experiment))
-    tables = job("aggregate", layout.RUNS, layout.EXPERIMENT_SUMMARY, layout.EXPERIMENT_SUMMARY_MD)
-    figures = job("figures", *layout.figure_files(experiment))
-    return part("tables and figures", "report", [tables, figures], now, {"page": str(page)})
+    return part("tables and figures", "report", jobs, now, {"page": str(page)})
 
 
 def _job(results: Path, name: str, outputs: tuple[str, ...], **wildcards: str | int) -> Job:

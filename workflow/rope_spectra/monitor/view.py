@@ -36,6 +36,7 @@ _DOING = {
     "train": "training",
     "evaluate": "evaluating",
     "aggregate": "making the tables",
+    "page": "writing the page",
     "figures": "drawing the figures",
 }
 _STATE_WIDTH = 9

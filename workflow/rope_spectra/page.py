@@ -1,0 +1,61 @@
+"""Write the page of an experiment from its tables (rule page).
+
+    python -m rope_spectra.page --definition results/demo/experiment.json \\
+        --summary results/demo/summary.csv --output results/demo/summary.md
+
+The page ranks the spectra, gives the verdicts in words, and says what they cannot show. It is made
+from tables alone, after tables.json next to summary.csv has certified that file. Where a run was
+repeated, --noise-floor adds how far its repeats differ; where the models were probed, --retrieval
+adds what the probe has shown.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rope_spectra.artifacts import files, lineage, seal
+from rope_spectra.config.design import Design
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--definition", type=Path, required=True, help="experiment.json: the experiment's design"
+    )
+    parser.add_argument("--summary", type=Path, required=True, help="its summary.csv")
+    parser.add_argument("--noise-floor", type=Path, help="its noise_floor.csv, if it has one")
+    parser.add_argument("--retrieval", type=Path, help="its retrieval.csv, if it has one")
+    parser.add_argument("--output", type=Path, required=True, help="where to write the page")
+    args = cli.parse(parser)
+
+    # --help should not have to wait for pandas.
+    from rope_spectra.report import pages
+
+    design = seal.load_settings(args.definition, Design)
+    lineage.check_table(args.summary, design.experiment)
+    page = pages.experiment_page(
+        design,
+        read_table(args.summary, "ppl_mean", "verdict"),
+        read_table(args.noise_floor, "ppl_spread") if args.noise_floor else None,
+        read_table(args.retrieval, "accuracy_mean") if args.retrieval else None,
+    )
+    files.write_text(args.output, page)
+
+
+def read_table(path: Path, *columns: str) -> "pd.DataFrame":
+    """A table of ours; UserError if it lacks one of the columns by which its kind is known."""
+    from rope_spectra.artifacts import tables
+
+    table = tables.read_csv(path)
+    for column in columns:
+        if column not in table:
+            raise UserError(f"{path}: has no column {column}; is it another table than is meant?")
+    return table
+
+
+if __name__ == "__main__":
+    cli.run(main)
