@@ -1,12 +1,13 @@
-"""What the workflow costs beside the work: a dry run of the whole study and a sweep, and the demo outside its training.
+"""The cost of the workflow next to that of its work: dry runs, and the demo outside its training.
 
     python benchmarks/workflow.py --rounds 3
 
-Dry run: CPU and wall seconds of `snakemake -n` over all experiments of config.yaml plus a sweep of --runs runs, beside a bare
-workflow of that shape: the same runs, each with frozen settings, training and evaluation, a table per experiment, and no
-settings, checks or resources. Both are planned in folders of their own, from a copy of this checkout.
-Demo: wall seconds of `snakemake` on config.yaml, less those in which a job of train or evaluate was running, by Snakemake's own
-benchmark files.
+Dry run: CPU and wall seconds of `snakemake -n` over all experiments of config.yaml plus a sweep of
+--runs runs, next to a bare workflow of that shape: the same runs, each with frozen settings,
+training and evaluation, a table per experiment, and no settings, checks or resources. Both are
+planned in folders of their own, from a copy of this checkout.
+Demo: wall seconds of `snakemake` on config.yaml, less those in which a job of train or evaluate was
+running, by Snakemake's own benchmark files.
 """
 
 import argparse
@@ -14,10 +15,11 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import common
 import yaml
@@ -25,6 +27,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 SEEDS = 25  # of the sweep
+
+Content: TypeAlias = dict[str, Any]  # of a YAML or JSON file
 
 BARE = """
 import json
@@ -41,7 +45,9 @@ rule settings:
 
 rule train:
     input: "results/{experiment}/{spectrum}/seed{seed}/config.json", tokens="tokens.npy"
-    output: "results/{experiment}/{spectrum}/seed{seed}/model.safetensors", "results/{experiment}/{spectrum}/seed{seed}/train.csv"
+    output:
+        "results/{experiment}/{spectrum}/seed{seed}/model.safetensors",
+        "results/{experiment}/{spectrum}/seed{seed}/train.csv",
     shell: "touch {output}"
 
 rule evaluate:
@@ -62,61 +68,69 @@ rule summary:
 
 
 def copy_checkout(folder: Path) -> None:
-    """What a dry run reads, without results."""
+    """Copies what a dry run reads, without results."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("workflow", "profiles", "envs"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder / name)
 
 
-def sweep(config: dict[str, Any], runs: int) -> dict[str, Any]:
-    """A configuration that runs every experiment and, beside them, `runs` geometric runs of 50m models."""
+def sweep(config: Mapping[str, Any], runs: int) -> Content:
+    """A configuration that runs every experiment and a sweep of `runs` geometric 50m runs."""
     names = [f"sweep_{index}" for index in range(runs // SEEDS)]
-    parts = {"dataset": "tinystories-50m", "model": "50m", "training": "50m", "evaluation": "50m"}
-    experiment = parts | {"spectra": names, "seeds": list(range(SEEDS)), "baseline": names[0]}
+    experiment = {
+        "dataset": "tinystories-50m",
+        "model": "50m",
+        "training": "50m",
+        "evaluation": "50m",
+        "spectra": names,
+        "seeds": list(range(SEEDS)),
+        "baseline": names[0],
+    }
+    spectra = {
+        name: {"family": "geometric", "theta": 10_000 + index} for index, name in enumerate(names)
+    }
     return {
         "run": [*config["experiments"], "sweep"],
         "experiments": {"sweep": experiment},
-        "spectra": {
-            name: {"family": "geometric", "theta": 10_000 + index}
-            for index, name in enumerate(names)
-        },
+        "spectra": spectra,
     }
 
 
-def run_folders(experiments: dict[str, Any]) -> dict[str, list[str]]:
+def run_folders(experiments: Mapping[str, Any]) -> dict[str, list[str]]:
     """The runs of each experiment, as folders below its own."""
-    return {
-        name: [f"{spectrum}/seed{seed}" for spectrum in parts["spectra"] for seed in parts["seeds"]]
-        for name, parts in experiments.items()
-    }
+    folders: dict[str, list[str]] = {}
+    for name, parts in experiments.items():
+        pairs = product(parts["spectra"], parts["seeds"])
+        folders[name] = [f"{spectrum}/seed{seed}" for spectrum, seed in pairs]
+    return folders
 
 
-def dry_runs(folder: Path, runs: int, rounds: int) -> dict[str, Any]:
-    """Plan both workflows in turn."""
-    ours, bare = folder / "ours", folder / "bare"
+def dry_runs(folder: Path, runs: int, rounds: int) -> Content:
+    """Plans both workflows in turn."""
+    ours = folder / "ours"
     copy_checkout(ours)
     config = yaml.safe_load((ours / "config.yaml").read_text())
     added = sweep(config, runs)
     (ours / "sweep.yaml").write_text(yaml.safe_dump(added))
+    bare = folder / "bare"
     bare.mkdir()
     (bare / "Snakefile").write_text(BARE)
     (bare / "tokens.npy").touch()
     folders = run_folders(config["experiments"] | added["experiments"])
     (bare / "runs.json").write_text(json.dumps(folders))
+    plan_bare = [SNAKEMAKE, "--cores", "1", "-n"]
+    plan_ours = [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"]
     sides = {
-        "bare": partial(common.measure_command, [SNAKEMAKE, "--cores", "1", "-n"], cwd=bare),
-        "ours": partial(
-            common.measure_command, [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"], cwd=ours
-        ),
+        "bare": partial(common.measure_command, plan_bare, cwd=bare),
+        "ours": partial(common.measure_command, plan_ours, cwd=ours),
     }
     return {"runs": sum(map(len, folders.values())), "sides": common.compare(sides, rounds)}
 
 
 def demo(folder: Path) -> dict[str, float]:
-    """Run the demo once: its wall seconds and those of them outside training and evaluation."""
+    """Runs the demo once: its wall seconds, and those of them outside training and evaluation."""
     copy_checkout(folder)
     measured = common.measure_command([SNAKEMAKE, "--cores", "all"], cwd=folder)
     jobs = [interval(file) for file in (folder / "results/logs").glob("*/*/*/*.benchmark.tsv")]
@@ -124,7 +138,7 @@ def demo(folder: Path) -> dict[str, float]:
 
 
 def interval(file: Path) -> tuple[float, float]:
-    """Begin and end of a job, in seconds: its benchmark file is written at its end and holds how long it took."""
+    """Begin and end of a job, in seconds: its benchmark file is written at its end."""
     heading, values = (line.split("\t") for line in file.read_text().splitlines()[:2])
     end = file.stat().st_mtime
     return end - float(values[heading.index("s")]), end
@@ -163,12 +177,10 @@ def main() -> None:
         results = {"dry_run": dry_runs(Path(folder), args.runs, args.rounds)}
         if not args.no_demo:
             results["demo"] = demo(Path(folder) / "demo")
-    print(f"{results['dry_run']['runs']} runs\n")
-    print(
-        common.table(
-            results["dry_run"]["sides"], {"cpu_s": "CPU s", "wall_s": "wall s"}, {"cpu_s": "x bare"}
-        )
-    )
+    dry_run = results["dry_run"]
+    print(f"{dry_run['runs']} runs\n")
+    columns = {"cpu_s": "CPU s", "wall_s": "wall s"}
+    print(common.table(dry_run["sides"], columns, {"cpu_s": "x bare"}))
     print(f"demo: {common.in_words(results['demo'])}" if "demo" in results else "")
     print(common.publish("workflow", vars(args), results, args.output))
 
