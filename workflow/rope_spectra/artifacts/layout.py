@@ -1,6 +1,6 @@
-"""Where everything lies in results/. The only module that knows; the rules take their paths from here.
+"""The layout of results/. No other module knows it; the rules take their paths from here.
 
-The names in braces are Snakemake wildcards.
+Names in braces are Snakemake wildcards.
 """
 
 from pathlib import Path
@@ -9,6 +9,9 @@ from rope_spectra.runtime import names
 
 SPLITS = ("train", "validation")
 
+# The data of one dataset. The settings of a `part` (tokenizer, train, validation ...) are frozen in
+# its config file. Text is encoded into shards, which memmap_cache joins to one array with a
+# manifest.
 _DATASET = "results/data/{dataset}"
 DATA_CONFIG = _DATASET + "/{part}.config.json"
 TOKENIZER = _DATASET + "/tokenizer/tokenizer.json"
@@ -19,6 +22,7 @@ TOKENS = _DATASET + "/{split}.npy"
 MANIFEST = _DATASET + "/{split}.json"
 SENTENCE = _DATASET + "/sentence.json"
 
+# What the runs of one experiment share, and its tables.
 _EXPERIMENT = "results/{experiment}"
 EXPERIMENT = _EXPERIMENT + "/experiment.json"
 OPTIONS = _EXPERIMENT + "/options.json"
@@ -34,6 +38,7 @@ RETRIEVAL = _EXPERIMENT + "/retrieval.csv"
 RETRIEVAL_RUNS = _EXPERIMENT + "/retrieval_runs.csv"
 FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
 
+# One run: one spectrum, one seed. A repeat of seed 42 is in seed42-repeat1.
 _RUN = _EXPERIMENT + "/{spectrum}/seed{seed}"
 RUN_CONFIG = _RUN + "/config.json"
 MODEL = _RUN + "/model.safetensors"
@@ -41,10 +46,10 @@ RUN = _RUN + "/run.json"
 TRAIN_LOG = _RUN + "/train.csv"
 EVAL = _RUN + "/eval.csv"
 EVAL_NLL = _RUN + "/eval.npz"
-CURVES = "results/tensorboard/{experiment}/{spectrum}/seed{seed}"
-_ANY = {"experiment": "*", "spectrum": "*", "seed": "[0-9]*"}
 EVAL_RECORD = _RUN + "/eval.json"
 HF = _RUN + "/hf"
+# In a folder of their own, because TensorBoard reads every folder below the one it is given.
+CURVES = "results/tensorboard/{experiment}/{spectrum}/seed{seed}"
 
 _LOG = "results/logs/{job}.log"
 _BENCHMARK = "results/logs/{job}.benchmark.tsv"
@@ -58,44 +63,46 @@ FIGURES = ("ppl_by_length", "nll_by_position", "paired_deltas", "spectra", "trai
 
 
 def fill(pattern: str, **parts: str | int) -> Path:
-    """The path that a pattern of this module stands for; UserError for a part that could lead elsewhere."""
-    return Path(pattern.format(**{key: names.check(str(part), key) for key, part in parts.items()}))
+    """The path of a pattern of this module; UserError for a part that could lead elsewhere."""
+    checked = {key: names.check(str(part), key) for key, part in parts.items()}
+    return Path(pattern.format(**checked))
 
 
 def log(job: str) -> str:
-    """Where the job of that name, wildcards included, writes its messages: one file per job."""
+    """The file for the messages of a job; the name of the job includes its wildcards."""
     return _LOG.format(job=job)
 
 
 def within(results: Path, path: str) -> Path:
-    """Where a path of results/ is when the whole folder is elsewhere, such as pulled from another machine."""
+    """The place of a path of results/ when that folder lies elsewhere, as pulled from a machine."""
     return results / path.removeprefix("results/")
 
 
-def found_runs(results: Path) -> list[tuple[str, str, int]]:
-    """(experiment, spectrum, seed) of every run that has a folder there."""
-    folders = (
-        path.parent for path in results.glob(RUN_CONFIG.removeprefix("results/").format(**_ANY))
-    )
-    names = (folder.relative_to(results).parts for folder in folders)
-    return sorted(
-        (experiment, spectrum, int(seed.removeprefix("seed")))
-        for experiment, spectrum, seed in names
-    )
+def found_runs(results: Path) -> list[tuple[str, str, str]]:
+    """(experiment, spectrum, seed) of every run that has a folder there.
+
+    The seed is as in the name of the folder, `42-repeat1` for a repeat of 42.
+    """
+    any_run = RUN_CONFIG.format(experiment="*", spectrum="*", seed="[0-9]*")
+    found = []
+    for path in results.glob(any_run.removeprefix("results/")):
+        experiment, spectrum, folder = path.parent.relative_to(results).parts
+        found.append((experiment, spectrum, folder.removeprefix("seed")))
+    return sorted(found, key=lambda run: (*run[:2], seed_of(run[2]), run[2]))
 
 
 def benchmark(job: str) -> str:
-    """Where Snakemake writes the time and memory that the job took."""
+    """The file in which Snakemake writes the time and memory that a job took."""
     return _BENCHMARK.format(job=job)
 
 
 def seed_of(seed: str) -> int:
-    """The seed of a run from the wildcard of its folder, in which `42-repeat1` is a repeat of 42."""
+    """The seed of a run from the wildcard of its folder: `42-repeat1` is a repeat of seed 42."""
     return int(seed.partition("-")[0])
 
 
 def experiment_files(experiment: str) -> list[str]:
-    """What an experiment is read by: its tables and figures."""
+    """The tables and figures of every experiment."""
     tables = (RUNS, EXPERIMENT_SUMMARY, EXPERIMENT_SUMMARY_MD, SPECTRA)
     return [path.format(experiment=experiment) for path in tables] + figure_files(experiment)
 
@@ -106,18 +113,22 @@ def figure_files(experiment: str) -> list[str]:
 
 
 def run_files(experiment: str, spectrum: str, seed: int | str) -> list[str]:
-    """What a finished run leaves for the tables; listed in the default target, so that a deleted run is made again."""
+    """The files of a finished run that the tables read.
+
+    They are in the default target too, so that a deleted run is made again.
+    """
     paths = (RUN, TRAIN_LOG, EVAL, EVAL_NLL, EVAL_RECORD)
     return [path.format(experiment=experiment, spectrum=spectrum, seed=seed) for path in paths]
 
 
 def _entries(folder: str) -> tuple[str, ...]:
     """The names that the patterns of this module take in a folder of results/."""
-    patterns = [value for value in globals().values() if isinstance(value, str)]
-    inside = [value for value in patterns if value.startswith(f"{folder}/")]
-    names = dict.fromkeys(value.removeprefix(f"{folder}/").partition("/")[0] for value in inside)
-    return tuple(name for name in names if not name.startswith("{"))
+    found = set()
+    for pattern in globals().values():
+        if isinstance(pattern, str) and pattern.startswith(f"{folder}/"):
+            found.add(pattern.removeprefix(f"{folder}/").partition("/")[0])
+    return tuple(sorted(name for name in found if not name.startswith("{")))
 
 
-# Names that would put a user's folder where results/ has something else.
+# Names that would put a user's folder in the place of something else.
 RESERVED_NAMES = {"experiments": _entries("results"), "spectra": _entries(_EXPERIMENT)}

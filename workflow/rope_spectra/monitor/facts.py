@@ -76,7 +76,7 @@ def _configured(results: Path, name: str, config: Config, now: float) -> Experim
     return Experiment(name=name, description=description, parts=parts)
 
 
-def _unknown(results: Path, name: str, found: list[tuple[str, str, int]], now: float) -> Experiment:
+def _unknown(results: Path, name: str, found: list[tuple[str, str, str]], now: float) -> Experiment:
     """An experiment that the configuration does not have: its runs that have a folder."""
     parts = [_run_part(results, *run, now) for run in found]
     parts.append(_report_part(results, name, now))
@@ -99,7 +99,7 @@ def _data_parts(results: Path, dataset: str, is_tokens: bool, now: float) -> Ite
         yield part(f"{split} tokens", "data", jobs, now, _cache_facts(results, dataset, split))
 
 
-def _run_part(results: Path, experiment: str, spectrum: str, seed: int, now: float) -> Part:
+def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str, now: float) -> Part:
     """A run: its training, then its evaluation."""
 
     def job(rule: str, *outputs: str) -> Job:
