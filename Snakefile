@@ -28,9 +28,11 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
 )
 
-from rope_spectra import noise_floor, published
+from rope_spectra import published
 from rope_spectra.artifacts import files, layout, seal
-from rope_spectra.config import frozen as settings, text as config_text
+from rope_spectra.config import frozen, legacy, text as config_text
+from rope_spectra.config.load import load
+from rope_spectra.data.base import DocumentSection
 from rope_spectra.planning import limits
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
@@ -52,7 +54,8 @@ if workflow.is_main_process and not DRY_RUN:
 configfile: "config.yaml"
 
 
-config = or_exit(settings.load, config)
+plain = or_exit(legacy.load, config)
+config = or_exit(load, config)
 
 
 localrules:
@@ -72,9 +75,9 @@ localrules:
 
 
 wildcard_constraints:
-    experiment="|".join(map(re.escape, config["experiments"])),
-    spectrum="|".join(map(re.escape, config["spectra"])),
-    dataset="|".join(map(re.escape, config["datasets"])),
+    experiment="|".join(map(re.escape, config.experiments)),
+    spectrum="|".join(map(re.escape, config.spectra)),
+    dataset="|".join(map(re.escape, config.datasets)),
     split="|".join(layout.SPLITS),
     seed="(0|[1-9][0-9]{0,18})(-repeat[1-9][0-9]*)?",
 
@@ -99,5 +102,5 @@ rule all:
     input:
         layout.SUMMARY,
         layout.SUMMARY_MD,
-        [experiment_files(name) for name in config["run"]],
-        [layout.run_files(name, *run) for name in config["run"] for run in all_runs(name)],
+        [experiment_files(name) for name in config.run],
+        [layout.run_files(name, *run) for name in config.run for run in all_runs(name)],

@@ -13,7 +13,7 @@ import pytest
 
 from rope_spectra import noise_floor
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config import frozen
+from rope_spectra.config import legacy as frozen
 from rope_spectra.runtime.errors import UserError
 from support import small_experiment as small
 from support.checkout import snakemake

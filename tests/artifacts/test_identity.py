@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rope_spectra.artifacts import provenance, seal
-from rope_spectra.config import frozen
+from rope_spectra.config import legacy as frozen
 from support import small_experiment as small
 from support.checkout import snakemake
 

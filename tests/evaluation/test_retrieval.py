@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from rope_spectra.analysis import retrieval_table, statistics
-from rope_spectra.config import frozen
+from rope_spectra.config import legacy as frozen
 from rope_spectra.data import sentence as sentences
 from rope_spectra.data import sentence_words, tokenizers
 from rope_spectra.data.sentence import Sentence

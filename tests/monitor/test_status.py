@@ -25,7 +25,6 @@ from rich.console import Console
 from rope_spectra import status
 from rope_spectra.artifacts import layout
 from rope_spectra.config import files as config_files
-from rope_spectra.config.sections import Config
 from rope_spectra.monitor import gpu_use, view
 from rope_spectra.monitor.facts import Status, look
 from rope_spectra.monitor.gpu_use import Gpu
@@ -468,7 +467,7 @@ def watch(folder: Path, snakemake: subprocess.Popen) -> list[Status]:
     """Look until Snakemake ends; kill the long training hard as soon as it has done a step."""
     with contextlib.chdir(folder):
         arguments = argparse.Namespace(configfile=[Path("watched.yaml")], config=[])
-        config = Config.model_validate(config_files.load(arguments))
+        config = config_files.load(arguments)
     seen = []
     while snakemake.poll() is None:
         seen.append(look(folder / "results", config))

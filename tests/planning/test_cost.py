@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from rope_spectra.artifacts import layout
-from rope_spectra.config import files, frozen
+from rope_spectra.config import files
+from rope_spectra.config import legacy as frozen
 from rope_spectra.data.cache import write_cache
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
@@ -30,7 +31,7 @@ TINY_TEXT = Tokens(3_000, "budget")
 def settings() -> dict[str, Any]:
     """The library of config.yaml."""
     with contextlib.chdir(ROOT):
-        return files.load(argparse.Namespace(configfile=[], config=["run=350m_final"]))
+        return files.load_legacy(argparse.Namespace(configfile=[], config=["run=350m_final"]))
 
 
 def cost(folder: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra.config import frozen as settings
+from rope_spectra.config import legacy as settings
 from rope_spectra.planning import limits
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import checkpoint

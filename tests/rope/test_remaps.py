@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRotaryEmbedding
 
-from rope_spectra.config.sections import EvaluationSettings
+from rope_spectra.config.sections import EvaluationSettings, Remap
 from rope_spectra.evaluation import passes
 from rope_spectra.model.llama import Llama, ModelConfig
 from rope_spectra.rope import remaps
@@ -212,18 +213,9 @@ def evaluated() -> tuple[list[passes.Score], dict[str, np.ndarray]]:
     return passes.perplexities(model, tokens, settings, 64, "fp32")
 
 
-def remaps_of_schema() -> list[str]:
-    import yaml
-
-    from rope_spectra.config import schema as config_schema
-
-    schema = yaml.safe_load(config_schema.PATH.read_text(encoding="utf-8"))
-    return schema["$defs"]["evaluation"]["properties"]["remaps"]["items"]["enum"]
-
-
-def test_the_schema_names_the_remaps_that_there_are() -> None:
-    assert remaps_of_schema() == list(TYPES)
-    for remap in remaps_of_schema():
+def test_the_configuration_names_the_remaps_that_there_are() -> None:
+    assert list(get_args(Remap)) == list(TYPES)
+    for remap in list(get_args(Remap)):
         remaps.remapped(np.ones(4, np.float32), remap, 64, 32)
 
 

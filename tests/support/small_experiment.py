@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config import frozen
+from rope_spectra.config import legacy as frozen
 
 EXPERIMENT = {
     "run": ["small"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rope_spectra import aggregate, spectra
 from rope_spectra.analysis import statistics, summary_table
-from rope_spectra.config import frozen as config
+from rope_spectra.config import legacy as config
 from rope_spectra.config import phases
 from rope_spectra.config.contrasts import Contrasts, label, parse
 from rope_spectra.runtime.errors import UserError

@@ -1,36 +1,42 @@
-"""The configuration reference, made from the schema: every key with its type, default and limits.
+"""Print the configuration reference, or the JSON schema that editors read; both are made from the models of config.yaml.
 
 python -m rope_spectra.config_reference > docs/configuration.md
+python -m rope_spectra.config_reference --schema > workflow/schemas/config.schema.json
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
-from rope_spectra.config import schema as config_schema
+from rope_spectra.config import schema
+from rope_spectra.config.sections import Config
+from rope_spectra.rope.families import families
 from rope_spectra.runtime import cli
 
-Schema = dict[str, Any]
+Schema = dict[str, Any]  # a piece of JSON schema, which has no model
 
 INTRODUCTION = """# Configuration reference
 
-Made from [config.schema.yaml](../workflow/schemas/config.schema.yaml) by `python -m rope_spectra.config_reference`.
+Made from the models in [config/sections.py](../workflow/rope_spectra/config/sections.py) and next to it, by
+`python -m rope_spectra.config_reference`.
 
 `config.yaml` is the file to edit; `--configfile mine.yaml` adds to it or overrides parts of it. Unknown keys are errors. A key
 without a default must be given. `<name>` is a name of your choice: up to 100 letters, digits, `.`, `_` and `-`, a letter or
 a digit first, no two dots in a row."""
 
-# Heading and definition of each table, in the order of config.yaml.
+# Heading and model of each table, in the order of config.yaml.
 SECTIONS = {
-    "experiments.<name>": "experiment",
-    "datasets.<name>, source: hub": "hub",
-    "datasets.<name>, source: text": "text",
-    "datasets.<name>, source: tokens": "tokens",
-    "datasets.<name>, source: synthetic": "synthetic",
-    "datasets.<name>.tokenizer, ready made": "ready_tokenizer",
-    "datasets.<name>.tokenizer, trained here": "trained_tokenizer",
-    "models.<name>": "model",
-    "training.<name>": "training",
-    "evaluation.<name>": "evaluation",
+    "experiments.<name>": "Experiment",
+    "experiments.<name>.selection": "Selection",
+    "datasets.<name>, source: hub": "HubData",
+    "datasets.<name>, source: text": "TextData",
+    "datasets.<name>, source: tokens": "TokensData",
+    "datasets.<name>, source: synthetic": "SyntheticData",
+    "datasets.<name>.tokenizer, ready made": "ReadyTokenizer",
+    "datasets.<name>.tokenizer, trained here": "TrainedTokenizer",
+    "models.<name>": "ModelConfig",
+    "training.<name>": "Training",
+    "evaluation.<name>": "Evaluation",
+    "evaluation.<name>.retrieval": "Retrieval",
 }
 _BOUNDS = {
     "minimum": ">=",
@@ -41,62 +47,59 @@ _BOUNDS = {
     "minItems": "items >=",
     "maxItems": "items <=",
 }
+_KINDS = {"array": "list", "object": "mapping"}
 
 
 def main() -> None:
-    cli.parse(cli.parser(__doc__))
-    print("\n".join(page(config_schema.schema())))
+    parser = cli.parser(__doc__)
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema instead")
+    arguments = cli.parse(parser)
+    made = schema.json_schema()
+    if arguments.schema:
+        print(schema.as_text(made), end="")
+    else:
+        print("\n".join(page(made)))
 
 
-def page(schema: Schema) -> Iterator[str]:
+def page(made: Schema) -> Iterator[str]:
     """The lines of the page."""
-    definitions = schema["$defs"]
     yield INTRODUCTION
-    yield from (
-        "",
-        "## run",
-        "",
-        f"{schema['properties']['run']['description']}: a list, or on the command line `--config run=a,b`.",
-    )
-    families = definitions["spectrum"]["properties"]["family"]["enum"]
-    for heading, name in (
-        SECTIONS | {f"spectra.<name>, family: {family}": family for family in families}
-    ).items():
+    description = Config.model_fields["run"].description
+    yield from ("", "## run", "")
+    yield f"{description}: a list, or on the command line `--config run=a,b`."
+    sections = dict(SECTIONS)
+    for model in families():
+        family = get_args(model.model_fields["family"].annotation)[0]
+        sections[f"spectra.<name>, family: {family}"] = model.__name__
+    for heading, name in sections.items():
         yield from ("", f"## {heading}", "")
-        yield from table(definitions[name], definitions)
-        for key, value in definitions[name]["properties"].items():
-            if "properties" in value:
-                yield from ("", f"## {heading}.{key}", "")
-                yield from table(value, definitions)
+        yield from table(made["$defs"][name])
 
 
-def table(section: Schema, definitions: Schema) -> Iterator[str]:
+def table(section: Schema) -> Iterator[str]:
     """A Markdown table of the keys of one section."""
     yield from ("| key | meaning | values | default |", "|---|---|---|---|")
-    for key, value in section["properties"].items():
-        merged = definitions.get(value.get("$ref", "").rpartition("/")[2], {}) | value
+    # The key that tells the kind comes first; that of a base class would come before it.
+    keys = sorted(section["properties"], key=lambda key: key not in ("source", "family"))
+    for key in keys:
+        value = section["properties"][key]
         default = _yaml(value["default"]) if "default" in value else ""
-        meaning = value.get("description", "").replace("|", "\\|")
-        yield f"| `{key}` | {meaning} | {values(merged)} | {default} |"
+        meaning = value["description"].replace("|", "\\|")
+        yield f"| `{key}` | {meaning} | {values(value)} | {default} |"
 
 
-def values(schema: Schema) -> str:
-    """What a key may hold, in a few words."""
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "enum" in schema:
-        return ", ".join(f"`{_yaml(choice)}`" for choice in schema["enum"])
-    kinds = schema.get("type", "mapping")
-    words = (
-        " or ".join([kinds] if isinstance(kinds, str) else kinds)
-        .replace("array", "list")
-        .replace("object", "mapping")
-    )
-    if choices := schema.get("then", {}).get("enum"):
-        words = words.replace("string", " or ".join(f"`{choice}`" for choice in choices))
-    if "items" in schema and "$ref" not in schema["items"]:
-        words += f" of {values(schema['items'])}"
-    bounds = [f"{sign} {_yaml(schema[key])}" for key, sign in _BOUNDS.items() if key in schema]
+def values(piece: Schema) -> str:
+    """The values that a key may hold, in a few words."""
+    if "const" in piece:
+        return f"`{_yaml(piece['const'])}`"
+    if "enum" in piece:
+        return ", ".join(f"`{_yaml(choice)}`" for choice in piece["enum"])
+    if "anyOf" in piece:
+        return " or ".join(values(member) for member in piece["anyOf"])
+    words = _KINDS.get(piece.get("type", "object"), piece.get("type", "mapping"))
+    if "items" in piece:
+        words += f" of {values(piece['items'])}"
+    bounds = [f"{sign} {_yaml(piece[key])}" for key, sign in _BOUNDS.items() if key in piece]
     return ", ".join([words, *bounds])
 
 
@@ -104,8 +107,9 @@ def _yaml(value: Any) -> str:
     """A value as config.yaml would have it."""
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
-    words = {None: "null", True: "true", False: "false", "": '""'}
-    return words[value] if isinstance(value, bool | None) or value == "" else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return {None: "null", "": '""'}.get(value, str(value))
 
 
 if __name__ == "__main__":

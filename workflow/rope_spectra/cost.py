@@ -55,7 +55,7 @@ def main() -> None:
     args = cli.parse(parser)
     if args.throughput is not None and not args.throughput > 0:
         raise UserError(f"--throughput: {args.throughput} should be above 0")
-    settings = files.load(args)
+    settings = files.load_legacy(args)
     found = [_estimate(settings, name, args.results) for name in settings["run"]]
     times = [(item, _throughputs(item, args)) for item in found]
     if args.json:

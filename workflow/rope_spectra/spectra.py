@@ -93,7 +93,7 @@ def _read_library(config: Path) -> dict[str, Spectrum]:
     try:
         return _Library(spectra=named).spectra
     except ValidationError as error:
-        raise UserError(next(messages.in_words(error))) from None
+        raise UserError(messages.in_words(_Library, error)[0]) from None
 
 
 def _look_up(library: dict[str, Spectrum], name: str) -> NamedSpectrum:

@@ -73,7 +73,7 @@ def _configuration(args: argparse.Namespace) -> tuple[Config | None, str | None]
     if not (config_files.MAIN.is_file() or args.configfile or args.config):
         return None, None
     try:
-        return Config.model_validate(config_files.load(args)), None
+        return config_files.load(args), None
     except UserError as error:
         mistake = str(error).splitlines()[0]
         return None, f"{mistake} (so this is what {args.results} holds, not what should be there)"

@@ -1,38 +1,41 @@
 # What a job reads, as far as it depends on the configuration, and how the report page lists what it writes.
 
 
+def dataset_of(experiment):
+    """The name of an experiment's dataset."""
+    return config.experiments[experiment].dataset
+
+
 def raw_files(split):
     """An input function: the user's own files that a split is made of; none for the hub and the generated corpus."""
-    return lambda wildcards: settings.raw_files(config, wildcards.dataset, split or wildcards.split)
+    return lambda w: config.datasets[w.dataset].split(split or w.split).local_files()
 
 
 def is_tokenized(dataset):
-    """Whether a dataset comes as token ids: it then has no tokenizer and no shards."""
-    return config["datasets"][dataset]["source"] == "tokens"
+    """True for a dataset that comes as token ids: it has no tokenizer and no shards."""
+    return not isinstance(config.datasets[dataset], DocumentSection)
 
 
 def shards(wildcards):
-    """What memmap_cache joins: the shards of tokenize_*, or a raw token file as it is."""
+    """The input of memmap_cache: the shards of tokenize_*, or a raw token file as it is."""
     return raw_files(None)(wildcards) if is_tokenized(wildcards.dataset) else layout.SHARDS
 
 
 def dataset_file(pattern, split):
     """An input function: a file of that split in the dataset of the job's experiment."""
-    return lambda wildcards: pattern.format(
-        dataset=config["experiments"][wildcards.experiment]["dataset"], split=split
-    )
+    return lambda w: pattern.format(dataset=dataset_of(w.experiment), split=split)
 
 
 def sentence_file(use):
     """An input function: the sentence of the retrieval probe where the experiment's training or evaluation (`use`) has it."""
 
     def path(wildcards):
-        dataset = config["experiments"][wildcards.experiment]["dataset"]
-        return (
-            layout.SENTENCE.format(dataset=dataset)
-            if settings.uses_sentence(config, wildcards.experiment, use)
-            else []
-        )
+        experiment = wildcards.experiment
+        if use == "training":
+            is_used = config.training_of(experiment).retrieval_share > 0
+        else:
+            is_used = config.evaluation_of(experiment).retrieval is not None
+        return layout.SENTENCE.format(dataset=dataset_of(experiment)) if is_used else []
 
     return path
 
@@ -42,21 +45,19 @@ def sentence_option(wildcards, input):
     return f"--sentence {input.sentence}" if input.sentence else ""
 
 
-def token_bytes(wildcards):
-    """Bytes of each token id, for bits per byte; unknown where there is no tokenizer."""
-    dataset = config["experiments"][wildcards.experiment]["dataset"]
-    return [] if is_tokenized(dataset) else layout.TOKEN_BYTES.format(dataset=dataset)
+def tokenizer_file(pattern):
+    """An input function: a file of the dataset's tokenizer; none where the data are tokens already."""
 
+    def path(wildcards):
+        dataset = dataset_of(wildcards.experiment)
+        return [] if is_tokenized(dataset) else pattern.format(dataset=dataset)
 
-def tokenizer_file(wildcards):
-    """The tokenizer of the experiment's dataset; none where the data are tokens already."""
-    dataset = config["experiments"][wildcards.experiment]["dataset"]
-    return [] if is_tokenized(dataset) else layout.TOKENIZER.format(dataset=dataset)
+    return path
 
 
 def all_runs(experiment):
     """(spectrum, seed) of every run of an experiment, those that repeat another one included."""
-    return settings.runs(config, experiment) + settings.repeats(config, experiment)
+    return frozen.runs(config, experiment) + frozen.repeats(config, experiment)
 
 
 def finished_runs(wildcards):
@@ -70,31 +71,27 @@ def finished_runs(wildcards):
 
 def repeated_runs(wildcards):
     """What the runs that show the noise floor leave: the baseline with every seed, and its repeats."""
-    runs = noise_floor.runs(config["experiments"][wildcards.experiment])
-    return [path for run in runs for path in layout.run_files(wildcards.experiment, *run)]
+    design = frozen.design(config, wildcards.experiment)
+    return [
+        path
+        for run in design.noise_floor_runs
+        for path in layout.run_files(wildcards.experiment, *run)
+    ]
 
 
 def experiment_files(experiment):
-    """What an experiment is read by; beside the published numbers where the study has them and its protocol is evaluated."""
+    """What an experiment is read by; next to the published numbers where the study has them and its protocol is evaluated."""
+    evaluation = config.evaluation_of(experiment)
     files = layout.experiment_files(experiment)
-    evaluation = settings.evaluation_settings(config, experiment)
-    if (
-        published.has_counterpart(experiment)
-        and "first_chunks" in evaluation["protocols"]
-        and "none" in evaluation["remaps"]
-    ):
-        files += [
-            path.format(experiment=experiment)
-            for path in (layout.PUBLISHED, layout.PUBLISHED_FIGURE)
-        ]
-    if settings.repeats(config, experiment):
-        files.append(layout.NOISE_FLOOR.format(experiment=experiment))
-    if evaluation.get("retrieval"):
-        files += [
-            path.format(experiment=experiment)
-            for path in (layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE)
-        ]
-    return files
+    patterns = []
+    as_published = "first_chunks" in evaluation.protocols and "none" in evaluation.remaps
+    if published.has_counterpart(experiment) and as_published:
+        patterns += [layout.PUBLISHED, layout.PUBLISHED_FIGURE]
+    if config.experiments[experiment].noise_floor:
+        patterns.append(layout.NOISE_FLOOR)
+    if evaluation.retrieval:
+        patterns += [layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE]
+    return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
 def in_report(path, caption, kind, title, category="{experiment}"):

@@ -9,7 +9,7 @@ rule evaluation_config:
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: seal.dumps(settings.evaluation_settings(config, w.experiment)),
+        text=lambda w: seal.dumps(frozen.evaluation_settings(config, w.experiment).content()),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
@@ -22,7 +22,7 @@ rule evaluate:
         settings=layout.EVALUATION_CONFIG,
         manifest=dataset_file(layout.MANIFEST, "validation"),
         tokens=ancient(dataset_file(layout.TOKENS, "validation")),
-        token_bytes=ancient(token_bytes),
+        token_bytes=ancient(tokenizer_file(layout.TOKEN_BYTES)),
         sentence=sentence_file("evaluation"),
     output:
         csv=layout.EVAL,
@@ -34,11 +34,11 @@ rule evaluate:
         layout.benchmark("evaluate/{experiment}/{spectrum}/seed{seed}")
     conda:
         "../../envs/environment.yaml"
-    threads: lambda w: settings.threads(config, w.experiment)
+    threads: lambda w: config.training_of(w.experiment).threads
     resources:
-        gpu=lambda w: min(1, settings.gpus(config, w.experiment)),
-        runtime=lambda w, attempt: limits.evaluate_minutes(config, w.experiment, attempt),
-        mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
+        gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
+        runtime=lambda w, attempt: limits.evaluate_minutes(plain, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.evaluate_mb(plain, w.experiment, attempt),
     params:
         token_bytes=lambda w, input: (
             f"--token-bytes {input.token_bytes}" if input.token_bytes else ""

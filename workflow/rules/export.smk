@@ -10,7 +10,7 @@ rule export:
         evaluation=layout.EVAL_RECORD,
         settings=layout.EVALUATION_CONFIG,
         manifest=dataset_file(layout.MANIFEST, "train"),
-        tokenizer=tokenizer_file,
+        tokenizer=tokenizer_file(layout.TOKENIZER),
     output:
         directory(layout.HF),
     log:

@@ -15,7 +15,7 @@ rule experiment_config:
     output:
         layout.EXPERIMENT,
     params:
-        text=lambda w: seal.dumps(settings.experiment_settings(config, w.experiment)),
+        text=lambda w: seal.dumps(frozen.design(config, w.experiment).content()),
     run:
         files.write_text(Path(output[0]), params.text + "\n")
 
@@ -149,8 +149,8 @@ rule retrieval:
 
 rule summary:
     input:
-        expand(layout.TABLES, experiment=config["run"]),
-        csv=expand(layout.EXPERIMENT_SUMMARY, experiment=config["run"]),
+        expand(layout.TABLES, experiment=config.run),
+        csv=expand(layout.EXPERIMENT_SUMMARY, experiment=config.run),
     output:
         csv=in_report(
             layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"

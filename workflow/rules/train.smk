@@ -11,7 +11,7 @@ rule run_config:
         "../../envs/environment.yaml"
     params:
         text=lambda w: seal.dumps(
-            settings.run_settings(config, w.experiment, w.spectrum, layout.seed_of(w.seed))
+            frozen.run_settings(config, w.experiment, w.spectrum, layout.seed_of(w.seed)).content()
         ),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
@@ -25,7 +25,7 @@ rule run_options:
     conda:
         "../../envs/environment.yaml"
     params:
-        text=lambda w: seal.dumps(settings.run_options(config, w.experiment)),
+        text=lambda w: seal.dumps(frozen.run_options(config, w.experiment).content()),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
@@ -48,11 +48,11 @@ rule train:
         layout.benchmark("train/{experiment}/{spectrum}/seed{seed}")
     conda:
         "../../envs/environment.yaml"
-    threads: lambda w: settings.threads(config, w.experiment)
+    threads: lambda w: config.training_of(w.experiment).threads
     resources:
-        gpu=lambda w: settings.gpus(config, w.experiment),
-        runtime=lambda w, attempt: limits.train_minutes(config, w.experiment, attempt),
-        mem_mb=lambda w, attempt: limits.train_mb(config, w.experiment, attempt),
+        gpu=lambda w: config.training_of(w.experiment).gpus,
+        runtime=lambda w, attempt: limits.train_minutes(plain, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.train_mb(plain, w.experiment, attempt),
     params:
         curves=layout.CURVES,
         sentence=sentence_option,

@@ -1,254 +1,234 @@
-"""What has to hold between the parts of a configuration: names that exist, sizes that fit together, files that are there.
+"""What has to hold between the sections of a configuration: names that exist, sizes that fit together, files that are there.
 
-Each check takes a configuration that the schema has accepted and yields one line per mistake. The names and sizes are checked for
-the whole library, the files only for the experiments of `run`.
+Each check takes a configuration whose sections are good and yields one line per mistake. Names and sizes are checked for the
+whole library, files only for the experiments of `run`.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rope_spectra.artifacts.layout import RESERVED_NAMES, SPLITS
-from rope_spectra.config import spectra
-from rope_spectra.config.contrasts import Contrasts, parse
-from rope_spectra.config.messages import remedy, unknown
-from rope_spectra.data.base import PLACE
-from rope_spectra.data.text_files import find_files
-from rope_spectra.runtime.errors import UserError
-
-Section = dict[str, Any]
+from rope_spectra.config.design import Contrasts, parse_arm
+from rope_spectra.config.sections import Config, Experiment, Training
+from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
+from rope_spectra.data.token_files import TokensData
+from rope_spectra.rope.families import Family, Values
+from rope_spectra.runtime.messages import remedy, unknown
 
 
-_REFERENCES = {
-    "dataset": "datasets",
-    "model": "models",
-    "training": "training",
-    "evaluation": "evaluation",
-}
+class _Need(NamedTuple):
+    """The fewest tokens that an experiment can use of a split, and what needs them."""
+
+    tokens: int
+    reason: str
 
 
-def references(config: Section) -> Iterator[str]:
+def references(config: Config) -> Iterator[str]:
     """Every name that is used is defined, and no name is one that results/ needs for itself."""
-    experiments = config["experiments"]
-    if not config["run"]:
-        yield f"run: empty; name at least one of: {', '.join(experiments) or '(no experiment is defined)'}"
-    yield from (
-        f"run: {unknown('experiment', name, experiments)}"
-        for name in config["run"]
-        if name not in experiments
-    )
-    for section, names in RESERVED_NAMES.items():
-        for name in names:
-            if name in config[section]:
-                yield f"{section}: {name!r} cannot be a name, it has another use in results/; choose another"
-    for name, experiment in experiments.items():
-        for key, section in _REFERENCES.items():
-            if experiment[key] not in config[section]:
-                yield f"experiments.{name}.{key}: {unknown(key, experiment[key], config[section])}"
-        for spectrum in experiment["spectra"]:
-            if spectrum not in config["spectra"]:
-                yield f"experiments.{name}.spectra: {unknown('spectrum', spectrum, config['spectra'])}"
+    if not config.run:
+        known = ", ".join(config.experiments) or "(no experiment is defined)"
+        yield f"run: empty; name at least one of: {known}"
+    for name in config.run:
+        if name not in config.experiments:
+            yield f"run: {unknown('experiment', name, config.experiments)}"
+    for section, reserved in RESERVED_NAMES.items():
+        for name in sorted(set(reserved) & set(getattr(config, section))):
+            yield f"{section}: {name!r} cannot be a name, it has another use in results/; choose another"
+    for name, experiment in config.experiments.items():
+        yield from _references(config, f"experiments.{name}", experiment)
 
 
-def consistency(config: Section) -> Iterator[str]:
+def _references(config: Config, path: str, experiment: Experiment) -> Iterator[str]:
+    used = {
+        "dataset": (experiment.dataset, config.datasets),
+        "model": (experiment.model, config.models),
+        "training": (experiment.training, config.training),
+        "evaluation": (experiment.evaluation, config.evaluation),
+    }
+    for key, (name, section) in used.items():
+        if name not in section:
+            yield f"{path}.{key}: {unknown(key, name, section)}"
+    for spectrum in experiment.spectra:
+        if spectrum not in config.spectra:
+            yield f"{path}.spectra: {unknown('spectrum', spectrum, config.spectra)}"
+
+
+def consistency(config: Config) -> Iterator[str]:
     """Sizes and choices fit together; needs all references to be good."""
-    for name, training in config["training"].items():
+    for name, training in config.training.items():
         yield from _batch(f"training.{name}", training)
-    for name, dataset in config["datasets"].items():
-        yield from _sentence(
-            f"datasets.{name}.retrieval_sentence", dataset.get("retrieval_sentence")
-        )
-    for name, experiment in config["experiments"].items():
-        yield from _comparison(
-            f"experiments.{name}",
-            experiment,
-            config["evaluation"][experiment["evaluation"]]["remaps"],
-        )
-        yield from _selection(
-            f"experiments.{name}",
-            experiment,
-            config["evaluation"][experiment["evaluation"]]["protocols"],
-        )
-        yield from _budgets(config, experiment)
-        yield from _vocabulary(config, experiment)
-        yield from _probe(config, experiment)
-        pairs = config["models"][experiment["model"]]["head_dim"] // 2
-        for spectrum in experiment["spectra"]:
-            yield from _pair_counts(
-                f"spectra.{spectrum}",
-                config["spectra"][spectrum],
-                pairs,
-                f"models.{experiment['model']}",
-            )
+    for name, dataset in config.datasets.items():
+        if isinstance(dataset, DocumentSection):
+            yield from _sentence(f"datasets.{name}.retrieval_sentence", dataset.retrieval_sentence)
+    for name, experiment in config.experiments.items():
+        evaluation = config.evaluation_of(name)
+        yield from _comparison(f"experiments.{name}", experiment, evaluation.remaps)
+        yield from _selection(f"experiments.{name}", experiment, evaluation.protocols)
+        yield from _budgets(config, name)
+        yield from _vocabulary(config, name)
+        yield from _probe(config, name)
+        pairs = config.model_of(name).pairs
+        for spectrum in experiment.spectra:
+            shape = config.spectra[spectrum]
+            yield from _pair_counts(f"spectra.{spectrum}", shape, pairs, experiment.model)
 
 
-def files(config: Section) -> Iterator[str]:
+def files(config: Config) -> Iterator[str]:
     """The local files of the experiments of `run` are there and can hold what is asked of them."""
-    for name in config["run"]:
-        experiment = config["experiments"][name]
-        dataset = config["datasets"][experiment["dataset"]]
-        path = f"datasets.{experiment['dataset']}"
-        if (
-            dataset["source"] == "hub"
-            and _is_local(dataset["path"])
-            and not Path(dataset["path"]).is_dir()
-        ):
-            yield f"{path}.path: no directory {dataset['path']!r}; give an existing one or a hub id"
+    for name in config.run:
+        path = f"datasets.{config.experiments[name].dataset}"
+        dataset = config.dataset_of(name)
         for split in SPLITS:
-            if dataset["source"] == "text":
-                yield from _text_files(f"{path}.{split}", dataset[split])
-            if dataset["source"] == "tokens":
-                yield from _token_file(
-                    f"{path}.{split}", Path(dataset[split]), *_needed(config, experiment)[split]
-                )
-        tokenizer = dataset.get("tokenizer", {})
-        if "path" in tokenizer and (
-            _is_local(tokenizer["path"]) or Path(tokenizer["path"]).is_dir()
-        ):
-            model = experiment["model"]
-            yield from _tokenizer_file(
-                f"{path}.tokenizer.path",
-                tokenizer["path"],
-                model,
-                config["models"][model]["vocab_size"],
-            )
+            mistakes = [f"{path}.{mistake}" for mistake in dataset.file_mistakes(split)]
+            yield from mistakes
+            if not mistakes:
+                yield from _contents(config, name, split)
+        if isinstance(dataset, DocumentSection) and isinstance(dataset.tokenizer, ReadyTokenizer):
+            yield from _tokenizer_file(config, name, dataset.tokenizer.path)
 
 
-def _batch(path: str, training: Section) -> Iterator[str]:
-    micro, batch = training["micro_batch_size"], training["batch_size"]
+def _batch(path: str, training: Training) -> Iterator[str]:
+    micro = training.micro_batch_size
+    batch = training.batch_size
     if micro != "auto" and batch % micro:
         yield f"{path}.micro_batch_size: {micro} does not divide batch_size {batch}; give a divisor or auto"
-    if batch % training["gpus_per_run"]:
-        yield f"{path}.gpus_per_run: {training['gpus_per_run']} does not divide batch_size {batch}; give a divisor"
-    tokens, step = training["tokens"], training["seq_len"] * batch
-    if tokens is not None and tokens < step:
-        yield f"{path}.tokens: {tokens} is less than one step of seq_len x batch_size = {step} tokens"
+    if batch % training.gpus_per_run:
+        yield f"{path}.gpus_per_run: {training.gpus_per_run} does not divide batch_size {batch}; give a divisor"
+    step = training.seq_len * batch
+    if training.tokens is not None and training.tokens < step:
+        yield (
+            f"{path}.tokens: {training.tokens} is less than one step of seq_len x batch_size = {step} tokens"
+        )
 
 
-def _comparison(path: str, experiment: Section, remaps: list[str]) -> Iterator[str]:
-    baseline = experiment["baseline"]
-    declared = Contrasts.of(baseline, experiment["contrasts"]).against
-    if len(declared) < len(experiment["contrasts"]):
+def _comparison(path: str, experiment: Experiment, remaps: list[str]) -> Iterator[str]:
+    """Baseline and contrasts name arms that there are, and no arm is compared with itself or with two others."""
+    baseline = experiment.baseline
+    contrasts = experiment.declared_contrasts
+    declared = Contrasts.of(baseline, contrasts).against
+    if len(declared) < len(contrasts):
         yield f"{path}.contrasts: a spectrum is compared with two others; give it once, it has one row in the table"
-    for key, names in (
-        ("baseline", [baseline]),
-        ("contrasts", [*declared, *set(declared.values()) - {baseline}]),
-    ):
-        for name in names:
-            spectrum, remap = parse(name)
-            if spectrum not in experiment["spectra"]:
-                yield f"{path}.{key}: {spectrum!r} is not among its spectra; {remedy(spectrum, experiment['spectra'])}"
-            if remap is not None and remap not in remaps:
-                yield f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated; {remedy(remap, remaps)}"
+    names = [("baseline", baseline)]
+    names += [("contrasts", name) for name in declared]
+    names += [
+        ("contrasts", other) for other in dict.fromkeys(declared.values()) if other != baseline
+    ]
+    for key, name in names:
+        spectrum, remap = parse_arm(name)
+        if spectrum not in experiment.spectra:
+            yield f"{path}.{key}: {spectrum!r} is not among its spectra; {remedy(spectrum, experiment.spectra)}"
+        if remap is not None and remap not in remaps:
+            yield f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated; {remedy(remap, remaps)}"
     for name, other in declared.items():
         if not Contrasts(baseline, {name: other}).family(remaps):
             what = "is the baseline and " if other == baseline else ""
             yield f"{path}.contrasts: {name!r} {what}cannot be compared with itself; leave it out"
 
 
-def _selection(path: str, experiment: Section, protocols: list[str]) -> Iterator[str]:
-    if (selection := experiment["selection"]) is None:
+def _selection(path: str, experiment: Experiment, protocols: list[str]) -> Iterator[str]:
+    if experiment.selection is None:
         return
-    for seed in set(selection["seeds"]) - set(experiment["seeds"]):
-        yield f"{path}.selection.seeds: {seed} is not among its seeds; add it there or leave it out here"
-    if not set(experiment["seeds"]) - set(selection["seeds"]):
+    chosen = experiment.selection.seeds
+    for seed in chosen:
+        if seed not in experiment.seeds:
+            yield f"{path}.selection.seeds: {seed} is not among its seeds; add it there or leave it out here"
+    if not set(experiment.seeds) - set(chosen):
         yield f"{path}.selection.seeds: no seed is left for confirmation; add others to {path}.seeds"
     if "full" not in protocols:
-        yield f"{path}.selection: needs blocks of validation text; add full to evaluation.{experiment['evaluation']}.protocols"
+        yield (
+            f"{path}.selection: needs blocks of validation text;"
+            f" add full to evaluation.{experiment.evaluation}.protocols"
+        )
 
 
-def _needed(config: Section, experiment: Section) -> dict[str, tuple[int, str]]:
-    """Per split the fewest tokens an experiment can use, and what needs them."""
-    training, evaluation = (
-        config["training"][experiment["training"]],
-        config["evaluation"][experiment["evaluation"]],
-    )
-    blocks, count = (2, "two blocks of ") if experiment["selection"] else (1, "")
+def _needs(config: Config, name: str) -> dict[str, _Need]:
+    """Per split the fewest tokens that an experiment can use."""
+    experiment = config.experiments[name]
+    training = config.training_of(name)
+    longest = config.evaluation_of(name).lengths[-1]
+    # Selection and confirmation need a block each; the first token of all is never a target.
+    blocks, count = (2, "two blocks of ") if experiment.selection else (1, "")
     return {
-        "train": (
-            training["seq_len"] * training["batch_size"],
-            f"one step of training.{experiment['training']}",
+        "train": _Need(
+            training.seq_len * training.batch_size, f"one step of training.{experiment.training}"
         ),
-        "validation": (
-            blocks * evaluation["lengths"][-1] + 1,
-            f"{count}the longest length of evaluation.{experiment['evaluation']}",
+        "validation": _Need(
+            blocks * longest + 1, f"{count}the longest length of evaluation.{experiment.evaluation}"
         ),
     }
 
 
-def _budgets(config: Section, experiment: Section) -> Iterator[str]:
-    for split, (needed, reason) in _needed(config, experiment).items():
-        tokens = config["datasets"][experiment["dataset"]][f"{split}_tokens"]
-        if tokens is not None and tokens < needed:
-            yield f"datasets.{experiment['dataset']}.{split}_tokens: {tokens} is too small; {reason} needs {needed}"
+def _budgets(config: Config, name: str) -> Iterator[str]:
+    dataset = config.dataset_of(name)
+    budgets = {"train": dataset.train_tokens, "validation": dataset.validation_tokens}
+    for split, need in _needs(config, name).items():
+        tokens = budgets[split]
+        if tokens is not None and tokens < need.tokens:
+            key = f"datasets.{config.experiments[name].dataset}.{split}_tokens"
+            yield f"{key}: {tokens} is too small; {need.reason} needs {need.tokens}"
 
 
-def _vocabulary(config: Section, experiment: Section) -> Iterator[str]:
-    dataset, model = experiment["dataset"], experiment["model"]
-    definition, rows = config["datasets"][dataset], config["models"][model]["vocab_size"]
-    size = definition.get("tokenizer", definition).get("vocab_size", 0)
-    if size > rows:
-        yield f"models.{model}.vocab_size: {rows} is too small; datasets.{dataset} has {size} token ids"
+def _vocabulary(config: Config, name: str) -> Iterator[str]:
+    experiment = config.experiments[name]
+    dataset = config.dataset_of(name)
+    sizes = dataset if isinstance(dataset, TokensData) else dataset.tokenizer
+    if isinstance(sizes, ReadyTokenizer):
+        return  # its file says how many there are
+    rows = config.model_of(name).vocab_size
+    if sizes.vocab_size > rows:
+        yield (
+            f"models.{experiment.model}.vocab_size: {rows} is too small;"
+            f" datasets.{experiment.dataset} has {sizes.vocab_size} token ids"
+        )
 
 
-def _sentence(path: str, sentence: str | None) -> Iterator[str]:
-    if sentence is not None and (
-        sentence.count(PLACE) != 1 or not sentence.partition(PLACE)[0].strip()
-    ):
+def _sentence(path: str, sentence: str) -> Iterator[str]:
+    if sentence.count(PLACE) != 1 or not sentence.partition(PLACE)[0].strip():
         yield f"{path}: {sentence!r} should have {PLACE} once, after at least one word"
 
 
-def _probe(config: Section, experiment: Section) -> Iterator[str]:
-    if config["datasets"][experiment["dataset"]]["source"] != "tokens":
+def _probe(config: Config, name: str) -> Iterator[str]:
+    """The retrieval probe asks in words, so it needs a tokenizer."""
+    experiment = config.experiments[name]
+    if not isinstance(config.dataset_of(name), TokensData):
         return
-    for section, key in (("training", "retrieval_share"), ("evaluation", "retrieval")):
-        if config[section][experiment[section]][key]:
-            path = f"{section}.{experiment[section]}.{key}"
-            yield f"{path}: needs a tokenizer, which datasets.{experiment['dataset']} has not; leave it out"
+    used = {
+        f"training.{experiment.training}.retrieval_share": config.training_of(name).retrieval_share,
+        f"evaluation.{experiment.evaluation}.retrieval": config.evaluation_of(name).retrieval,
+    }
+    for path, value in used.items():
+        if value:
+            yield f"{path}: needs a tokenizer, which datasets.{experiment.dataset} has not; leave it out"
 
 
-def _pair_counts(path: str, spectrum: Section, pairs: int, model: str) -> Iterator[str]:
-    if spectrum["family"] == "values" and len(spectrum["inv_freq"]) != pairs:
-        yield f"{path}.inv_freq: {len(spectrum['inv_freq'])} frequencies; {model} needs {pairs} (half its head_dim)"
-    for key, part in spectra.inner(spectrum):
+def _pair_counts(path: str, spectrum: Family, pairs: int, model: str) -> Iterator[str]:
+    if isinstance(spectrum, Values) and len(spectrum.inv_freq) != pairs:
+        count = len(spectrum.inv_freq)
+        yield f"{path}.inv_freq: {count} frequencies; models.{model} needs {pairs} (half its head_dim)"
+    for key, part in spectrum.inner():
         yield from _pair_counts(f"{path}.{key}", part, pairs, model)
 
 
-def _is_local(path: str) -> bool:
-    return path.startswith(("/", ".", "~"))
+def _contents(config: Config, name: str, split: SplitName) -> Iterator[str]:
+    """The files of a split have names that Snakemake can take, and enough tokens where they say how many."""
+    path = f"datasets.{config.experiments[name].dataset}.{split}"
+    source = config.dataset_of(name).split(split)
+    for file in source.local_files():
+        if set("{}") & set(file):
+            yield f"{path}: {file!r} has a brace in its name, which Snakemake takes for a wildcard; rename the file"
+    known = source.known_tokens()
+    need = _needs(config, name)[split]
+    if known is not None and known < need.tokens:
+        files = ", ".join(source.local_files())
+        yield f"{path}: {files} has {known} tokens; {need.reason} needs {need.tokens}"
 
 
-def _text_files(path: str, patterns: list[str]) -> Iterator[str]:
-    try:
-        files = find_files(patterns)
-        yield from (line for file in files for line in _braces(path, file))
-        if not any(file.stat().st_size for file in files):
-            yield f"{path}: all its files are empty; give files with text"
-    except UserError as error:
-        yield f"{path}: {error}"
-
-
-def _token_file(path: str, file: Path, needed: int, reason: str) -> Iterator[str]:
-    if not file.is_file():
-        yield f"{path}: no file {str(file)!r}"
-        return
-    yield from _braces(path, file)
-    size = file.stat().st_size
-    if size == 0:
-        yield f"{path}: {file} is empty; give a file of little-endian uint16 tokens"
-    elif size % 2:
-        yield f"{path}: {file} has an odd number of bytes ({size}), but a token has two (little-endian uint16)"
-    elif size // 2 < needed:
-        yield f"{path}: {file} has {size // 2} tokens; {reason} needs {needed}"
-
-
-def _braces(path: str, file: Path) -> Iterator[str]:
-    if set("{}") & set(str(file)):
-        yield f"{path}: {str(file)!r} has a brace in its name, which Snakemake takes for a wildcard; rename the file"
-
-
-def _tokenizer_file(path: str, directory: str, model: str, rows: int) -> Iterator[str]:
+def _tokenizer_file(config: Config, name: str, directory: str) -> Iterator[str]:
+    if not is_local(directory) and not Path(directory).is_dir():
+        return  # an id of the hub
+    path = f"datasets.{config.experiments[name].dataset}.tokenizer.path"
     file = Path(directory) / "tokenizer.json"
     if not file.is_file():
         yield f"{path}: no tokenizer.json in {directory!r}; give a directory that has one or a hub id"
@@ -258,11 +238,14 @@ def _tokenizer_file(path: str, directory: str, model: str, rows: int) -> Iterato
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield f"{path}: {file} is not a tokenizer of the tokenizers library"
         return
+    rows = config.model_of(name).vocab_size
     if size > rows:
+        model = config.experiments[name].model
         yield f"models.{model}.vocab_size: {rows} is too small; {file} has {size} token ids"
 
 
-def _largest_id(tokenizer: Section) -> int:
+def _largest_id(tokenizer: dict[str, Any]) -> int:
+    """The largest token id in the content of a tokenizer.json, added tokens included."""
     vocabulary = tokenizer["model"]["vocab"]
     ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
     return max([*ids, *(token["id"] for token in tokenizer["added_tokens"])])

@@ -16,7 +16,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from rope_spectra.config.sections import Protocol, Remap, Retrieval, Selection
 from rope_spectra.rope.families import NamedSpectrum
-from rope_spectra.runtime.settings import Name, Seed, Settings, Whole
+from rope_spectra.runtime.settings import Name, Seed, Settings
 
 Arm: TypeAlias = tuple[str, str]
 
@@ -36,14 +36,14 @@ class Design(Settings):
     baseline: str
     contrasts: list[str]
     selection: Selection | None
-    noise_floor: Whole
-    lengths: Annotated[list[Whole], Field(min_length=1)]
+    noise_floor: int
+    lengths: Annotated[list[int], Field(min_length=1)]
     protocols: list[Protocol]
     remaps: list[Remap]
     equivalence_margin: float
     retrieval: Retrieval | None = None
-    head_dim: Whole
-    train_length: Whole
+    head_dim: int
+    train_length: int
     spectra: Annotated[list[NamedSpectrum], Field(min_length=1)]
 
     @model_serializer(mode="wrap")
@@ -72,6 +72,12 @@ class Design(Settings):
     def repeats(self) -> list[tuple[str, str]]:
         """(spectrum, seed-repeat) of the runs that measure the noise floor."""
         return repeats(self.baseline, self.seeds, self.noise_floor)
+
+    @property
+    def noise_floor_runs(self) -> list[tuple[str, str]]:
+        """(spectrum, seed) of all that the noise floor needs: the baseline with every seed, then its repeats."""
+        spectrum, _ = parse_arm(self.baseline)
+        return [*((spectrum, str(seed)) for seed in self.seeds), *self.repeats]
 
     def phase_of(self, seed: int) -> str:
         """The phase that a seed of the experiment serves: what chose a candidate must not also confirm it."""

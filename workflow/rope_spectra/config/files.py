@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
-from rope_spectra.config import frozen
+from rope_spectra.config import legacy
 from rope_spectra.config import text as config_text
+from rope_spectra.config.load import load as load_config
+from rope_spectra.config.sections import Config
 from rope_spectra.runtime.errors import UserError
 
 MAIN = Path("config.yaml")
@@ -27,8 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="override single keys, such as run=350m_final", **entries)
 
 
-def load(arguments: argparse.Namespace) -> frozen.Settings:
+def load(arguments: argparse.Namespace) -> Config:
     """The configuration that the arguments name, checked and completed; UserError for every mistake in it."""
+    return load_config(_merged(arguments))
+
+
+def load_legacy(arguments: argparse.Namespace) -> legacy.Settings:
+    return legacy.load(_merged(arguments))
+
+
+def _merged(arguments: argparse.Namespace) -> dict[str, Any]:
     from snakemake.utils import update_config
 
     paths = [MAIN, *arguments.configfile]
@@ -42,7 +52,7 @@ def load(arguments: argparse.Namespace) -> frozen.Settings:
         update_config(merged, _mapping(path))
     for entry in arguments.config:
         update_config(merged, _override(entry))
-    return frozen.load(merged)
+    return merged
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -1,65 +1,48 @@
-"""The configuration against its schema (workflow/schemas/config.schema.yaml): what may be written, and all of its defaults."""
+"""The JSON schema of config.yaml, made from its models, for editors that complete and check while one types.
 
-import sys
-from collections.abc import Iterator
-from copy import deepcopy
-from functools import cache
-from pathlib import Path
+workflow/schemas/config.schema.json is written by `python -m rope_spectra.config_reference --schema`.
+"""
+
+import json
 from typing import Any
 
-import yaml
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
-
-from rope_spectra.config import messages
-
-PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
-
-_STANDARD = Draft202012Validator.TYPE_CHECKER
-_TYPES = _STANDARD.redefine(  # NaN and infinity are no numbers here
-    "number",
-    lambda _, value: _STANDARD.is_type(value, "number") and abs(value) <= sys.float_info.max,
-)
+from rope_spectra.config.sections import Config
 
 
-def complete(config: dict[str, Any]) -> Iterator[str]:
-    """Fill in the defaults of `config` in place, give numbers their canonical types, and yield one line per mistake.
-
-    10000 and 10000.0 become the same: an int where the schema says integer, a float where it says number.
-    """
-    yield from messages.in_words(_validator().iter_errors(config))
-
-
-def schema() -> dict[str, Any]:
-    """The schema as it is written."""
-    return yaml.load(PATH.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    return extend(Draft202012Validator, {"properties": _complete_properties}, type_checker=_TYPES)(
-        schema()
-    )
+def json_schema() -> dict[str, Any]:
+    """The schema as JSON schema draft 2020-12."""
+    schema = Config.model_json_schema()
+    _tidy(schema)
+    for section in schema["$defs"].values():
+        for key in ("source", "family"):
+            if key in section["properties"]:
+                # A key that tells the kind of its mapping means what the whole mapping is.
+                section["properties"][key]["description"] = section["description"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "rope-spectra configuration",
+        **schema,
+    }
 
 
-def _complete_properties(
-    validator: Any, properties: dict[str, Any], instance: Any, schema: Any
-) -> Iterator[ValidationError]:
-    if isinstance(instance, dict):
-        for key, subschema in properties.items():
-            if "default" in subschema:
-                instance.setdefault(key, deepcopy(subschema["default"]))
-            if key in instance:
-                instance[key] = _canonical(instance[key], subschema)
-    yield from Draft202012Validator.VALIDATORS["properties"](
-        validator, properties, instance, schema
-    )
+def as_text(schema: dict[str, Any]) -> str:
+    """The schema as a file: a line for each definition, so that a change shows where it is."""
+    definitions = schema["$defs"]
+    rest = {key: value for key, value in schema.items() if key != "$defs"}
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in definitions.items()]
+    head = json.dumps(rest)[:-1]
+    return head + ',\n"$defs": {\n' + ",\n".join(lines) + "\n}}\n"
 
 
-def _canonical(value: Any, schema: dict[str, Any]) -> Any:
-    types = schema.get("type", [])
-    if isinstance(value, list):
-        return [_canonical(item, schema.get("items", {})) for item in value]
-    if "integer" in types and _TYPES.is_type(value, "integer"):
-        return int(value)
-    return float(value) if "number" in types and _TYPES.is_type(value, "number") else value
+def _tidy(schema: Any) -> None:
+    """Take out the titles that pydantic makes of names, for these say the same, and refuse all other names."""
+    if isinstance(schema, list):
+        for item in schema:
+            _tidy(item)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("title"), str):
+            del schema["title"]
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False  # a name that is no name
+        for value in schema.values():
+            _tidy(value)

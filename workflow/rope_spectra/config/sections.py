@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope.families import Spectrum
-from rope_spectra.runtime.settings import Distinct, Name, Seed, Settings, Whole
+from rope_spectra.runtime.settings import Distinct, Name, Seed, Settings
 
 Protocol: TypeAlias = Literal["first_chunks", "full"]
 Remap: TypeAlias = Literal["none", "pi", "ntk", "dynamic_ntk", "yarn"]
@@ -51,7 +51,7 @@ class Experiment(Settings):
         " the baseline). `a vs b` compares with another than the baseline. Here and in baseline, `a` is compared at the same"
         " remap, all remaps in turn; `a+yarn` and `a+none` mean that remap alone",
     )
-    noise_floor: Whole = Field(
+    noise_floor: int = Field(
         0,
         ge=0,
         le=100,
@@ -74,13 +74,13 @@ class Experiment(Settings):
 class TrainingRecipe(Settings):
     """The keys of a training preset that decide what a run learns."""
 
-    tokens: Annotated[Whole, Field(ge=1)] | None = Field(
+    tokens: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Training tokens of a run, at most what the dataset has (null is all whole rows)",
     )
-    seq_len: Whole = Field(ge=2, description="Tokens per row")
-    batch_size: Whole = Field(ge=1, description="Rows per optimizer step")
-    micro_batch_size: Annotated[Whole, Field(ge=1)] | Literal["auto"] = Field(
+    seq_len: int = Field(ge=2, description="Tokens per row")
+    batch_size: int = Field(ge=1, description="Rows per optimizer step")
+    micro_batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
         description="Rows per forward pass (auto is the most that fit into memory); the gradient is of the whole batch",
     )
@@ -103,7 +103,7 @@ class TrainingRecipe(Settings):
     deterministic: bool = Field(
         True, description="Same seed gives the same bits on the same machine"
     )
-    compile: Literal["auto", True, False] = Field(
+    compile: Literal["auto"] | bool = Field(
         "auto", description="Whether to use torch.compile (auto is on a GPU only)"
     )
     retrieval_share: float = Field(
@@ -119,7 +119,7 @@ class TrainingRecipe(Settings):
     )
 
     def rows(self, available_tokens: int) -> int:
-        """Whole rows of seq_len tokens that a run trains on."""
+        """int rows of seq_len tokens that a run trains on."""
         tokens = available_tokens if self.tokens is None else min(self.tokens, available_tokens)
         return tokens // self.seq_len
 
@@ -139,15 +139,15 @@ class TrainingRecipe(Settings):
 class RunOptions(Settings):
     """The keys of a training preset that change how a run goes and not what it learns (with several GPUs: to rounding)."""
 
-    gpus_per_run: Whole = Field(
+    gpus_per_run: int = Field(
         1,
         ge=1,
         description="GPUs that share each run, a process each; changes results by rounding only",
     )
-    log_every: Whole = Field(
+    log_every: int = Field(
         10, ge=1, description="Steps between two rows of train.csv; changes no result"
     )
-    tensorboard: Literal["auto", True, False] = Field(
+    tensorboard: Literal["auto"] | bool = Field(
         "auto",
         description="Whether to write training curves for TensorBoard (auto is where the package tensorboard is installed)",
     )
@@ -155,7 +155,7 @@ class RunOptions(Settings):
         10.0,
         description="Minutes between two saved states that an interrupted training resumes from (null is none by time)",
     )
-    checkpoint_steps: Annotated[Whole, Field(ge=1)] | None = Field(
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Steps between two saved states, besides those by time (null is none by steps)",
     )
@@ -174,12 +174,22 @@ class Training(RunOptions, TrainingRecipe):
         """The keys that do not."""
         return RunOptions(**{key: getattr(self, key) for key in RunOptions.model_fields})
 
+    @property
+    def gpus(self) -> int:
+        """GPUs of one run; 0 where it trains on the CPU."""
+        return self.gpus_per_run if self.device == "auto" else 0
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of one run: on the CPU small models gain more from runs side by side than from more threads each."""
+        return self.gpus_per_run * (4 if self.device == "auto" else 1)
+
 
 class Retrieval(Settings):
     """The retrieval probe."""
 
-    trials: Whole = Field(200, ge=10, le=100_000, description="Trials at each length")
-    distractors: Whole = Field(
+    trials: int = Field(200, ge=10, le=100_000, description="Trials at each length")
+    distractors: int = Field(
         9,
         ge=9,
         le=31,
@@ -191,7 +201,7 @@ class EvaluationSettings(Settings):
     """The keys of an evaluation preset that decide what is measured."""
 
     lengths: Annotated[
-        list[Annotated[Whole, Field(ge=2)]],
+        list[Annotated[int, Field(ge=2)]],
         Field(min_length=1),
         Distinct,
         AfterValidator(sorted),
@@ -200,7 +210,7 @@ class EvaluationSettings(Settings):
         ["first_chunks", "full"],
         description="first_chunks is the published one; full scores the same text at every length",
     )
-    chunks: Whole = Field(10, ge=1, description="Chunks per length in first_chunks")
+    chunks: int = Field(10, ge=1, description="Chunks per length in first_chunks")
     remaps: Annotated[list[Remap], Field(min_length=1), Distinct] = Field(
         ["none"],
         description="Changes of a trained spectrum beyond its training length, at evaluation time (none leaves it as it is)",

@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.runtime.settings import PathText, Settings, Whole
+from rope_spectra.runtime.settings import PathText, Settings
 
 SplitName: TypeAlias = Literal["train", "validation"]
-Budget: TypeAlias = Annotated[Whole, Field(ge=1)] | None
+Budget: TypeAlias = Annotated[int, Field(ge=1)] | None
 
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 
@@ -45,10 +45,10 @@ class ReadyTokenizer(Settings):
 class TrainedTokenizer(Settings):
     """A byte-level BPE that is learned here."""
 
-    train: Whole = Field(
+    train: int = Field(
         ge=1, description="Characters of the training text a byte-level BPE learns from"
     )
-    vocab_size: Whole = Field(
+    vocab_size: int = Field(
         ge=256, le=2**16, description="Size of its vocabulary (the 256 bytes included)"
     )
 
@@ -128,7 +128,7 @@ class DocumentSection(DataSection):
     """What the datasets of text have in common."""
 
     tokenizer: Tokenizer = Field(description="How text becomes tokens")
-    tokenizer_check: Annotated[Whole, Field(ge=1)] | None = Field(
+    tokenizer_check: Annotated[int, Field(ge=1)] | None = Field(
         2000,
         description="Documents on which a fast tokenizer must agree with the exact one to be used"
         " (null is never); changes no token",

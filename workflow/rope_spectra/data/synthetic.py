@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from rope_spectra.data.base import DocumentSection, DocumentSplit, SplitName
-from rope_spectra.runtime.settings import Seed, Whole
+from rope_spectra.runtime.settings import Seed
 
 GIRLS = "Ada Amy Bella Clara Daisy Ella Fern Grace Hazel Ivy June Kate Lily Mia Nora Poppy Rose Zoe"
 BOYS = "Adam Ben Carl Dan Eli Finn George Hugo Jack Kai Leo Max Noah Otto Pete Sam Tom Will"
@@ -252,8 +252,8 @@ class SyntheticData(DocumentSection):
 
     source: Literal["synthetic"]
     seed: Seed = Field(0, description="Which stories")
-    train_tokens: Whole = Field(ge=1, description="Training tokens to generate")
-    validation_tokens: Whole = Field(ge=1, description="Validation tokens to generate")
+    train_tokens: int = Field(ge=1, description="Training tokens to generate")
+    validation_tokens: int = Field(ge=1, description="Validation tokens to generate")
 
     def split(self, split: SplitName) -> SyntheticSplit:
         return SyntheticSplit(source="synthetic", seed=self.seed, split=split)

@@ -132,7 +132,7 @@ Files: TypeAlias = Annotated[
     Field(min_length=1),
     Distinct,
     BeforeValidator(
-        lambda value: [value] if isinstance(value, str) else value,
+        lambda value: value if isinstance(value, list) else [value],
         json_schema_input_type=str | list[str],
     ),
 ]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rope_spectra.data.base import DataSection, DataSplit, SplitName
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.runtime.settings import PathText, Whole
+from rope_spectra.runtime.settings import PathText
 
 
 def count_tokens(path: Path) -> int:
@@ -28,7 +28,7 @@ class TokensSplit(DataSplit):
 
     source: Literal["tokens"]
     file: PathText
-    vocab_size: Whole = Field(ge=1, le=2**16)
+    vocab_size: int = Field(ge=1, le=2**16)
 
     @property
     def description(self) -> str:
@@ -47,7 +47,7 @@ class TokensData(DataSection):
     source: Literal["tokens"]
     train: PathText = Field(description="File of tokens to train on")
     validation: PathText = Field(description="File of tokens to evaluate on")
-    vocab_size: Whole = Field(ge=1, le=2**16, description="Ids are below this")
+    vocab_size: int = Field(ge=1, le=2**16, description="Ids are below this")
 
     def split(self, split: SplitName) -> TokensSplit:
         file = self.train if split == "train" else self.validation

@@ -7,7 +7,7 @@ with what there is now, so that a refusal can name the difference.
 from pathlib import Path
 
 from rope_spectra.artifacts import layout, provenance, seal
-from rope_spectra.config.frozen_new import RunSettings
+from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record

@@ -2,20 +2,20 @@
 
 from pydantic import Field
 
-from rope_spectra.runtime.settings import Settings, Whole
+from rope_spectra.runtime.settings import Settings
 
 
 class ModelConfig(Settings):
     """Sizes by the names of transformers' LlamaConfig."""
 
-    hidden_size: Whole = Field(ge=1, description="Width of the residual stream")
-    num_hidden_layers: Whole = Field(ge=1, description="Number of blocks")
-    num_attention_heads: Whole = Field(ge=1, description="Heads per block")
-    head_dim: Whole = Field(
+    hidden_size: int = Field(ge=1, description="Width of the residual stream")
+    num_hidden_layers: int = Field(ge=1, description="Number of blocks")
+    num_attention_heads: int = Field(ge=1, description="Heads per block")
+    head_dim: int = Field(
         ge=2, multiple_of=2, description="Width of a head: twice the number of rotary pairs"
     )
-    intermediate_size: Whole = Field(ge=1, description="Width of the SwiGLU hidden layer")
-    vocab_size: Whole = Field(
+    intermediate_size: int = Field(ge=1, description="Width of the SwiGLU hidden layer")
+    vocab_size: int = Field(
         ge=1, le=2**16, description="Rows of the embedding (tokens are kept as uint16)"
     )
     rms_norm_eps: float = Field(1e-6, gt=0, description="Added to the mean square in RMSNorm")

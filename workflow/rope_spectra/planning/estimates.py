@@ -11,7 +11,7 @@ from typing import Any
 
 from rope_spectra.artifacts import layout
 from rope_spectra.artifacts.files import read_json
-from rope_spectra.config import frozen
+from rope_spectra.config import legacy as frozen
 from rope_spectra.planning.limits import forward_flops, parameters
 
 Settings = dict[str, Any]

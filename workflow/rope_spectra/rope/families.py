@@ -8,12 +8,12 @@ Adding one: write the class and name it in `Spectrum`. The schema, the reference
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from rope_spectra.runtime.lazy import Lazy
-from rope_spectra.runtime.settings import Name, Settings, Whole
+from rope_spectra.runtime.settings import Name, Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +173,7 @@ class Truncate(_OfLength):
 
     # In the manner of p-RoPE (Barbero et al. 2024), FoPE (Hua et al. 2024) and HoPE (Chen et al. 2024).
     family: Literal["truncate"]
-    length: Whole | None = Field(
+    length: int | None = Field(
         None,
         ge=1,
         description="Longest wavelength that is kept, in tokens (null is seq_len of the experiment)",
@@ -201,7 +201,7 @@ class Resonance(_OfLength):
 
     # Such a pair returns to the angles seen in training after each turn (Wang et al. 2024, arXiv 2403.00071).
     family: Literal["resonance"]
-    length: Whole | None = Field(
+    length: int | None = Field(
         None,
         ge=1,
         description="Longest wavelength that counts as trained, in tokens (null is seq_len of the experiment)",
@@ -229,6 +229,11 @@ Spectrum = Annotated[
 ]
 for _recursive in (Mix, Truncate, Resonance):
     _recursive.model_rebuild()
+
+
+def families() -> list[type[Family]]:
+    """The families that `Spectrum` names, in its order."""
+    return list(get_args(get_args(Spectrum)[0]))
 
 
 class NamedSpectrum(Settings):

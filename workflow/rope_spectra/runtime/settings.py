@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -45,11 +44,6 @@ class Record(BaseModel):
         return self.model_dump(mode="json")
 
 
-def _whole(value: Any) -> Any:
-    """10000.0 is the whole number 10000."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _distinct(values: list[Any]) -> list[Any]:
     for index, value in enumerate(values):
         if value in values[:index]:
@@ -57,11 +51,10 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
 Distinct = AfterValidator(_distinct)
 Name = Annotated[str, StringConstraints(pattern=PATTERN)]
 # Unlike Path.expanduser this leaves ./ and an unknown ~user as they are.
 PathText = Annotated[
     str, StringConstraints(pattern=r"^[^\x00]+$"), AfterValidator(os.path.expanduser)
 ]
-Seed = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from rope_spectra.artifacts import layout, provenance, seal
-from rope_spectra.config.frozen_new import RunSettings
+from rope_spectra.config.frozen import RunSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 

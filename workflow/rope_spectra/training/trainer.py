@@ -54,7 +54,7 @@ class TrainingConfig:
     retrieval_share: float = 0.0
 
     def rows(self, available_tokens: int) -> int:
-        """Whole rows of seq_len tokens that a run trains on."""
+        """int rows of seq_len tokens that a run trains on."""
         tokens = available_tokens if self.tokens is None else min(self.tokens, available_tokens)
         return tokens // self.seq_len
 

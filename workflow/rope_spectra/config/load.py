@@ -1,0 +1,54 @@
+"""config.yaml, checked and completed.
+
+`load` reports every mistake as one line that names its key and the remedy.
+Imports nothing heavy, because the Snakefile is read anew for every job.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from rope_spectra.config import checks
+from rope_spectra.config.sections import Config
+from rope_spectra.runtime import messages
+from rope_spectra.runtime.errors import UserError
+
+
+def load(raw: Mapping[str, Any]) -> Config:
+    """The configuration, with its defaults, from what Snakemake has merged of config.yaml, --configfile and --config.
+
+    Raises UserError with one line per mistake.
+    """
+    content = _plain(raw)
+    if "run" in content:
+        content["run"] = _names(content["run"])
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise UserError("\n".join(messages.in_words(Config, error))) from None
+    for check in (checks.references, checks.consistency, checks.files):
+        _stop_at(check(config))
+    return config
+
+
+def _stop_at(mistakes: Iterable[str]) -> None:
+    lines = list(dict.fromkeys(mistakes))
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def _plain(value: Any) -> Any:
+    """A copy with text keys and canonical numbers: YAML reads a name such as 350 as a number, and 10000.0 is 10000."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _names(run: Any) -> Any:
+    """`run` as a list, also from `--config run=a,b`, which arrives as text."""
+    if isinstance(run, str):
+        return [name.strip() for name in run.split(",") if name.strip()]
+    return [] if run is None else run
