@@ -36,6 +36,12 @@ def load(raw: Mapping[str, Any]) -> Settings:
     Raises UserError with one line per mistake.
     """
     config = _copy(raw)
+    for parts in config.get("experiments", {}).values():
+        names = parts.get("spectra")
+        if isinstance(names, list):
+            parts["spectra"] = [
+                n for part in names for n in (part if isinstance(part, list) else [part])
+            ]
     if "run" in config:
         config["run"] = _names(config["run"])
     _stop_at(schema.complete(config))

@@ -5,7 +5,13 @@ docs/configuration.md and the schema that editors read are made from these. What
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
@@ -14,6 +20,22 @@ from rope_spectra.runtime.settings import Distinct, Name, Seed, Settings
 
 Protocol: TypeAlias = Literal["first_chunks", "full"]
 Remap: TypeAlias = Literal["none", "pi", "ntk", "dynamic_ntk", "yarn"]
+
+
+def _flat(names: Any) -> Any:
+    """One list of all names: YAML can name a list by an alias, but not join two."""
+    if not isinstance(names, list):
+        return names
+    parts = [part if isinstance(part, list) else [part] for part in names]
+    return [name for part in parts for name in part]
+
+
+SpectrumNames: TypeAlias = Annotated[
+    list[str],
+    Field(min_length=1),
+    Distinct,
+    BeforeValidator(_flat, json_schema_input_type=list[str | list[str]]),
+]
 
 
 class Selection(Settings):
@@ -38,8 +60,8 @@ class Experiment(Settings):
     model: str = Field(description="Name of a model")
     training: str = Field(description="Name of a way to train")
     evaluation: str = Field(description="Name of a way to evaluate")
-    spectra: Annotated[list[str], Field(min_length=1), Distinct] = Field(
-        description="Names of the spectra to compare"
+    spectra: SpectrumNames = Field(
+        description="Names of the spectra to compare; a list may hold other lists"
     )
     seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
         description="One run of every spectrum per seed; runs of one seed share initial weights and batch order"
