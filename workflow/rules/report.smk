@@ -41,13 +41,13 @@ rule aggregate:
 
 def noise_floor_table(wildcards):
     """The table of the noise floor, where the experiment repeats a run."""
-    repeats = settings.repeats(config, wildcards.experiment)
+    repeats = config.experiments[wildcards.experiment].noise_floor
     return layout.NOISE_FLOOR.format(experiment=wildcards.experiment) if repeats else []
 
 
 def retrieval_table(wildcards):
     """The table of the retrieval probe, where the experiment has it."""
-    probed = settings.evaluation_settings(config, wildcards.experiment).get("retrieval")
+    probed = config.evaluation_of(wildcards.experiment).retrieval
     return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
 
 
