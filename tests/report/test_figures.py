@@ -1,4 +1,4 @@
-"""The figures: the numbers they draw, what they say about seeds, and that they are whole, legible and reproducible."""
+"""The figures: the numbers they draw, their words on seeds; whole, legible and reproducible."""
 
 import subprocess
 import sys

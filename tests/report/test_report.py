@@ -1,6 +1,7 @@
-"""The page of `snakemake --report`, opened in a real headless Chromium: complete, captioned, offline and without errors.
+"""The page of `snakemake --report`, opened in a real headless Chromium.
 
-Slow, and skipped where chromium or its chromedriver (Debian: chromium, chromium-driver) is not installed.
+It is complete, captioned, offline and without errors. Slow, and skipped where chromium or its
+chromedriver (Debian: chromium, chromium-driver) is not installed.
 """
 
 import json
@@ -71,7 +72,10 @@ class Browser:
 
     def wait(self, condition: str) -> None:
         """Until the condition holds; the driver fails it after the script timeout."""
-        script = f"const done = arguments[0]; (function look() {{ ({condition}) ? done() : setTimeout(look, 20) }})()"
+        script = (
+            "const done = arguments[0];"
+            f"(function look() {{ ({condition}) ? done() : setTimeout(look, 20) }})()"
+        )
         self.call("/execute/async", {"script": script, "args": []})
 
     def click(self, element: str) -> None:
@@ -82,16 +86,17 @@ class Browser:
     def menu(self, *texts: str) -> None:
         """Click through the menu on the left."""
         for text in texts:
-            self.click(
-                f"[...document.querySelectorAll('nav a')].find(a => a.innerText.trim() === {json.dumps(text)})"
-            )
+            named = f"a => a.innerText.trim() === {json.dumps(text)}"
+            self.click(f"[...document.querySelectorAll('nav a')].find({named})")
 
     def row_button(self, path: str, icon: int) -> None:
         """Click the eye (0) or the circled i (1) of a result in the list on the left."""
-        row = f"tr => Object.values(results[{json.dumps(path)}].labels).includes(tr.cells[0].innerText)"
-        self.click(
-            f"[...document.querySelectorAll('nav tbody tr')].find({row})?.querySelectorAll('a')[{icon}]"
+        labels = f"Object.values(results[{json.dumps(path)}].labels)"
+        row = (
+            "[...document.querySelectorAll('nav tbody tr')]"
+            f".find(tr => {labels}.includes(tr.cells[0].innerText))"
         )
+        self.click(f"{row}?.querySelectorAll('a')[{icon}]")
 
     def log(self, kind: str) -> list[dict[str, Any]]:
         return self.call("/se/log", {"type": kind})
@@ -112,12 +117,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         )
     with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
         try:
-            port = next(
-                filter(
-                    None,
-                    (re.search(r"successfully on port (\d+)", line) for line in process.stdout),
-                )
-            )[1]
+            ports = (re.search(r"successfully on port (\d+)", line) for line in process.stdout)
+            port = next(port[1] for port in ports if port)
             browser = Browser(
                 f"http://127.0.0.1:{port}", chromium, tmp_path_factory.mktemp("profile")
             )
@@ -135,7 +136,8 @@ def opened(browser: Browser, page: Path) -> Browser:
 
 def test_every_result_is_listed_with_its_experiment(opened: Browser) -> None:
     listed = opened.value(
-        "Object.fromEntries(Object.entries(categories).map(([k, v]) => [k, Object.values(v).flat()]))"
+        "Object.fromEntries("
+        "Object.entries(categories).map(([k, v]) => [k, Object.values(v).flat()]))"
     )
     assert {name: sorted(paths) for name, paths in listed.items()} == {
         "All experiments": sorted([layout.SUMMARY, layout.SUMMARY_MD]),
@@ -147,7 +149,8 @@ def test_every_figure_opens(opened: Browser) -> None:
     opened.menu("quick", "Figures")
     for path in FIGURES:
         opened.row_button(path, icon=0)
-        shown = f"document.querySelector('#app img[src=\"' + results[{json.dumps(path)}].data_uri + '\"]')"
+        source = f"results[{json.dumps(path)}].data_uri"
+        shown = f"document.querySelector('#app img[src=\"' + {source} + '\"]')"
         opened.wait(f"{shown}?.naturalWidth > 300")
 
 
@@ -176,7 +179,8 @@ def test_the_start_page_asks_and_answers(opened: Browser, page: Path) -> None:
         for cell in line.split("|")[1:-1]
     ]
     shown = opened.value(
-        "[...document.querySelectorAll('#app .prose td, #app .prose th')].map(cell => cell.textContent)"
+        "[...document.querySelectorAll('#app .prose td, #app .prose th')]"
+        ".map(cell => cell.textContent)"
     )
     assert "Which rotary spectrum degrades least" in text
     assert shown == [cell for cell in cells if set(cell) != {"-"}]
@@ -202,7 +206,7 @@ def test_runtimes_are_drawn(opened: Browser) -> None:
 
 
 def test_the_page_needs_no_network_and_logs_no_error(opened: Browser, page: Path) -> None:
-    """Over the whole session: every test before this one has left its requests and messages in the logs, too."""
+    """Over the whole session: the tests before this one have left requests and messages, too."""
     opened.menu("Statistics", "quick", "Figures")
     opened.row_button(FIGURES[0], icon=0)
     events = [json.loads(entry["message"])["message"] for entry in opened.log("performance")]

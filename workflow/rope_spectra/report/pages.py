@@ -110,10 +110,11 @@ def overall_page(summary: pd.DataFrame) -> str:
     # Perplexities of selection chose the candidates, so they would look better than they are.
     summary = summary[summary["phase"] != SELECTION]
     keys = ["dataset", "model", "training", "phase"]
-    groups = [
-        Group(*key, _rankings(rows), rows["length"].max(), _shared(rows))
-        for key, rows in summary.groupby(keys, sort=False, dropna=False)
-    ]
+    groups = []
+    for (dataset, model, training, phase), rows in summary.groupby(keys, sort=False, dropna=False):
+        longest = rows["length"].max()
+        rankings = _rankings(rows)
+        groups.append(Group(dataset, model, training, phase, rankings, longest, _shared(rows)))
     experiments = list(summary["experiment"].unique())
     return markdown.render("overall.md.j2", groups=groups, experiments=experiments)
 

@@ -193,14 +193,15 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
         sharey=True,
         squeeze=False,
         gridspec_kw={**borders, "wspace": wide, "hspace": high / height},
-    ).flatten()
-    grid[0].set_ylim(rows - 0.4, -0.6)
-    grid[0].xaxis.set_major_locator(MaxNLocator(8 // columns + 2, steps=[1, 2, 2.5, 5, 10]))
-    for axes in grid:
+    )
+    flat = list(grid.flat)
+    flat[0].set_ylim(rows - 0.4, -0.6)
+    flat[0].xaxis.set_major_locator(MaxNLocator(8 // columns + 2, steps=[1, 2, 2.5, 5, 10]))
+    for axes in flat:
         axes.tick_params(axis="y", length=0)
-    for axes in grid[panels:]:
+    for axes in flat[panels:]:
         axes.set_visible(False)
-    return figure, grid
+    return figure, flat
 
 
 def _bottom_left(grid: Sequence[Axes], panels: int) -> Axes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rope_spectra.report import style
 from rope_spectra.report.style import LineStyles
-from rope_spectra.rope import diagnostics
+from rope_spectra.rope.families import wavelengths
 
 PROTOCOLS = {
     "full": "Protocol full: the same text at every length.",
@@ -129,7 +129,7 @@ def spectra(
     axes.set_yscale("log")
     ends = {}
     for name, omega in omegas.items():
-        wavelength = diagnostics.wavelengths(omega)
+        wavelength = wavelengths(omega)
         # A pair with frequency 0 does not rotate: its wavelength is infinite.
         pairs = np.flatnonzero(np.isfinite(wavelength))
         line_style = styles[name]

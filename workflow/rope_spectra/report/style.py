@@ -35,7 +35,12 @@ LABEL_HEIGHT_PT = 11.5  # from one label to the next
 CAPTION_COLUMNS = 104
 
 # A reference line, such as the one at the training length. Curves (zorder 2) are drawn over it.
-REFERENCE_LINE = {"color": GREY, "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
+REFERENCE_LINE: dict[str, Any] = {
+    "color": GREY,
+    "linestyle": (0, (4, 3)),
+    "linewidth": 1.0,
+    "zorder": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,10 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], styles: Line
     to_axes = axes.transData + axes.transAxes.inverted()
     names = sorted(ends, key=lambda name: ends[name][1])
     wanted = np.array([to_axes.transform(ends[name])[1] for name in names])
-    gap = LABEL_HEIGHT_PT / (72 * axes.get_position().height * axes.figure.get_figheight())
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    # One line of text, as a fraction of the height of the axes.
+    gap = LABEL_HEIGHT_PT / (72 * axes.get_position().height * figure.get_figheight())
     for name, height in zip(names, spread(wanted, gap), strict=True):
         leader = {
             "arrowstyle": "-",
