@@ -1,10 +1,16 @@
 """The pages: they rank, compare and limit what the tables hold."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 
+from rope_spectra import page
 from rope_spectra.analysis import retrieval_table, summary_table
+from rope_spectra.artifacts import tables
 from rope_spectra.report import pages
+from rope_spectra.runtime.errors import UserError
 from support.designs import make_design
 
 DESIGN = make_design("geo", "own")
@@ -163,6 +169,12 @@ def test_retrieval_says_chance_and_stars_what_is_above_it() -> None:
     assert rows[2] == ["geo", "90 ± 0 (77 to 96)*", "10 ± 0 (4 to 23)", ""]
     assert rows[3][:3] == ["own", "75 ± 0 (60 to 86)*", "75 ± 0 (60 to 86)*"]
     assert rows[3][3].startswith("+0.")
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+    tables.write_csv(tmp_path / "runs.csv", pd.DataFrame({"spectrum": ["geo"], "ppl": [5.0]}))
+    with pytest.raises(UserError, match=r"runs\.csv: has no column accuracy_mean"):
+        page.read_table(tmp_path / "runs.csv", "accuracy_mean")
 
 
 # --- the page over all experiments ---------------------------------------------------------------

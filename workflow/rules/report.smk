@@ -1,4 +1,5 @@
-# From the runs of an experiment to tables, figures and the page of `snakemake --report report.html`.
+# From the runs of an experiment to tables, figures and pages. They are the content of
+# `snakemake --report report.html`.
 
 
 FIGURE_TITLES = {
@@ -10,7 +11,8 @@ FIGURE_TITLES = {
 }
 
 
-# Frozen as the settings of runs are, but written by Python: a large study is longer than a command line may be.
+# Frozen as the settings of runs are, but written by Python: a large study is longer than a command
+# line may be.
 rule experiment_config:
     output:
         layout.EXPERIMENT,
@@ -94,8 +96,9 @@ rule figures:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m rope_spectra.figures --definition {input.design} --output $(dirname {output.figures} | head -n 1)"
-        " --spectra-csv {output.spectra} --log {log}"
+        "python -m rope_spectra.figures --definition {input.design}"
+        " --output $(dirname {output.figures} | head -n 1) --spectra-csv {output.spectra}"
+        " --log {log}"
 
 
 rule published:
@@ -143,7 +146,8 @@ rule retrieval:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m rope_spectra.retrieval --definition {input.design} --csv {output.csv} --runs {output.runs}"
+        "python -m rope_spectra.retrieval --definition {input.design}"
+        " --csv {output.csv} --runs {output.runs}"
         " --figure {output.figure} --log {log}"
 
 
@@ -163,4 +167,5 @@ rule summary:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m rope_spectra.summary --experiments {input.csv} --csv {output.csv} --md {output.md} --log {log}"
+        "python -m rope_spectra.summary --experiments {input.csv}"
+        " --csv {output.csv} --md {output.md} --log {log}"
