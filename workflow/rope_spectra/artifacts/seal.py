@@ -88,7 +88,7 @@ def _validated(path: Path, model: type[S], content: Any) -> S:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        mistake = messages.in_words(model, error)[0]
+        mistake = messages.in_words(model, error)[0].removeprefix("config: ")
         raise UserError(f"{path}: {mistake}; {_REMEDY}") from None
 
 

@@ -43,11 +43,8 @@ class SplitSettings(Settings):
     @model_validator(mode="after")
     def _ends(self) -> "SplitSettings":
         if self.tokens is None and self.source.is_endless:
-            raise PydanticCustomError(
-                "endless",
-                "tokens is null, but {source} text never ends; give a number",
-                {"source": self.source.source},
-            )
+            text = f"tokens is null, but {self.source.source} text never ends; give a number"
+            raise PydanticCustomError("mistake", "{text}", {"text": text})
         return self
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, Tag, ValidationError
+from pydantic import BaseModel, RootModel, Tag, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rope_spectra.runtime import names
@@ -86,6 +87,9 @@ def _place(model: type[BaseModel], location: tuple[str | int, ...]) -> _Place:
     """Follow a location of pydantic through the models; its names of union members are no part of the user's path."""
     path: list[str | int] = []
     wanted: Any = model
+    if issubclass(model, RootModel):
+        # A file that is one of several models; pydantic's locations do not mention the root.
+        wanted = _field_type(model.model_fields["root"])
     owner = model
     for part in location:
         wanted = _without_null(wanted)
@@ -97,8 +101,7 @@ def _place(model: type[BaseModel], location: tuple[str | int, ...]) -> _Place:
             owner = wanted
             path.append(part)
             field = wanted.model_fields.get(str(part))
-            # The metadata of a field belongs to its type: a discriminator tells which model is meant.
-            wanted = Annotated[field.annotation, *field.metadata, field] if field else Any
+            wanted = _field_type(field) if field else Any
         elif origin is dict:
             path.append(part)
             wanted = get_args(wanted)[1]
@@ -108,6 +111,11 @@ def _place(model: type[BaseModel], location: tuple[str | int, ...]) -> _Place:
         else:
             wanted = _member(wanted, part)
     return _Place(tuple(path), wanted, owner)
+
+
+def _field_type(field: FieldInfo) -> Any:
+    """The type of a field with its metadata: a discriminator tells which model is meant."""
+    return Annotated[field.annotation, *field.metadata, field]
 
 
 def _bare(kind: Any) -> Any:
@@ -338,6 +346,7 @@ _TEXTS: dict[str, Callable[[_Place, Any, dict[str, Any]], str]] = {
     "too_long": lambda _, value, ctx: f"{len(value)} given; give at most {ctx['max_length']}",
     "string_too_short": lambda *_: "empty; write null for none",
     "string_pattern_mismatch": _pattern,
+    "mistake": lambda _, __, ctx: ctx["text"],
     "repeated": lambda _, __, ctx: f"{_shown(ctx['value'])} is given twice; give it once",
 }
 
