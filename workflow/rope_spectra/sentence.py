@@ -13,7 +13,7 @@ ones of four letters or more.
 from pathlib import Path
 
 from rope_spectra.artifacts import files, seal
-from rope_spectra.config.frozen_new import SentenceSettings
+from rope_spectra.config.frozen import SentenceSettings
 from rope_spectra.data.cache import open_tokens, read_manifest
 from rope_spectra.data.sentence_words import count_tokens, in_tokens
 from rope_spectra.data.tokenizers import load_tokenizer

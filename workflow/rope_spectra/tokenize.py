@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from rope_spectra.artifacts import seal
-from rope_spectra.config.frozen_new import TokenizeOptions
+from rope_spectra.config.frozen import TokenizeOptions
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.tokenization import tokenize
 from rope_spectra.runtime import cli

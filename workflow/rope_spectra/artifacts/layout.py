@@ -4,10 +4,11 @@ Names in braces are Snakemake wildcards.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from rope_spectra.runtime import names
 
-SPLITS = ("train", "validation")
+SPLITS: tuple[Literal["train", "validation"], ...] = ("train", "validation")
 
 # The data of one dataset. The settings of a `part` (tokenizer, train, validation ...) are frozen in
 # its config file. Text is encoded into shards, which memmap_cache joins to one array with a
