@@ -30,7 +30,7 @@ os.environ.update(
 
 from rope_spectra import published
 from rope_spectra.artifacts import files, layout, seal
-from rope_spectra.config import frozen, legacy, text as config_text
+from rope_spectra.config import frozen, text as config_text
 from rope_spectra.config.load import load
 from rope_spectra.data.base import DocumentSection
 from rope_spectra.planning import limits
@@ -54,7 +54,6 @@ if workflow.is_main_process and not DRY_RUN:
 configfile: "config.yaml"
 
 
-plain = or_exit(legacy.load, config)
 config = or_exit(load, config)
 
 

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from rope_spectra.artifacts import layout
-from rope_spectra.config import files
-from rope_spectra.config import legacy as frozen
+from rope_spectra.artifacts import layout, seal
+from rope_spectra.config import files, frozen
+from rope_spectra.config.sections import Config, EvaluationSettings, Retrieval
 from rope_spectra.data.cache import write_cache
+from rope_spectra.data.hub import HubData
 from rope_spectra.data.sentence import Sentence
+from rope_spectra.data.sources import Dataset
+from rope_spectra.data.text_files import TextData
+from rope_spectra.data.token_files import TokensData
 from rope_spectra.evaluation import perplexity, probe
-from rope_spectra.model.llama import Llama, ModelConfig
+from rope_spectra.model.llama import Llama
 from rope_spectra.planning import estimates
 from rope_spectra.planning.estimates import Tokens
 from support.checkout import ROOT
@@ -28,10 +32,10 @@ TINY_TEXT = Tokens(3_000, "budget")
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[str, Any]:
+def config() -> Config:
     """The library of config.yaml."""
     with contextlib.chdir(ROOT):
-        return files.load_legacy(argparse.Namespace(configfile=[], config=["run=350m_final"]))
+        return files.load(argparse.Namespace(configfile=[], config=["run=350m_final"]))
 
 
 def cost(folder: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
@@ -60,7 +64,7 @@ def known() -> dict[str, dict[str, Any]]:
 
 
 def test_the_50m_experiment_takes_what_is_known(known: dict[str, dict[str, Any]]) -> None:
-    """Sizes and steps of protocol.md, FLOP of performance.md."""
+    """Sizes and steps of docs/protocol.md, FLOP of docs/performance.md."""
     item = known["unified_search_3cfg_3seed"]
     assert (item["runs"], item["rows"], item["steps"]) == (9, 24_414, 762)
     assert item["parameters"] / 1e6 == pytest.approx(50.9, abs=0.05)
@@ -86,24 +90,17 @@ def test_the_350m_experiment_takes_what_is_known(known: dict[str, dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["tiny", "50m", "350m"])
-def test_parameters_are_those_of_the_real_model(settings: dict[str, Any], name: str) -> None:
-    sizes = ModelConfig(**settings["models"][name])
+def test_parameters_are_those_of_the_real_model(config: Config, name: str) -> None:
+    sizes = config.models[name]
     with torch.device("meta"):
-        model = Llama(sizes, torch.ones(sizes.head_dim // 2))
-    assert estimates.parameters(settings["models"][name]) == sum(
-        parameter.numel() for parameter in model.parameters()
-    )
+        model = Llama(sizes, torch.ones(sizes.pairs))
+    assert sizes.num_parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("tokens", [700, 1024, 1025, 3_000])
 def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch) -> None:
-    retrieval = {"trials": 5, "distractors": 9}
-    evaluation = {
-        "lengths": [64, 96, 256],
-        "protocols": ["first_chunks", "full"],
-        "chunks": 4,
-        "remaps": ["none"],
-    }
+    retrieval = Retrieval(trials=10, distractors=9)
+    lengths = [64, 96, 256]
     fed = 0
 
     def count(model: Any, ids: torch.Tensor, targets: torch.Tensor, *_: Any) -> torch.Tensor:
@@ -118,73 +115,82 @@ def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch
     model.lm_head = torch.nn.Linear(1, 60)
     sentence = Sentence(before=(50,), after=(51,), values=tuple(range(20)))
     text = np.zeros(tokens, np.uint16)
-    for length in evaluation["lengths"]:
+    for length in lengths:
         perplexity.first_chunks(model, text, length, 4)
         perplexity.full(model, text, length, 256, 64)
     without = fed
-    for length in evaluation["lengths"]:
-        perplexity.candidate_nll(model, *probe.trials(sentence, text, length, 5, 9))
+    for length in lengths:
+        perplexity.candidate_nll(model, *probe.trials(sentence, text, length, 10, 9))
     for probed, expected in ((None, without), (retrieval, fed)):
-        assert (
-            sum(
-                passed
-                for _, passed in estimates.evaluation_passes(
-                    evaluation | {"retrieval": probed}, tokens
-                )
-            )
-            == expected
-        )
+        evaluation = EvaluationSettings(lengths=lengths, chunks=4, retrieval=probed)
+        passes = estimates.evaluation_passes(evaluation, tokens)
+        assert sum(passed for _, passed in passes) == expected
 
 
-def test_a_cache_has_the_bytes_that_were_said(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_cache_has_the_bytes_that_were_said(tmp_path: Path, config: Config) -> None:
     write_cache(tmp_path / "a.npy", iter([np.zeros(3_000, "<u2")]), 3_000)
-    said = estimates.estimate(settings, "demo", TINY_TEXT, Tokens(0, "budget")).cache_bytes
+    said = estimates.estimate(config, "demo", TINY_TEXT, Tokens(0, "budget")).cache_bytes
     assert said == (tmp_path / "a.npy").stat().st_size + 128
 
 
-def tokens_of(**definition: Any) -> Tokens | None:
-    whole = {"train_tokens": None, "validation_tokens": None, "train_split": "train", **definition}
-    return estimates.split_tokens({"datasets": {"a": whole}}, "a", "train", Path("/nowhere"))
+NEOX, OTHER = {"path": "EleutherAI/gpt-neox-20b"}, {"path": "./mine"}
+
+
+def tokens_of(dataset: Dataset) -> Tokens | None:
+    config = Config.model_construct(datasets={"a": dataset})
+    return estimates.split_tokens(config, "a", "train", Path("/nowhere"))
+
+
+def hub_tokens(tokenizer: dict[str, str], budget: int | None = None) -> Tokens | None:
+    dataset = HubData(
+        source="hub", path="roneneldan/TinyStories", tokenizer=tokenizer, train_tokens=budget
+    )
+    return tokens_of(dataset)
 
 
 def test_how_the_size_of_a_text_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 4000)
-    neox, other = {"path": "EleutherAI/gpt-neox-20b"}, {"path": "./mine"}
-    hub = {"source": "hub", "path": "roneneldan/TinyStories"}
-    text = {"source": "text", "train": [str(tmp_path / "a.txt")], "tokenizer": other}
-    assert tokens_of(**hub, tokenizer=neox, train_tokens=500_000_000) == Tokens(
-        472_770_254, "count"
-    )
-    assert tokens_of(**hub, tokenizer=neox, train_tokens=50_000_000) == Tokens(50_000_000, "count")
-    assert tokens_of(**hub, tokenizer=other, train_tokens=50_000_000) == Tokens(
-        50_000_000, "budget"
-    )
-    assert tokens_of(**hub, tokenizer=other) is None
-    assert tokens_of(source="tokens", train=str(tmp_path / "a.txt")) == Tokens(2_000, "file")
-    assert tokens_of(**text) == Tokens(1_000, "guess")
-    assert tokens_of(**text, train_tokens=10_000) == Tokens(1_000, "guess")
-    assert tokens_of(**text, train_tokens=900) == Tokens(900, "guess")
+    file = str(tmp_path / "a.txt")
+    assert hub_tokens(NEOX, 500_000_000) == Tokens(472_770_254, "count")
+    assert hub_tokens(NEOX, 50_000_000) == Tokens(50_000_000, "count")
+    assert hub_tokens(OTHER, 50_000_000) == Tokens(50_000_000, "budget")
+    assert hub_tokens(OTHER) is None
+    tokens = TokensData(source="tokens", train=file, validation=file, vocab_size=10)
+    assert tokens_of(tokens) == Tokens(2_000, "file")
+    for budget, count in ((None, 1_000), (10_000, 1_000), (900, 900)):
+        text = TextData(
+            source="text", train=[file], validation=[file], tokenizer=OTHER, train_tokens=budget
+        )
+        assert tokens_of(text) == Tokens(count, "guess")
 
 
 def test_a_finished_cache_knows_better_if_it_is_of_the_same_text(
-    tmp_path: Path, settings: dict[str, Any]
+    tmp_path: Path, config: Config
 ) -> None:
-    manifest = layout.within(tmp_path, layout.MANIFEST.format(dataset="toy-stories", split="train"))
-    manifest.parent.mkdir(parents=True)
-    same = frozen.data_settings(settings, "toy-stories", "train")
-    manifest.write_text(json.dumps({"settings": same, "tokens": 319_998}))
-    assert estimates.split_tokens(settings, "toy-stories", "train", tmp_path) == Tokens(
-        319_998, "cache"
-    )
-    manifest.write_text(json.dumps({"settings": same | {"tokens": 5}, "tokens": 5}))
-    assert estimates.split_tokens(settings, "toy-stories", "train", tmp_path) == Tokens(
-        320_000, "generated"
-    )
+    path = layout.within(tmp_path, layout.MANIFEST.format(dataset="toy-stories", split="train"))
+    path.parent.mkdir(parents=True)
+    same = frozen.data_settings(config, "toy-stories", "train").content()
+    manifest = {
+        "settings": same,
+        "tokenizer_sha256": None,
+        "vocab_size": 512,
+        "documents": 9,
+        "tokens": 319_998,
+        "bytes": 9,
+        "dtype": "<u2",
+        "sha256": "",
+    }
+    seal.write(path, manifest)
+    found = estimates.split_tokens(config, "toy-stories", "train", tmp_path)
+    assert found == Tokens(319_998, "cache")
+    seal.write(path, manifest | {"settings": same | {"tokens": 5}, "tokens": 5})
+    found = estimates.split_tokens(config, "toy-stories", "train", tmp_path)
+    assert found == Tokens(320_000, "generated")
 
 
-def test_hours_follow_from_the_throughput_that_is_given(settings: dict[str, Any]) -> None:
+def test_hours_follow_from_the_throughput_that_is_given(config: Config) -> None:
     item = estimates.estimate(
-        settings,
+        config,
         "unified_search_3cfg_3seed",
         Tokens(50_000_000, "cache"),
         Tokens(4_753_217, "cache"),
@@ -207,16 +213,28 @@ def test_other_sizes_lie_between_the_known_ones_and_tiny_ones_are_not_guessed() 
     assert estimates.on_gpu("a100", 139_000, 1e6) is None
 
 
-def test_earlier_runs_are_the_best_guide(tmp_path: Path) -> None:
+def test_earlier_runs_are_the_best_guide(tmp_path: Path, config: Config) -> None:
     for seed, seconds in ((1, 10.0), (2, 8.0)):
         run = tmp_path / f"demo/geo/seed{seed}"
         run.mkdir(parents=True)
         (run / "config.json").write_text("{}")
-        (run / "run.json").write_text(
-            json.dumps(
-                {"tokens": 80_000, "seconds": {"training": seconds}, "device": {"name": "EPYC"}}
-            )
-        )
+        record = {
+            "identity": "",
+            "settings": frozen.run_settings(config, "demo", "geo_500k", seed).content(),
+            "data": {"sha256": "", "tokens": 80_000},
+            "inv_freq": [],
+            "parameters": 1,
+            "steps": 1,
+            "tokens": 80_000,
+            "micro_batch_size": 1,
+            "processes": 1,
+            "resumed_at_steps": [],
+            "device": {"name": "EPYC"},
+            "versions": {},
+            "seconds": {"training": seconds},
+            "files": {},
+        }
+        seal.write(run / "run.json", record)
     assert estimates.measured(tmp_path, "demo") == estimates.Throughput(
         "earlier", 10_000, "measured: earlier runs, EPYC"
     )
@@ -250,7 +268,8 @@ def test_the_table_fits_a_terminal_and_says_how_things_are_known() -> None:
 def test_a_text_of_unknown_size_and_a_wrong_throughput_are_one_line(tmp_path: Path) -> None:
     shutil.copy(ROOT / "config.yaml", tmp_path)
     (tmp_path / "open.yaml").write_text(
-        "run: [unified_search]\ndatasets: {tinystories-50m: {path: some/other, train_tokens: null}}\n"
+        "run: [unified_search]\n"
+        "datasets: {tinystories-50m: {path: some/other, train_tokens: null}}\n"
     )
     for arguments, words in (
         (("--configfile", "open.yaml"), "datasets.tinystories-50m.train_tokens: give a number"),
@@ -268,7 +287,8 @@ def test_it_imports_nothing_heavy() -> None:
     code = (
         "import runpy, sys; sys.argv = ['cost']\n"
         "runpy.run_module('rope_spectra.cost', run_name='__main__')\n"
-        "print(sorted({'torch', 'pandas', 'scipy', 'transformers', 'matplotlib'} & sys.modules.keys()), file=sys.stderr)"
+        "heavy = {'torch', 'pandas', 'scipy', 'transformers', 'matplotlib'} & sys.modules.keys()\n"
+        "print(sorted(heavy), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,20 +1,22 @@
-"""What jobs ask a cluster for, on the library of config.yaml: enough for what is known of the study, and more at each retry."""
+"""The requests of jobs to a cluster: enough for the study, and more at each retry."""
 
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra.config import legacy as settings
+from rope_spectra.config.load import load
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.llama import Llama
 from rope_spectra.planning import limits
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training import checkpoint
 from support.checkout import ROOT
 
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
-CONFIG = settings.load(RAW)
+CONFIG = load(RAW)
 LARGE = RAW["datasets"]["tinystories"] | {"train_tokens": 10_000_000_000}
 REQUESTS = (limits.train_minutes, limits.train_mb, limits.evaluate_minutes, limits.evaluate_mb)
 
@@ -31,11 +33,13 @@ REQUESTS = (limits.train_minutes, limits.train_mb, limits.evaluate_minutes, limi
         }
     )
 )
-def test_parameters_are_those_of_the_model(model: dict[str, int]) -> None:
-    spectrum = {"name": "geo", "family": "geometric", "theta": 10_000.0}
-    built = checkpoint.build_model({"model": model, "spectrum": spectrum})
-    assert limits.parameters(model) == built.num_parameters()
-    assert 3 * limits.forward_flops(model, 128) == pytest.approx(built.flop_per_token(128))
+def test_parameters_are_those_of_the_model(sizes: dict[str, int]) -> None:
+    config = ModelConfig(**sizes)
+    built = Llama(config, torch.ones(config.pairs))
+    assert config.num_parameters == sum(weight.numel() for weight in built.parameters())
+    width = config.num_attention_heads * config.head_dim
+    attention = 12 * config.num_hidden_layers * width * 128
+    assert 3 * config.forward_flop(128) == 6 * config.num_parameters + attention
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda function: function.__name__)
@@ -56,16 +60,15 @@ def test_the_trainings_of_the_study_fit_into_their_time() -> None:
 
 
 def test_several_gpus_ask_for_less_time_and_more_memory() -> None:
-    several = settings.load(RAW)
-    several["training"]["350m"]["gpus_per_run"] = 4
-    assert limits.train_minutes(several, "350m_final", 1) < limits.train_minutes(
-        CONFIG, "350m_final", 1
-    )
+    preset = RAW["training"]["350m"] | {"gpus_per_run": 4}
+    several = load(RAW | {"training": RAW["training"] | {"350m": preset}})
+    minutes = [limits.train_minutes(config, "350m_final", 1) for config in (several, CONFIG)]
+    assert minutes == sorted(set(minutes))
     assert limits.train_mb(several, "350m_final", 1) == 4 * limits.train_mb(CONFIG, "350m_final", 1)
 
 
 def test_more_text_asks_for_more_time() -> None:
-    large = settings.load(RAW | {"datasets": RAW["datasets"] | {"tinystories": LARGE}})
+    large = load(RAW | {"datasets": RAW["datasets"] | {"tinystories": LARGE}})
     for minutes in (limits.tokenize_minutes, limits.cache_minutes):
         assert minutes(large, "tinystories", "train", 1) > minutes(
             CONFIG, "tinystories", "train", 1

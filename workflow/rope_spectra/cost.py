@@ -1,26 +1,32 @@
-"""What an experiment will take before it runs: tokens, FLOP, disk, memory and hours, from the configuration alone.
+"""What an experiment will take before it runs: tokens, FLOP, disk, memory and hours.
 
-    python -m rope_spectra.cost                                        # what `run` in config.yaml names
+    python -m rope_spectra.cost                                  # what `run` in config.yaml names
     python -m rope_spectra.cost --config run=350m_final --gpu a100
     python -m rope_spectra.cost --config run=350m_final --throughput 120000 --json
 
-Hours are for one GPU that does one run after the other. How each number is known is said beside it.
+All of it follows from the configuration. Hours are for one GPU that does one run after the other.
+Next to each number stands how it is known.
 """
 
 import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
 
 from rope_spectra.config import files
+from rope_spectra.config.sections import Config
+from rope_spectra.data.base import SplitName
 from rope_spectra.planning import estimates
 from rope_spectra.planning.estimates import Estimate, Throughput, Tokens
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _HOW = {
     "cache": "as in its cache",
@@ -55,74 +61,67 @@ def main() -> None:
     args = cli.parse(parser)
     if args.throughput is not None and not args.throughput > 0:
         raise UserError(f"--throughput: {args.throughput} should be above 0")
-    settings = files.load_legacy(args)
-    found = [_estimate(settings, name, args.results) for name in settings["run"]]
-    times = [(item, _throughputs(item, args)) for item in found]
+    config = files.load(args)
+    items = [_estimate(config, name, args.results) for name in config.run]
+    times = [(item, _throughputs(item, args)) for item in items]
     if args.json:
         print(json.dumps([_as_json(*item) for item in times], indent=2))
     else:
         _show(times)
 
 
-def _estimate(settings: dict[str, Any], experiment: str, results: Path) -> Estimate:
-    dataset = settings["experiments"][experiment]["dataset"]
+def _estimate(config: Config, experiment: str, results: Path) -> Estimate:
+    dataset = config.experiments[experiment].dataset
 
-    def tokens(split: str) -> Tokens:
-        found = estimates.split_tokens(settings, dataset, split, results)
+    def tokens(split: SplitName) -> Tokens:
+        found = estimates.split_tokens(config, dataset, split, results)
         if found is None:
             raise UserError(
-                f"datasets.{dataset}.{split}_tokens: give a number; only tokenizing the text would tell how long it is"
+                f"datasets.{dataset}.{split}_tokens: give a number;"
+                " only tokenizing the text would tell how long it is"
             )
         return found
 
-    return estimates.estimate(settings, experiment, tokens("train"), tokens("validation"))
+    return estimates.estimate(config, experiment, tokens("train"), tokens("validation"))
 
 
 def _throughputs(item: Estimate, args: argparse.Namespace) -> list[Throughput]:
-    """What hours are given for: the throughput that was given, that of earlier runs, and the GPUs where they are known."""
-    given = (
-        Throughput("given", args.throughput, "given by --throughput") if args.throughput else None
-    )
-    earlier = estimates.measured(args.results, item.experiment)
-    gpus = (estimates.on_gpu(gpu, item.parameters, item.flop_per_token) for gpu in args.gpu)
-    return [throughput for throughput in (given, earlier, *gpus) if throughput]
+    """The devices to give hours for: by --throughput, of earlier runs, and the known GPUs."""
+    found: list[Throughput | None] = []
+    if args.throughput:
+        found.append(Throughput("given", args.throughput, "given by --throughput"))
+    found.append(estimates.measured(args.results, item.experiment))
+    found += [estimates.on_gpu(gpu, item.parameters, item.flop_per_token) for gpu in args.gpu]
+    return [throughput for throughput in found if throughput]
 
 
 def _as_json(item: Estimate, throughputs: list[Throughput]) -> dict[str, Any]:
-    times = [
-        asdict(throughput) | {"hours": estimates.hours(item, throughput)}
-        for throughput in throughputs
-    ]
+    times = []
+    for throughput in throughputs:
+        times.append(asdict(throughput) | {"hours": estimates.hours(item, throughput)})
     return asdict(item) | {"throughputs": times}
 
 
 def _show(times: list[tuple[Estimate, list[Throughput]]]) -> None:
-    from rich.console import Console
-    from rich.filesize import decimal
-
     console = Console(highlight=False)
     for item, throughputs in times:
-        console.print(
-            f"[bold]{item.experiment}[/bold]  {item.model} on {item.dataset}, {_runs(item)}"
-        )
+        what = f"{item.model} on {item.dataset}, {_runs(item)}"
+        console.print(f"[bold]{item.experiment}[/bold]  {what}")
         console.print(_facts(item))
         console.print(_hours(item, throughputs))
         console.print()
-    datasets = {item.dataset: item.cache_bytes for item, _ in times}
-    kept = sum(datasets.values()) + sum(item.model_bytes + item.table_bytes for item, _ in times)
-    console.print(f"in all: {decimal(kept)} kept on disk")
+    # Experiments share the caches of a dataset.
+    caches = {item.dataset: item.cache_bytes for item, _ in times}
+    runs = sum(item.model_bytes + item.table_bytes for item, _ in times)
+    console.print(f"in all: {decimal(sum(caches.values()) + runs)} kept on disk")
 
 
 def _runs(item: Estimate) -> str:
-    return (
-        f"{item.runs} run{'s' if item.runs > 1 else ''} of {item.parameters / 1e6:.1f}M parameters"
-    )
+    plural = "s" if item.runs > 1 else ""
+    return f"{item.runs} run{plural} of {item.parameters / 1e6:.1f}M parameters"
 
 
-def _facts(item: Estimate) -> "RenderableType":
-    from rich.filesize import decimal
-    from rich.table import Table
-
+def _facts(item: Estimate) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for split, data in (("train", item.train_data), ("validation", item.validation_data)):
         table.add_row(f"{split} text", f"{data.count:,} tokens, {_HOW[data.source]}")
@@ -136,35 +135,36 @@ def _facts(item: Estimate) -> "RenderableType":
     table.add_row(
         "evaluation", f"{item.evaluation_flop:.3g} FLOP, {item.evaluation_tokens:,} tokens"
     )
-    caches, models, tables = map(decimal, (item.cache_bytes, item.model_bytes, item.table_bytes))
+    caches = decimal(item.cache_bytes)
+    models = decimal(item.model_bytes)
+    tables = decimal(item.table_bytes)
     table.add_row("disk, kept", f"caches {caches}, models {models}, tables {tables}")
+    shards = decimal(item.shard_bytes)
     checkpoint = decimal(item.checkpoint_bytes_per_run)
     table.add_row(
         "disk, for a while",
-        f"shards {decimal(item.shard_bytes)}, checkpoint {checkpoint} a run (twice while saved)",
+        f"shards {shards}, checkpoint {checkpoint} a run (twice while saved)",
     )
-    least, whole = decimal(item.memory_bytes_least), decimal(item.memory_bytes_whole_batch)
+    least = decimal(item.memory_bytes_least)
+    whole = decimal(item.memory_bytes_whole_batch)
     table.add_row("GPU memory", f"about {least} for one row at a time, {whole} for a whole batch")
     return table
 
 
-def _hours(item: Estimate, throughputs: list[Throughput]) -> "RenderableType":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
+def _hours(item: Estimate, throughputs: list[Throughput]) -> RenderableType:
     if not throughputs:
         return Text(
-            "hours: not known for a model of this size; give --throughput, the tokens/s in the log of a short run"
+            "hours: not known for a model of this size; give --throughput, the tokens/s in the log"
+            " of a short run"
         )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for column in ("", "tokens/s", "a run", "all runs", "with data", "throughput"):
-        table.add_column(column, justify="right" if column not in ("", "throughput") else "left")
+        table.add_column(column, justify="left" if column in ("", "throughput") else "right")
     for throughput in throughputs:
         hours = estimates.hours(item, throughput)
         data = hours.pop("tokenization")
         runs = sum(hours.values())
-        times = map(_hour, (runs / item.runs, runs, runs + data))
+        times = [_hour(runs / item.runs), _hour(runs), _hour(runs + data)]
         table.add_row(throughput.name, f"{throughput.tokens_per_s:,.0f}", *times, throughput.source)
     return table
 

@@ -49,7 +49,7 @@ rule tokenize_train:
         "../../envs/environment.yaml"
     threads: 16
     resources:
-        runtime=lambda w, attempt: limits.tokenize_minutes(plain, w.dataset, "train", attempt),
+        runtime=lambda w, attempt: limits.tokenize_minutes(config, w.dataset, "train", attempt),
         mem_mb=lambda w, attempt: 8000 * attempt,
     shell:
         "python -m rope_spectra.tokenize --settings {input.settings} --options {input.options} --tokenizer {input.tokenizer}"
@@ -67,7 +67,7 @@ use rule tokenize_train as tokenize_val with:
     log:
         layout.log("tokenize_val/{dataset}"),
     resources:
-        runtime=lambda w, attempt: limits.tokenize_minutes(plain, w.dataset, "validation", attempt),
+        runtime=lambda w, attempt: limits.tokenize_minutes(config, w.dataset, "validation", attempt),
         mem_mb=lambda w, attempt: 8000 * attempt,
 
 
@@ -83,7 +83,7 @@ rule memmap_cache:
     conda:
         "../../envs/environment.yaml"
     resources:
-        runtime=lambda w, attempt: limits.cache_minutes(plain, w.dataset, w.split, attempt),
+        runtime=lambda w, attempt: limits.cache_minutes(config, w.dataset, w.split, attempt),
     shell:
         "python -m rope_spectra.memmap_cache --settings {input.settings} --shards={input.shards:q}"
         " --output {output.tokens} --manifest {output.manifest} --log {log}"

@@ -37,8 +37,8 @@ rule evaluate:
     threads: lambda w: config.training_of(w.experiment).threads
     resources:
         gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
-        runtime=lambda w, attempt: limits.evaluate_minutes(plain, w.experiment, attempt),
-        mem_mb=lambda w, attempt: limits.evaluate_mb(plain, w.experiment, attempt),
+        runtime=lambda w, attempt: limits.evaluate_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
     params:
         token_bytes=lambda w, input: (
             f"--token-bytes {input.token_bytes}" if input.token_bytes else ""

@@ -51,8 +51,8 @@ rule train:
     threads: lambda w: config.training_of(w.experiment).threads
     resources:
         gpu=lambda w: config.training_of(w.experiment).gpus,
-        runtime=lambda w, attempt: limits.train_minutes(plain, w.experiment, attempt),
-        mem_mb=lambda w, attempt: limits.train_mb(plain, w.experiment, attempt),
+        runtime=lambda w, attempt: limits.train_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.train_mb(config, w.experiment, attempt),
     params:
         curves=layout.CURVES,
         sentence=sentence_option,

@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from rope_spectra.config import legacy
 from rope_spectra.config import text as config_text
 from rope_spectra.config.load import load as load_config
 from rope_spectra.config.sections import Config
@@ -32,10 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load(arguments: argparse.Namespace) -> Config:
     """The configuration that the arguments name, checked and completed; UserError for every mistake in it."""
     return load_config(_merged(arguments))
-
-
-def load_legacy(arguments: argparse.Namespace) -> legacy.Settings:
-    return legacy.load(_merged(arguments))
 
 
 def _merged(arguments: argparse.Namespace) -> dict[str, Any]:

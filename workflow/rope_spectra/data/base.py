@@ -115,6 +115,10 @@ class DataSection(Settings):
         None, description="Validation tokens to use at most (null is all)"
     )
 
+    def budget(self, split: SplitName) -> int | None:
+        """The most tokens of a split to use; None is all."""
+        return self.train_tokens if split == "train" else self.validation_tokens
+
     def split(self, split: SplitName) -> DataSplit:
         """What defines the tokens of a split."""
         raise NotImplementedError

@@ -1,22 +1,24 @@
-"""What an experiment will take, from its configuration alone: tokens, FLOP, disk, memory, and hours at known throughputs.
+"""What an experiment will take, from its configuration: tokens, FLOP, disk, memory, and hours.
 
-Counts are exact where the tokens of a split are known (`Tokens.source` says how); memory and hours are estimates.
+Counts are exact where the tokens of a split are known (`Tokens.source` says how); memory and hours
+are estimates.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rope_spectra.artifacts import layout
-from rope_spectra.artifacts.files import read_json
-from rope_spectra.config import legacy as frozen
-from rope_spectra.planning.limits import forward_flops, parameters
+from rope_spectra.artifacts import layout, seal
+from rope_spectra.config.sections import Config, EvaluationSettings
+from rope_spectra.data.base import ReadyTokenizer, SplitName
+from rope_spectra.data.cache import read_manifest
+from rope_spectra.data.hub import HubData
+from rope_spectra.data.sources import Dataset, SplitSettings
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.training.record import RunRecord
 
-Settings = dict[str, Any]
-
-# Counted with the GPT-NeoX tokenizer, protocol.md section 2.
+# Counted with the GPT-NeoX tokenizer (docs/protocol.md section 1).
 _KNOWN = {
     ("roneneldan/TinyStories", "train"): 472_770_254,
     ("roneneldan/TinyStories", "validation"): 4_753_217,
@@ -25,25 +27,29 @@ _KNOWN_TOKENIZER = "EleutherAI/gpt-neox-20b"
 _BYTES_PER_TOKEN = 4.0  # of English text, with a vocabulary of about 50,000
 _NPY_HEADER = 128
 
-# Training throughput in tokens/s at the study's two sizes, (parameters, FLOP per token), and how it is known.
+# Training throughput in tokens/s at the study's two sizes, (parameters, FLOP per token), and how it
+# is known.
 _SIZES = ((50_900_000, 381e6), (454_200_000, 3329e6))
 _ANCHORS = {
     "a100": ((230_000, 34_500), "measured by the study"),
-    "h100": (
-        (1_038_000, 141_000),
-        "estimate: best published loops",
-    ),  # 40 and 47.5 % of 989 TFLOP/s
+    # 40 and 47.5 % of 989 TFLOP/s
+    "h100": ((1_038_000, 141_000), "estimate: best published loops"),
     "h200": ((1_060_000, 147_500), "estimate: account of a step"),
 }
 GPUS = tuple(_ANCHORS)
-_FURTHEST = 3.0  # by which factor a model may be smaller or larger than those two; tiny ones are bound by other things
+# The factor by which a model may be smaller or larger than those two; tiny ones are bound by other
+# things than FLOP.
+_FURTHEST = 3.0
 START_S = 25.0  # interpreter, CUDA, compilation
 TOKENIZED_PER_S = 450_000  # measured by the study, one story at a time
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Size of a split and how it is known: cache, generated, count (of the published data), file, budget (at most) or guess."""
+    """The size of a split and how it is known.
+
+    source: cache, generated, count (of the published data), file, budget (at most) or guess.
+    """
 
     count: int
     source: str
@@ -60,7 +66,10 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What all runs of an experiment take, unless the name says per run; FLOP are 6N + 12 L d T per trained token."""
+    """What all runs of an experiment take, unless the name says per run.
+
+    FLOP are 6N + 12 L d T per trained token.
+    """
 
     experiment: str
     model: str
@@ -72,10 +81,10 @@ class Estimate:
     rows: int
     steps: int
     tokens_per_run: int
-    flop_per_token: float
-    training_flop: float
+    flop_per_token: int
+    training_flop: int
     evaluation_tokens: int
-    evaluation_flop: float
+    evaluation_flop: int
     cache_bytes: int
     shard_bytes: int
     model_bytes: int
@@ -85,153 +94,168 @@ class Estimate:
     memory_bytes_whole_batch: int
 
 
-def split_tokens(settings: Settings, dataset: str, split: str, results: Path) -> Tokens | None:
+def split_tokens(config: Config, dataset: str, split: SplitName, results: Path) -> Tokens | None:
     """How many tokens a split has or will have; None where only the text could tell."""
-    definition = settings["datasets"][dataset]
-    budget = definition[f"{split}_tokens"]
-    if (cached := _cached(settings, dataset, split, results)) is not None:
+    section = config.datasets[dataset]
+    budget = section.budget(split)
+    settings = SplitSettings(split=split, tokens=budget, source=section.split(split))
+    cached = _cached(settings, dataset, results)
+    if cached is not None:
         return Tokens(cached, "cache")
-    if definition["source"] == "synthetic":
+    if budget is not None and settings.source.is_endless:
         return Tokens(budget, "generated")
-    found = _whole_split(settings, dataset, split)
-    if budget is not None and (found is None or budget <= found.count):
-        return Tokens(budget, found.source if found else "budget")
-    return found
+    whole = _whole_split(section, split)
+    if budget is not None and (whole is None or budget <= whole.count):
+        return Tokens(budget, whole.source if whole else "budget")
+    return whole
 
 
-def _whole_split(settings: Settings, dataset: str, split: str) -> Tokens | None:
-    definition = settings["datasets"][dataset]
-    if definition["source"] == "hub":
-        is_known = definition["tokenizer"].get("path") == _KNOWN_TOKENIZER
-        known = _KNOWN.get((definition["path"], definition[f"{split}_split"])) if is_known else None
-        return Tokens(known, "count") if known else None
-    size = sum(Path(file).stat().st_size for file in frozen.raw_files(settings, dataset, split))
-    return (
-        Tokens(size // 2, "file")
-        if definition["source"] == "tokens"
-        else Tokens(round(size / _BYTES_PER_TOKEN), "guess")
-    )
-
-
-def _cached(settings: Settings, dataset: str, split: str, results: Path) -> int | None:
-    manifest = layout.within(results, layout.MANIFEST.format(dataset=dataset, split=split))
-    try:
-        content = json.loads(manifest.read_bytes())
-        is_same = content["settings"] == frozen.data_settings(
-            settings, dataset, "train" if split == "train" else "validation"
-        )
-        return content["tokens"] if is_same else None
-    except (OSError, ValueError, KeyError):
+def _whole_split(section: Dataset, split: SplitName) -> Tokens | None:
+    """The size of a split without its budget, as far as it is known."""
+    source = section.split(split)
+    if isinstance(section, HubData):
+        return _published_count(section, split)
+    count = source.known_tokens()
+    if count is not None:
+        return Tokens(count, "file")
+    files = source.local_files()
+    if not files:
         return None
+    size = sum(Path(file).stat().st_size for file in files)
+    return Tokens(round(size / _BYTES_PER_TOKEN), "guess")
 
 
-def estimate(settings: Settings, experiment: str, train: Tokens, validation: Tokens) -> Estimate:
+def _published_count(section: HubData, split: SplitName) -> Tokens | None:
+    tokenizer = section.tokenizer
+    if not isinstance(tokenizer, ReadyTokenizer) or tokenizer.path != _KNOWN_TOKENIZER:
+        return None
+    count = _KNOWN.get((section.path, section.split(split).split))
+    return None if count is None else Tokens(count, "count")
+
+
+def _cached(settings: SplitSettings, dataset: str, results: Path) -> int | None:
+    """The tokens of a finished cache, if it is of the same text."""
+    path = layout.MANIFEST.format(dataset=dataset, split=settings.split)
+    try:
+        manifest = read_manifest(layout.within(results, path))
+    except UserError:  # there is none, or it will be made again
+        return None
+    return manifest.tokens if manifest.settings == settings else None
+
+
+def estimate(config: Config, experiment: str, train: Tokens, validation: Tokens) -> Estimate:
     """Everything but hours."""
-    parts = settings["experiments"][experiment]
-    model, training = settings["models"][parts["model"]], settings["training"][parts["training"]]
-    evaluation, runs = (
-        settings["evaluation"][parts["evaluation"]],
-        len(frozen.runs(settings, experiment)),
-    )
-    size, rows = (
-        parameters(model),
-        min(training["tokens"] or train.count, train.count) // training["seq_len"],
-    )
-    steps = rows // training["batch_size"]
-    tokens = steps * training["batch_size"] * training["seq_len"]
-    flop_per_token = 3 * forward_flops(model, training["seq_len"])
+    parts = config.experiments[experiment]
+    model = config.model_of(experiment)
+    training = config.training_of(experiment)
+    evaluation = config.evaluation_of(experiment)
+    runs = len(parts.spectra) * len(parts.seeds)
+    parameters = model.num_parameters
+    steps = training.steps(train.count)
+    batch = training.batch_size * training.seq_len
+    flop_per_token = 3 * model.forward_flop(training.seq_len)
     passes = evaluation_passes(evaluation, validation.count)
-    splits = (train.count, validation.count)
+    evaluation_flop = sum(count * model.forward_flop(length) for length, count in passes)
+    tables = _table_bytes(evaluation, validation.count, steps // training.log_every)
+    data = train.count + validation.count
     return Estimate(
         experiment=experiment,
-        model=parts["model"],
-        dataset=parts["dataset"],
+        model=parts.model,
+        dataset=parts.dataset,
         runs=runs,
-        parameters=size,
+        parameters=parameters,
         train_data=train,
         validation_data=validation,
-        rows=rows,
+        rows=training.rows(train.count),
         steps=steps,
-        tokens_per_run=tokens,
+        tokens_per_run=steps * batch,
         flop_per_token=flop_per_token,
-        training_flop=runs * tokens * flop_per_token,
+        training_flop=runs * steps * batch * flop_per_token,
         evaluation_tokens=runs * sum(count for _, count in passes),
-        evaluation_flop=runs
-        * sum(count * forward_flops(model, length) for length, count in passes),
-        cache_bytes=sum(_NPY_HEADER + 2 * count for count in splits),
-        shard_bytes=sum(2 * count for count in splits),
-        model_bytes=runs * 4 * size,
-        table_bytes=runs
-        * _table_bytes(evaluation, validation.count, steps // training["log_every"]),
-        checkpoint_bytes_per_run=12 * size,
-        memory_bytes_least=memory_bytes(model, training["seq_len"]),
-        memory_bytes_whole_batch=memory_bytes(model, training["batch_size"] * training["seq_len"]),
+        evaluation_flop=runs * evaluation_flop,
+        cache_bytes=2 * data + 2 * _NPY_HEADER,
+        shard_bytes=2 * data,
+        model_bytes=runs * 4 * parameters,
+        table_bytes=runs * tables,
+        # Weights and AdamW's two moments.
+        checkpoint_bytes_per_run=12 * parameters,
+        memory_bytes_least=memory_bytes(model, training.seq_len),
+        memory_bytes_whole_batch=memory_bytes(model, batch),
     )
 
 
-def evaluation_passes(evaluation: Settings, tokens: int) -> list[tuple[int, int]]:
-    """(length, tokens that go through the model) of each remap, protocol (the probe is one more) and length of one run."""
-    longest = max(evaluation["lengths"])
+def evaluation_passes(evaluation: EvaluationSettings, tokens: int) -> list[tuple[int, int]]:
+    """(length, tokens that go through the model) of each pass of the evaluation of one run.
+
+    There is a pass for each remap, length and protocol; the retrieval probe counts as one more.
+    """
+    longest = max(evaluation.lengths)
     passes = []
-    for length in evaluation["lengths"] * len(evaluation["remaps"]):
-        if "first_chunks" in evaluation["protocols"]:
-            passes.append((length, min(evaluation["chunks"], tokens // length) * (length - 1)))
-        if "full" in evaluation["protocols"]:
+    for length in evaluation.lengths * len(evaluation.remaps):
+        if "first_chunks" in evaluation.protocols:
+            chunks = min(evaluation.chunks, tokens // length)
+            passes.append((length, chunks * (length - 1)))
+        if "full" in evaluation.protocols:
             passes.append((length, (tokens - 1) // longest * longest))
-        if evaluation["retrieval"]:
-            passes.append((length, evaluation["retrieval"]["trials"] * (length - 1)))
+        if evaluation.retrieval:
+            passes.append((length, evaluation.retrieval.trials * (length - 1)))
     return passes
 
 
-def memory_bytes(model: Settings, tokens: int) -> int:
+def memory_bytes(model: ModelConfig, tokens: int) -> int:
     """Device memory to train on `tokens` tokens at once, in bf16: a rough estimate.
 
-    Weights, gradients and AdamW's two moments take 16 bytes per parameter. A token takes two copies of its logits in bf16 and 40
-    bytes per layer and unit of width: so the 22 GB come out that performance.md gives for 50m and 65,536 tokens.
+    Weights, gradients and AdamW's two moments take 16 bytes per parameter. A token takes two copies
+    of its logits in bf16 and 40 bytes per layer and unit of width: these give the 22 GB that
+    docs/performance.md has for 50m and 65,536 tokens.
     """
-    per_token = 4 * model["vocab_size"] + 40 * model["num_hidden_layers"] * model["hidden_size"]
-    return 16 * parameters(model) + tokens * per_token
+    per_token = 4 * model.vocab_size + 40 * model.num_hidden_layers * model.hidden_size
+    return 16 * model.num_parameters + tokens * per_token
 
 
-def _table_bytes(evaluation: Settings, tokens: int, log_rows: int) -> int:
-    """eval.npz (NLLs of blocks and position bins, 8 bytes, of probed words, 4) and the log of one run, as text and as events."""
-    blocks, probe = (
-        (tokens - 1) // max(evaluation["lengths"]),
-        evaluation["retrieval"] or {"trials": 0, "distractors": 0},
-    )
-    bins = sum(int(math.log2(length)) + 2 for length in evaluation["lengths"])
-    candidates = probe["trials"] * (1 + probe["distractors"]) * len(evaluation["lengths"])
-    return (8 * blocks * bins + 4 * candidates) * len(evaluation["remaps"]) + 160 * log_rows
+def _table_bytes(evaluation: EvaluationSettings, tokens: int, log_rows: int) -> int:
+    """The bytes of eval.npz and of the log of one run.
+
+    eval.npz has NLLs of blocks and position bins (8 bytes) and of probed words (4 bytes) for each
+    remap; the log is kept as text and as TensorBoard events.
+    """
+    blocks = (tokens - 1) // max(evaluation.lengths)
+    bins = sum(int(math.log2(length)) + 2 for length in evaluation.lengths)
+    candidates = 0
+    if evaluation.retrieval:
+        words = 1 + evaluation.retrieval.distractors
+        candidates = evaluation.retrieval.trials * words * len(evaluation.lengths)
+    return (8 * blocks * bins + 4 * candidates) * len(evaluation.remaps) + 160 * log_rows
 
 
-def on_gpu(gpu: str, size: int, flop_per_token: float) -> Throughput | None:
-    """Throughput of one GPU for a model of `size` parameters: its FLOP/s at the two known sizes, interpolated over log(size).
+def on_gpu(gpu: str, parameters: int, flop_per_token: float) -> Throughput | None:
+    """Throughput of one GPU: its FLOP/s at the two known sizes, interpolated over log(parameters).
 
     None for a model far from both.
     """
-    (small, _), (large, _) = _SIZES
-    if not small / _FURTHEST <= size <= large * _FURTHEST:
+    (small, small_flop), (large, large_flop) = _SIZES
+    if not small / _FURTHEST <= parameters <= large * _FURTHEST:
         return None
-    rates, source = _ANCHORS[gpu]
-    at_small, at_large = (rate * flop for rate, (_, flop) in zip(rates, _SIZES, strict=True))
-    share = min(max(math.log(size / small) / math.log(large / small), 0.0), 1.0)
-    is_known = any(abs(size / known - 1) < 0.01 for known, _ in _SIZES)
+    (small_rate, large_rate), source = _ANCHORS[gpu]
+    at_small = small_rate * small_flop
+    at_large = large_rate * large_flop
+    share = math.log(parameters / small) / math.log(large / small)
+    share = min(max(share, 0.0), 1.0)
     flop_per_s = at_small + share * (at_large - at_small)
-    return Throughput(
-        gpu, flop_per_s / flop_per_token, source if is_known else f"other sizes; {source}"
-    )
+    is_known = any(abs(parameters / known - 1) < 0.01 for known in (small, large))
+    source = source if is_known else f"other sizes; {source}"
+    return Throughput(gpu, flop_per_s / flop_per_token, source)
 
 
 def measured(results: Path, experiment: str) -> Throughput | None:
     """Throughput of the fastest finished run of the experiment in `results`, if there is one."""
     known = []
     for name, spectrum, seed in layout.found_runs(results):
-        path = layout.within(
-            results, layout.RUN.format(experiment=name, spectrum=spectrum, seed=seed)
-        )
-        if name == experiment and path.is_file():
-            run = read_json(path, "tokens", "seconds", "device")
-            known.append((run["tokens"] / run["seconds"]["training"], run["device"]["name"]))
+        path = layout.RUN.format(experiment=name, spectrum=spectrum, seed=seed)
+        record = layout.within(results, path)
+        if name == experiment and record.is_file():
+            run = seal.load_record(record, RunRecord)
+            known.append((run.tokens / run.seconds["training"], str(run.device["name"])))
     if not known:
         return None
     rate, device = max(known)
@@ -239,13 +263,11 @@ def measured(results: Path, experiment: str) -> Throughput | None:
 
 
 def hours(estimate: Estimate, throughput: Throughput) -> dict[str, float]:
-    """Hours of tokenization (once), and of the start-up, training and evaluation of all runs, one after the other."""
+    """Hours of tokenization (once), and of start, training and evaluation of all runs in turn."""
     flop_per_hour = 3600 * throughput.tokens_per_s * estimate.flop_per_token
-    data = (
-        0.0
-        if estimate.train_data.source in ("cache", "file")
-        else estimate.train_data.count + estimate.validation_data.count
-    )
+    data = estimate.train_data.count + estimate.validation_data.count
+    if estimate.train_data.source in ("cache", "file"):
+        data = 0  # there is nothing to tokenize
     return {
         "tokenization": data / TOKENIZED_PER_S / 3600,
         "start": estimate.runs * START_S / 3600,
