@@ -134,6 +134,12 @@ def opened(browser: Browser, page: Path) -> Browser:
     return browser
 
 
+def test_the_page_is_made_without_a_browser(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "Which rotary spectrum degrades least" in text
+    assert "learning_rate: 0.003" in text
+
+
 def test_every_result_is_listed_with_its_experiment(opened: Browser) -> None:
     listed = opened.value(
         "Object.fromEntries("
