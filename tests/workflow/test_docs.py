@@ -290,7 +290,7 @@ def put(path: Path, added: str, before: str) -> None:
 
 def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
     page = ROOT / "docs/adding-a-spectrum.md"
-    family, member, imported, golden, promise = blocks(page, "python")
+    family, member, golden, promise = blocks(page, "python")
     (use,) = blocks(page, "yaml")
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("workflow", "tests/support"):
@@ -308,7 +308,7 @@ def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
     put(families, f"{family}\n\n", before="Spectrum = Annotated[\n")
     put(families, member, before="    | Resonance,\n")
     tests = tmp_path / "tests/rope/test_spectra.py"
-    put(tests, imported, before="    Midpoint,\n")
+    put(tests, "    Linear,\n", before="    Midpoint,\n")
     put(tests, golden, before='}\n\n\n@pytest.mark.parametrize("name", GOLDEN)')
     put(tests, f"\n\n{promise}", before="")
     put(tmp_path / "config.yaml", use, before="")
@@ -320,3 +320,5 @@ def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
     show = [sys.executable, "-m", "rope_spectra.spectra", "--show", "my_linear"]
     # 16 pairs with wavelengths beyond 2048 tokens, none beyond 16384.
     assert re.search(r"my_linear +16 +0 ", run(show, tmp_path, package))
+    reference = run([sys.executable, "-m", "rope_spectra.config_reference"], tmp_path, package)
+    assert "family: linear" in reference
