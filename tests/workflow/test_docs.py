@@ -11,10 +11,13 @@ from argparse import Namespace
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from rope_spectra.config.sections import Remap
+from rope_spectra.rope.families import families
 from support.checkout import ROOT, SNAKEMAKE
 
 READMES = ROOT / "README.md", ROOT / "README.zh-CN.md"
@@ -269,6 +272,14 @@ def test_runs_hours_and_disk_of_each_experiment_are_those_that_cost_prints(fresh
             assert minutes == pytest.approx(
                 float(number) * {"min": 1, "h": 60}[unit], abs={"min": 1, "h": 6}[unit]
             )
+
+
+def test_the_protocol_defines_every_family_and_every_remap() -> None:
+    section = (ROOT / "docs/protocol.md").read_text().split("\n## ")[2]
+    tables = section.split("\n### Remaps\n")
+    defined = [set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) for table in tables]
+    names = {get_args(family.model_fields["family"].annotation)[0] for family in families()}
+    assert defined == [names, set(get_args(Remap))]
 
 
 def test_one_version_everywhere() -> None:
