@@ -88,8 +88,10 @@ def test_home_directory_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_importing_and_loading_need_no_heavy_library() -> None:
     code = (
-        "import sys, yaml; from rope_spectra.config.load import load; load(yaml.safe_load(open('config.yaml')));"
-        "print(*({'torch', 'transformers', 'datasets', 'pandas', 'numpy', 'scipy'} & set(sys.modules)))"
+        "import sys, yaml; from rope_spectra.config.load import load;"
+        " load(yaml.safe_load(open('config.yaml')));"
+        "print(*({'torch', 'transformers', 'datasets', 'pandas', 'numpy', 'scipy'} &"
+        " set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -393,7 +393,8 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
         "geometrik",
         "spectra.geo.family",
         "unknown value",
-        "geometric, anchored_poly, sigmoid, mix, values, midpoint, evq_cosh, truncate, ntk, resonance",
+        "geometric, anchored_poly, sigmoid, mix, values, midpoint, evq_cosh, truncate,"
+        " ntk, resonance",
     ),
     ("spectra/geo/family", Renamed("famly"), "spectra.geo", "unknown key 'famly'", "'family'"),
     ("spectra/geo/theta", 1, "spectra.geo.theta", "too small", "1"),
@@ -570,7 +571,8 @@ def test_real_data(real_data: Path) -> None:
         "run": "texts,hubbed"
     }
     assert mistakes(raw) == [
-        f"models.tiny.vocab_size: 512 is too small; {real_data}/neox/tokenizer.json has 50277 token ids"
+        f"models.tiny.vocab_size: 512 is too small; {real_data}/neox/tokenizer.json has"
+        " 50277 token ids"
     ]
     load(edited("models/tiny/vocab_size", 50277, raw))
 

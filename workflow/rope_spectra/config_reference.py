@@ -1,7 +1,9 @@
-"""Print the configuration reference, or the JSON schema that editors read; both are made from the models of config.yaml.
+"""Prints the configuration reference, or the JSON schema that editors read.
 
-python -m rope_spectra.config_reference > docs/configuration.md
-python -m rope_spectra.config_reference --schema > workflow/schemas/config.schema.json
+Both are made from the models of config.yaml.
+
+python -m rope_spectra.config_reference > docs/configuration.md python -m
+rope_spectra.config_reference --schema > workflow/schemas/config.schema.json
 """
 
 from collections.abc import Iterator
@@ -16,12 +18,13 @@ Schema = dict[str, Any]  # a piece of JSON schema, which has no model
 
 INTRODUCTION = """# Configuration reference
 
-Made from the models in [config/sections.py](../workflow/rope_spectra/config/sections.py) and next to it, by
+Made from the models that start in
+[config/sections.py](../workflow/rope_spectra/config/sections.py), by
 `python -m rope_spectra.config_reference`.
 
-`config.yaml` is the file to edit; `--configfile mine.yaml` adds to it or overrides parts of it. Unknown keys are errors. A key
-without a default must be given. `<name>` is a name of your choice: up to 100 letters, digits, `.`, `_` and `-`, a letter or
-a digit first, no two dots in a row."""
+`config.yaml` is the file to edit; `--configfile mine.yaml` adds to it or overrides parts of it.
+Unknown keys are errors. A key without a default must be given. `<name>` is a name of your choice:
+up to 100 letters, digits, `.`, `_` and `-`, a letter or a digit first, no two dots in a row."""
 
 # Heading and model of each table, in the order of config.yaml.
 SECTIONS = {
@@ -96,7 +99,8 @@ def values(piece: Schema) -> str:
         return ", ".join(f"`{_yaml(choice)}`" for choice in piece["enum"])
     if "anyOf" in piece:
         return " or ".join(values(member) for member in piece["anyOf"])
-    words = _KINDS.get(piece.get("type", "object"), piece.get("type", "mapping"))
+    kind: str = piece.get("type", "object")
+    words = _KINDS.get(kind, kind)
     if "items" in piece:
         words += f" of {values(piece['items'])}"
     bounds = [f"{sign} {_yaml(piece[key])}" for key, sign in _BOUNDS.items() if key in piece]
@@ -109,7 +113,9 @@ def _yaml(value: Any) -> str:
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return {None: "null", "": '""'}.get(value, str(value))
+    if value is None:
+        return "null"
+    return str(value) or '""'
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""What has to hold between the sections of a configuration: names that exist, sizes that fit together, files that are there.
+"""Checks of what must hold between the sections of a configuration.
 
-Each check takes a configuration whose sections are good and yields one line per mistake. Names and sizes are checked for the
-whole library, files only for the experiments of `run`.
+Names exist, sizes fit together, files are there. Each check takes a configuration whose sections
+are good by themselves and yields one line per mistake. Names and sizes are checked for the whole
+library, files only for the experiments of `run`.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from rope_spectra.artifacts.layout import RESERVED_NAMES, SPLITS
+from rope_spectra.artifacts.layout import RESERVED_NAMES
 from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.sections import Config, Experiment, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
@@ -35,13 +36,16 @@ def references(config: Config) -> Iterator[str]:
             yield f"run: {unknown('experiment', name, config.experiments)}"
     for section, reserved in RESERVED_NAMES.items():
         for name in sorted(set(reserved) & set(getattr(config, section))):
-            yield f"{section}: {name!r} cannot be a name, it has another use in results/; choose another"
+            yield (
+                f"{section}: {name!r} cannot be a name, it has another use in results/;"
+                " choose another"
+            )
     for name, experiment in config.experiments.items():
         yield from _references(config, f"experiments.{name}", experiment)
 
 
 def _references(config: Config, path: str, experiment: Experiment) -> Iterator[str]:
-    used = {
+    used: dict[str, tuple[str, Collection[str]]] = {
         "dataset": (experiment.dataset, config.datasets),
         "model": (experiment.model, config.models),
         "training": (experiment.training, config.training),
@@ -80,7 +84,7 @@ def files(config: Config) -> Iterator[str]:
     for name in config.run:
         path = f"datasets.{config.experiments[name].dataset}"
         dataset = config.dataset_of(name)
-        for split in SPLITS:
+        for split in get_args(SplitName):
             mistakes = [f"{path}.{mistake}" for mistake in dataset.file_mistakes(split)]
             yield from mistakes
             if not mistakes:
@@ -93,23 +97,33 @@ def _batch(path: str, training: Training) -> Iterator[str]:
     micro = training.micro_batch_size
     batch = training.batch_size
     if micro != "auto" and batch % micro:
-        yield f"{path}.micro_batch_size: {micro} does not divide batch_size {batch}; give a divisor or auto"
+        yield (
+            f"{path}.micro_batch_size: {micro} does not divide batch_size {batch}; give a"
+            " divisor or auto"
+        )
     if batch % training.gpus_per_run:
-        yield f"{path}.gpus_per_run: {training.gpus_per_run} does not divide batch_size {batch}; give a divisor"
+        yield (
+            f"{path}.gpus_per_run: {training.gpus_per_run} does not divide batch_size"
+            f" {batch}; give a divisor"
+        )
     step = training.seq_len * batch
     if training.tokens is not None and training.tokens < step:
         yield (
-            f"{path}.tokens: {training.tokens} is less than one step of seq_len x batch_size = {step} tokens"
+            f"{path}.tokens: {training.tokens} is less than one step of seq_len x"
+            f" batch_size = {step} tokens"
         )
 
 
-def _comparison(path: str, experiment: Experiment, remaps: list[str]) -> Iterator[str]:
-    """Baseline and contrasts name arms that there are, and no arm is compared with itself or with two others."""
+def _comparison(path: str, experiment: Experiment, remaps: Sequence[str]) -> Iterator[str]:
+    """Baseline and contrasts name existing arms; none is compared with itself or two others."""
     baseline = experiment.baseline
     contrasts = experiment.declared_contrasts
     declared = Contrasts.of(baseline, contrasts).against
     if len(declared) < len(contrasts):
-        yield f"{path}.contrasts: a spectrum is compared with two others; give it once, it has one row in the table"
+        yield (
+            f"{path}.contrasts: a spectrum is compared with two others; give it once, it has"
+            " one row in the table"
+        )
     names = [("baseline", baseline)]
     names += [("contrasts", name) for name in declared]
     names += [
@@ -118,24 +132,35 @@ def _comparison(path: str, experiment: Experiment, remaps: list[str]) -> Iterato
     for key, name in names:
         spectrum, remap = parse_arm(name)
         if spectrum not in experiment.spectra:
-            yield f"{path}.{key}: {spectrum!r} is not among its spectra; {remedy(spectrum, experiment.spectra)}"
+            yield (
+                f"{path}.{key}: {spectrum!r} is not among its spectra;"
+                f" {remedy(spectrum, experiment.spectra)}"
+            )
         if remap is not None and remap not in remaps:
-            yield f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated; {remedy(remap, remaps)}"
+            yield (
+                f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated;"
+                f" {remedy(remap, remaps)}"
+            )
     for name, other in declared.items():
         if not Contrasts(baseline, {name: other}).family(remaps):
             what = "is the baseline and " if other == baseline else ""
             yield f"{path}.contrasts: {name!r} {what}cannot be compared with itself; leave it out"
 
 
-def _selection(path: str, experiment: Experiment, protocols: list[str]) -> Iterator[str]:
+def _selection(path: str, experiment: Experiment, protocols: Sequence[str]) -> Iterator[str]:
     if experiment.selection is None:
         return
     chosen = experiment.selection.seeds
     for seed in chosen:
         if seed not in experiment.seeds:
-            yield f"{path}.selection.seeds: {seed} is not among its seeds; add it there or leave it out here"
+            yield (
+                f"{path}.selection.seeds: {seed} is not among its seeds; add it there or"
+                " leave it out here"
+            )
     if not set(experiment.seeds) - set(chosen):
-        yield f"{path}.selection.seeds: no seed is left for confirmation; add others to {path}.seeds"
+        yield (
+            f"{path}.selection.seeds: no seed is left for confirmation; add others to {path}.seeds"
+        )
     if "full" not in protocols:
         yield (
             f"{path}.selection: needs blocks of validation text;"
@@ -200,24 +225,33 @@ def _probe(config: Config, name: str) -> Iterator[str]:
     }
     for path, value in used.items():
         if value:
-            yield f"{path}: needs a tokenizer, which datasets.{experiment.dataset} has not; leave it out"
+            yield (
+                f"{path}: needs a tokenizer, which datasets.{experiment.dataset} has not;"
+                " leave it out"
+            )
 
 
 def _pair_counts(path: str, spectrum: Family, pairs: int, model: str) -> Iterator[str]:
     if isinstance(spectrum, Values) and len(spectrum.inv_freq) != pairs:
         count = len(spectrum.inv_freq)
-        yield f"{path}.inv_freq: {count} frequencies; models.{model} needs {pairs} (half its head_dim)"
+        yield (
+            f"{path}.inv_freq: {count} frequencies; models.{model} needs {pairs} (half its"
+            " head_dim)"
+        )
     for key, part in spectrum.inner():
         yield from _pair_counts(f"{path}.{key}", part, pairs, model)
 
 
 def _contents(config: Config, name: str, split: SplitName) -> Iterator[str]:
-    """The files of a split have names that Snakemake can take, and enough tokens where they say how many."""
+    """Checks the names of a split's files, and their tokens where they say how many."""
     path = f"datasets.{config.experiments[name].dataset}.{split}"
     source = config.dataset_of(name).split(split)
     for file in source.local_files():
         if set("{}") & set(file):
-            yield f"{path}: {file!r} has a brace in its name, which Snakemake takes for a wildcard; rename the file"
+            yield (
+                f"{path}: {file!r} has a brace in its name, which Snakemake takes for a"
+                " wildcard; rename the file"
+            )
     known = source.known_tokens()
     need = _needs(config, name)[split]
     if known is not None and known < need.tokens:
@@ -231,7 +265,9 @@ def _tokenizer_file(config: Config, name: str, directory: str) -> Iterator[str]:
     path = f"datasets.{config.experiments[name].dataset}.tokenizer.path"
     file = Path(directory) / "tokenizer.json"
     if not file.is_file():
-        yield f"{path}: no tokenizer.json in {directory!r}; give a directory that has one or a hub id"
+        yield (
+            f"{path}: no tokenizer.json in {directory!r}; give a directory that has one or a hub id"
+        )
         return
     try:
         size = _largest_id(json.loads(file.read_bytes())) + 1

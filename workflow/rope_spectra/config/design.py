@@ -1,11 +1,11 @@
-"""The design of an experiment: which runs there are, what is compared with what, what chose and what confirms.
+"""The design of an experiment: its runs, its comparisons, selection and confirmation.
 
-`results/<experiment>/experiment.json` holds it frozen; the tables, figures and pages are made from it. Pure, imports nothing
-heavy.
+`results/<experiment>/experiment.json` holds it frozen; the tables, figures and pages are made from
+it. Pure, imports nothing heavy.
 
-An arm is a trained spectrum under a remap, a row of the tables. `geo_500k+yarn` names one; `geo_500k` alone names that
-spectrum under every remap, and as something to compare with, under the remap of the row. A contrast is `name`, compared with
-the baseline, or `name vs other`.
+An arm is a trained spectrum under a remap, a row of the tables. `geo_500k+yarn` names one;
+`geo_500k` alone names that spectrum under every remap, and as something to compare with, under the
+remap of the row. A contrast is `name`, compared with the baseline, or `name vs other`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -75,12 +75,12 @@ class Design(Settings):
 
     @property
     def noise_floor_runs(self) -> list[tuple[str, str]]:
-        """(spectrum, seed) of all that the noise floor needs: the baseline with every seed, then its repeats."""
+        """(spectrum, seed) of the baseline with every seed, then of its repeats."""
         spectrum, _ = parse_arm(self.baseline)
         return [*((spectrum, str(seed)) for seed in self.seeds), *self.repeats]
 
     def phase_of(self, seed: int) -> str:
-        """The phase that a seed of the experiment serves: what chose a candidate must not also confirm it."""
+        """The phase that a seed serves: what chose a candidate must not also confirm it."""
         if self.selection is None:
             return ALL
         return SELECTION if seed in self.selection.seeds else CONFIRMATION
@@ -90,12 +90,16 @@ class Design(Settings):
         return [seed for seed in self.seeds if self.phase_of(seed) == phase]
 
     def blocks_of(self, phase: str, n_blocks: int) -> slice:
-        """The blocks of protocol `full` that a phase reads; each of the two has at least one. ValueError below two blocks."""
+        """The blocks of protocol `full` that a phase reads; each of the two has at least one.
+
+        Raises ValueError below two blocks.
+        """
         if self.selection is None or phase == ALL:
             return slice(0, n_blocks)
         if n_blocks < 2:
             raise ValueError(
-                f"selection and confirmation need two blocks of validation text, there is {n_blocks}"
+                "selection and confirmation need two blocks of validation text, there is"
+                f" {n_blocks}"
             )
         first = min(max(round(self.selection.blocks * n_blocks), 1), n_blocks - 1)
         return slice(0, first) if phase == SELECTION else slice(first, n_blocks)
@@ -121,7 +125,11 @@ def parse_arm(name: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class Contrasts:
-    """against: the declared contrasts, what a name is compared with by that name; all else is compared with the baseline."""
+    """The comparisons of an experiment.
+
+    against: the declared contrasts, by name what that name is compared with. All other arms are
+    compared with the baseline.
+    """
 
     baseline: str
     against: Mapping[str, str]
@@ -144,7 +152,7 @@ class Contrasts:
         return reference, remap if own_remap is None else own_remap
 
     def family(self, remaps: Iterable[str]) -> list[Arm]:
-        """The declared contrasts as arms, in their order: a name without a remap stands for one per remap."""
+        """The declared contrasts as arms, in order; a name without a remap is one arm per remap."""
         remaps = list(remaps)
         arms: list[Arm] = []
         for name in self.against:

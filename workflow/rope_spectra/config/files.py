@@ -1,4 +1,7 @@
-"""The configuration for commands beside Snakemake, merged as it does: config.yaml, then --configfile, then --config."""
+"""The configuration for commands that run without Snakemake.
+
+It is merged as Snakemake does: config.yaml, then --configfile, then --config.
+"""
 
 import argparse
 from pathlib import Path
@@ -17,19 +20,30 @@ _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Snakemake's own options: --configfile FILE ... and --config KEY=VALUE ..."""
-    files = {"nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
     parser.add_argument(
         "--configfile",
         type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
         help="files that add to config.yaml or override parts of it",
-        **files,
     )
-    entries = {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"}
-    parser.add_argument("--config", help="override single keys, such as run=350m_final", **entries)
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override single keys, such as run=350m_final",
+    )
 
 
 def load(arguments: argparse.Namespace) -> Config:
-    """The configuration that the arguments name, checked and completed; UserError for every mistake in it."""
+    """The configuration that the arguments name, checked and completed.
+
+    Raises UserError with one line per mistake.
+    """
     return load_config(_merged(arguments))
 
 
@@ -37,9 +51,11 @@ def _merged(arguments: argparse.Namespace) -> dict[str, Any]:
     from snakemake.utils import update_config
 
     paths = [MAIN, *arguments.configfile]
-    if missing := [path for path in paths if not path.is_file()]:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
         raise UserError(
-            f"{missing[0]}: no such file; run this in the folder of config.yaml, or correct --configfile"
+            f"{missing[0]}: no such file; run this in the folder of config.yaml, or"
+            " correct --configfile"
         )
     config_text.check(paths)
     merged: dict[str, Any] = {}

@@ -1,7 +1,9 @@
 """The frozen settings of jobs: small sorted JSON files that they read instead of config.yaml.
 
-A file holds what matters to one job and nothing else, so that only a change that matters makes work again. Its content is
-canonical: keys that are younger than finished runs are left out where they are off, and those runs stay valid.
+A file holds what matters to one job and nothing else, so that only a change that matters makes work
+again. Its content is
+canonical: keys that are younger than finished runs are left out where they are off, and those runs
+stay valid.
 """
 
 from typing import Literal, TypeAlias
@@ -115,7 +117,7 @@ def design(config: Config, experiment: str) -> Design:
 
 
 def data_settings(config: Config, dataset: str, part: DataPart) -> Settings:
-    """What defines the tokenizer of a dataset or the tokens of a split, or what may change without making these again.
+    """The frozen settings of one part of a dataset.
 
     Raises UserError for the tokenizer of a dataset that is tokens already.
     """
@@ -125,7 +127,8 @@ def data_settings(config: Config, dataset: str, part: DataPart) -> Settings:
         return SplitSettings(split=part, tokens=tokens, source=data.split(part))
     if not isinstance(data, DocumentSection):
         raise UserError(
-            f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its train or validation part"
+            f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its"
+            " train or validation part"
         )
     if part == "options":
         return TokenizeOptions(tokenizer_check=data.tokenizer_check)

@@ -16,7 +16,9 @@ from rope_spectra.runtime.errors import UserError
 
 
 def load(raw: Mapping[str, Any]) -> Config:
-    """The configuration, with its defaults, from what Snakemake has merged of config.yaml, --configfile and --config.
+    """The configuration with its defaults filled in.
+
+    `raw` is what Snakemake has merged of config.yaml, --configfile and --config.
 
     Raises UserError with one line per mistake.
     """
@@ -39,7 +41,10 @@ def _stop_at(mistakes: Iterable[str]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A copy with text keys and canonical numbers: YAML reads a name such as 350 as a number, and 10000.0 is 10000."""
+    """A copy with text keys and canonical numbers.
+
+    YAML reads a name such as 350 as a number, and 10000.0 is the same number as 10000.
+    """
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,6 +1,7 @@
-"""The JSON schema of config.yaml, made from its models, for editors that complete and check while one types.
+"""The JSON schema of config.yaml, for editors that complete and check while one types.
 
-workflow/schemas/config.schema.json is written by `python -m rope_spectra.config_reference --schema`.
+It is made from the models: `python -m rope_spectra.config_reference --schema` writes
+workflow/schemas/config.schema.json.
 """
 
 import json
@@ -35,7 +36,7 @@ def as_text(schema: dict[str, Any]) -> str:
 
 
 def _tidy(schema: Any) -> None:
-    """Take out the titles that pydantic makes of names, for these say the same, and refuse all other names."""
+    """Drops the titles, which pydantic makes of the names, and closes mappings to other names."""
     if isinstance(schema, list):
         for item in schema:
             _tidy(item)
@@ -43,6 +44,6 @@ def _tidy(schema: Any) -> None:
         if isinstance(schema.get("title"), str):
             del schema["title"]
         if "patternProperties" in schema:
-            schema["additionalProperties"] = False  # a name that is no name
+            schema["additionalProperties"] = False
         for value in schema.values():
             _tidy(value)

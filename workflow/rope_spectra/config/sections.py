@@ -1,6 +1,7 @@
-"""What config.yaml may say: a model for each section, the one place of its keys, defaults and limits.
+"""The sections of config.yaml: a model for each, the one place of its keys, defaults and limits.
 
-docs/configuration.md and the schema that editors read are made from these. What has to hold between sections is in checks.
+docs/configuration.md and the schema that editors read are made from these. What has to hold between
+sections is in checks.
 """
 
 from typing import Annotated, Any, Literal, TypeAlias
@@ -48,7 +49,9 @@ class Selection(Settings):
         0.5,
         gt=0,
         lt=1,
-        description="Part of the blocks of protocol full, from the start of the text, that serves selection",
+        description=(
+            "Part of the blocks of protocol full, from the start of the text, that serves selection"
+        ),
     )
 
 
@@ -64,25 +67,36 @@ class Experiment(Settings):
         description="Names of the spectra to compare; a list may hold other lists"
     )
     seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
-        description="One run of every spectrum per seed; runs of one seed share initial weights and batch order"
+        description=(
+            "One run of every spectrum per seed; runs of one seed share initial weights"
+            " and batch order"
+        )
     )
     baseline: str = Field(description="The spectrum all others are compared with")
     contrasts: Annotated[list[str], Distinct] | None = Field(
         None,
-        description="Spectra whose comparison with the baseline is claimed, the family of the Holm correction (null is all but"
-        " the baseline). `a vs b` compares with another than the baseline. Here and in baseline, `a` is compared at the same"
-        " remap, all remaps in turn; `a+yarn` and `a+none` mean that remap alone",
+        description=(
+            "Spectra whose comparison with the baseline is claimed, the family of the Holm"
+            " correction (null is all but the baseline). `a vs b` compares with another than the"
+            " baseline. Here and in baseline, `a` is compared at the same remap, all remaps in"
+            " turn; `a+yarn` and `a+none` mean that remap alone"
+        ),
     )
     noise_floor: int = Field(
         0,
         ge=0,
         le=100,
-        description="Times that the baseline is trained again with its first seed, to see how far equal runs differ",
+        description=(
+            "Times that the baseline is trained again with its first seed, to see how far equal"
+            " runs differ"
+        ),
     )
     selection: Selection | None = Field(
         None,
-        description="Seeds and blocks of validation text on which candidates were or may be chosen; verdicts come from the other"
-        " seeds on the other blocks (null is no such split)",
+        description=(
+            "Seeds and blocks of validation text on which candidates were or may be chosen;"
+            " verdicts come from the other seeds on the other blocks (null is no such split)"
+        ),
     )
 
     @property
@@ -98,13 +112,18 @@ class TrainingRecipe(Settings):
 
     tokens: Annotated[int, Field(ge=1)] | None = Field(
         None,
-        description="Training tokens of a run, at most what the dataset has (null is all whole rows)",
+        description=(
+            "Training tokens of a run, at most what the dataset has (null is all whole rows)"
+        ),
     )
     seq_len: int = Field(ge=2, description="Tokens per row")
     batch_size: int = Field(ge=1, description="Rows per optimizer step")
     micro_batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
-        description="Rows per forward pass (auto is the most that fit into memory); the gradient is of the whole batch",
+        description=(
+            "Rows per forward pass (auto is the most that fit into memory); the gradient is of the"
+            " whole batch"
+        ),
     )
     learning_rate: float = Field(gt=0, description="Peak learning rate")
     warmup_fraction: float = Field(
@@ -120,7 +139,10 @@ class TrainingRecipe(Settings):
     grad_clip: float = Field(1.0, gt=0, description="Largest global norm of the gradient")
     precision: Literal["bf16", "fp32"] = Field(
         "bf16",
-        description="Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32 always",
+        description=(
+            "Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32"
+            " always"
+        ),
     )
     deterministic: bool = Field(
         True, description="Same seed gives the same bits on the same machine"
@@ -132,12 +154,17 @@ class TrainingRecipe(Settings):
         0.0,
         ge=0,
         le=1,
-        description="Part of the training rows that have the sentence of the retrieval probe between their text; the study has"
-        " none",
+        description=(
+            "Part of the training rows that have the sentence of the retrieval probe between their"
+            " text; the study has none"
+        ),
     )
     device: Literal["auto", "cpu"] = Field(
         "auto",
-        description="Where to train and evaluate (auto is a GPU where there is one; cpu needs none and runs side by side)",
+        description=(
+            "Where to train and evaluate (auto is a GPU where there is one; cpu needs none and runs"
+            " side by side)"
+        ),
     )
 
     def rows(self, available_tokens: int) -> int:
@@ -151,7 +178,10 @@ class TrainingRecipe(Settings):
 
     @model_serializer(mode="wrap")
     def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """retrieval_share is younger than finished runs: where it is 0, their frozen settings stay as they were."""
+        """Leaves out retrieval_share where it is 0.
+
+        It is younger than finished runs, whose frozen settings must stay as they were.
+        """
         content = handler(self)
         if not self.retrieval_share:
             content.pop("retrieval_share", None)
@@ -159,7 +189,10 @@ class TrainingRecipe(Settings):
 
 
 class RunOptions(Settings):
-    """The keys of a training preset that change how a run goes and not what it learns (with several GPUs: to rounding)."""
+    """The keys of a training preset that change how a run goes, not what it learns.
+
+    Several GPUs change results by rounding.
+    """
 
     gpus_per_run: int = Field(
         1,
@@ -171,11 +204,17 @@ class RunOptions(Settings):
     )
     tensorboard: Literal["auto"] | bool = Field(
         "auto",
-        description="Whether to write training curves for TensorBoard (auto is where the package tensorboard is installed)",
+        description=(
+            "Whether to write training curves for TensorBoard (auto is where the package"
+            " tensorboard is installed)"
+        ),
     )
     checkpoint_minutes: Annotated[float, Field(ge=0)] | None = Field(
         10.0,
-        description="Minutes between two saved states that an interrupted training resumes from (null is none by time)",
+        description=(
+            "Minutes between two saved states that an interrupted training resumes from (null is"
+            " none by time)"
+        ),
     )
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
         None,
@@ -203,7 +242,10 @@ class Training(RunOptions, TrainingRecipe):
 
     @property
     def threads(self) -> int:
-        """CPU threads of one run: on the CPU small models gain more from runs side by side than from more threads each."""
+        """CPU threads of one run.
+
+        On the CPU small models gain more from runs side by side than from more threads each.
+        """
         return self.gpus_per_run * (4 if self.device == "auto" else 1)
 
 
@@ -215,7 +257,9 @@ class Retrieval(Settings):
         9,
         ge=9,
         le=31,
-        description="Other words that the true one competes with, so that chance is 1 / (1 + distractors)",
+        description=(
+            "Other words that the true one competes with, so that chance is 1 / (1 + distractors)"
+        ),
     )
 
 
@@ -235,7 +279,10 @@ class EvaluationSettings(Settings):
     chunks: int = Field(10, ge=1, description="Chunks per length in first_chunks")
     remaps: Annotated[list[Remap], Field(min_length=1), Distinct] = Field(
         ["none"],
-        description="Changes of a trained spectrum beyond its training length, at evaluation time (none leaves it as it is)",
+        description=(
+            "Changes of a trained spectrum beyond its training length, at evaluation time (none"
+            " leaves it as it is)"
+        ),
     )
     retrieval: Retrieval | None = Field(
         None, description="The retrieval probe at every length (null is none)"
@@ -243,7 +290,10 @@ class EvaluationSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """`retrieval` is younger than finished evaluations: where it is off, their frozen settings stay as they were."""
+        """Leaves out `retrieval` where it is off.
+
+        It is younger than finished evaluations, whose frozen settings must stay as they were.
+        """
         content = handler(self)
         if not self.retrieval:
             content.pop("retrieval", None)
@@ -265,7 +315,7 @@ class Evaluation(EvaluationSettings):
 
 
 class Config(Settings):
-    """All of config.yaml: `run` chooses experiments; an experiment is put together from named parts."""
+    """All of config.yaml: `run` chooses experiments, which are made of named parts."""
 
     run: Annotated[list[str], Distinct] = Field(description="Names of the experiments to build")
     experiments: dict[Name, Experiment] = Field(description="Experiments by name")

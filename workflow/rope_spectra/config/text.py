@@ -1,4 +1,7 @@
-"""Configuration files as text: what is no YAML, and what YAML takes in silence (a key given twice), with line numbers."""
+"""Mistakes in the text of configuration files, with line numbers.
+
+They are what is no YAML, and what YAML accepts in silence, such as a key given twice.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +14,28 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check(paths: list[Path]) -> None:
-    """Raise a UserError for each file's first syntax error, or for its keys that are given twice; one line per mistake."""
-    if lines := [line for path in paths for line in _mistakes(path)]:
+    """Raises a UserError, one line per mistake, unless all files are plain YAML without mistakes.
+
+    Of the syntax errors of a file only the first is known.
+    """
+    lines = [line for path in paths for line in _mistakes(path)]
+    if lines:
         raise UserError("\n".join(lines))
 
 
 def _mistakes(path: Path) -> Iterator[str]:
     try:
         text = path.read_text(encoding="utf-8")
-        root, tagged = yaml.compose(text, Loader=_LOADER), list(_tagged(text))
+        root = yaml.compose(text, Loader=_LOADER)
+        tagged = list(_tagged(text))
     except UnicodeDecodeError as error:
         yield f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        yield f"{path}:{line}: not valid YAML ({error.problem}); look for a missing bracket, quote or indentation, and for tabs"
+        yield (
+            f"{path}:{line}: not valid YAML ({error.problem}); look for a missing bracket,"
+            " quote or indentation, and for tabs"
+        )
     except yaml.YAMLError as error:
         yield f"{path}: not valid YAML ({' '.join(str(error).split())}); save it as plain text"
     else:
@@ -32,10 +43,11 @@ def _mistakes(path: Path) -> Iterator[str]:
 
 
 def _tagged(text: str) -> Iterator[str]:
-    """What plain YAML has no value for: tags that name objects, and the key that makes Snakemake run a file as a template."""
+    """Tags that name objects, and the key that makes Snakemake run a file as a template."""
     for event in yaml.parse(text, Loader=_LOADER):
-        line = event.start_mark.line + 1
-        if (tag := getattr(event, "tag", None)) and tag not in yaml.SafeLoader.yaml_constructors:
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        tag = getattr(event, "tag", None)
+        if tag and tag not in yaml.SafeLoader.yaml_constructors:
             yield f"{line}: the tag {tag!r} is no plain YAML; write the value itself"
         if getattr(event, "value", None) == "__use_yte__":
             yield f"{line}: __use_yte__ would let this file run code; remove it"
@@ -53,6 +65,9 @@ def _repeated(node: yaml.Node | None, prefix: str, visited: set[int]) -> Iterato
         names = [str(key.value) for key, _ in node.value]
         for index, (key, value) in enumerate(node.value):
             if names[index] in names[:index]:
-                line, name = key.start_mark.line + 1, f"{prefix}{names[index]}"
-                yield f"{line}: {name} is given twice, and YAML takes the last in silence; remove one"
+                line = key.start_mark.line + 1
+                name = f"{prefix}{names[index]}"
+                yield (
+                    f"{line}: {name} is given twice, and YAML takes the last in silence; remove one"
+                )
             yield from _repeated(value, f"{prefix}{names[index]}.", visited)

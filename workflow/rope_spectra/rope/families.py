@@ -1,9 +1,12 @@
-"""The families of spectra: how omega_0..omega_{K-1}, the rotary frequencies of a head, are distributed (K = head_dim / 2).
+"""The families of spectra: distributions of the rotary frequencies of a head.
 
-RoPE turns pair k of a head by the angle omega_k * distance; only the vector omega is designed here. A family is a model of
-its parameters with its formula, pure and in float64. docs/protocol.md section 2 has the definitions.
+RoPE turns pair k of a head by the angle omega_k * distance, k = 0..K-1, K = head_dim / 2. Only the
+vector omega is designed here.
+A family is a model of its parameters with its formula, pure and in float64. docs/protocol.md
+section 2 has the definitions.
 
-Adding one: write the class and name it in `Spectrum`. The schema, the reference and every check learn of it from there.
+Adding one: write the class and name it in `Spectrum`. The schema, the reference and every check
+learn of it from there.
 """
 
 import math
@@ -38,18 +41,18 @@ class Family(Settings):
     family: str
 
     def omega(self, pairs: int) -> Omega:
-        """The frequencies [pairs] in float64, radians per token. Needs a complete definition (`completed`)."""
+        """The frequencies [pairs] in float64, radians per token; the definition is `completed`."""
         raise NotImplementedError
 
     def inner(self) -> Iterator[tuple[str, "Family"]]:
-        """The spectra that this one is made of, by key: a and b of a mix, `of` of what changes another spectrum."""
+        """The spectra inside this one, by key: a and b of a mix, `of` of what changes another."""
         for key in type(self).model_fields:
             value = getattr(self, key)
             if isinstance(value, Family):
                 yield key, value
 
     def completed(self, head_dim: int, train_length: int) -> Self:
-        """The definition as one experiment means it: numbers that it leaves open (null) follow from the experiment's sizes."""
+        """The definition for one experiment, whose sizes fill in the numbers left open (null)."""
         parts = {key: part.completed(head_dim, train_length) for key, part in self.inner()}
         return self.model_copy(update=parts)
 
@@ -116,7 +119,10 @@ class Values(Family):
     family: Literal["values"]
     inv_freq: list[Annotated[float, Field(ge=0)]] = Field(
         min_length=1,
-        description="omega_0 to omega_{K-1} in radians per token, K = head_dim / 2; 0 is a pair that does not rotate",
+        description=(
+            "omega_0 to omega_{K-1} in radians per token, K = head_dim / 2; 0 is a pair"
+            " that does not rotate"
+        ),
     )
 
     def omega(self, pairs: int) -> Omega:
@@ -138,14 +144,18 @@ class Midpoint(Family):
 class EvqCosh(Family):
     """omega = theta^-phi, phi = 1 - asinh((1 - u) sinh tau)/tau, u = (k + 1/2)/K"""
 
-    # The larger tau, the closer phi stays to 0 and the more pairs are fast; tau -> 0 is the `midpoint` spectrum.
+    # The larger tau, the closer phi stays to 0 and the more pairs are fast; tau -> 0 is the
+    # `midpoint` spectrum.
     family: Literal["evq_cosh"]
     theta: Theta
     tau: float | None = Field(
         None,
         ge=1e-6,
         le=100,
-        description="The larger, the more pairs are fast (null is head_dim / sqrt(seq_len) of the experiment)",
+        description=(
+            "The larger, the more pairs are fast (null is head_dim / sqrt(seq_len) of"
+            " the experiment)"
+        ),
     )
 
     def omega(self, pairs: int) -> Omega:
@@ -159,9 +169,10 @@ class EvqCosh(Family):
 
 
 class _OfLength(Family):
-    """Changes another spectrum by comparing wavelengths with a length; null is the training length."""
+    """A change of another spectrum that depends on a length; null is the training length."""
 
     of: "Spectrum" = Field(description="A spectrum (family and parameters)")
+    length: int | None = None
 
     def completed(self, head_dim: int, train_length: int) -> Self:
         length = train_length if self.length is None else self.length
@@ -171,15 +182,19 @@ class _OfLength(Family):
 class Truncate(_OfLength):
     """A spectrum whose pairs with a wavelength above a length do not rotate"""
 
-    # In the manner of p-RoPE (Barbero et al. 2024), FoPE (Hua et al. 2024) and HoPE (Chen et al. 2024).
+    # In the manner of p-RoPE (Barbero et al. 2024), FoPE (Hua et al. 2024) and HoPE (Chen et al.
+    # 2024).
     family: Literal["truncate"]
     length: int | None = Field(
         None,
         ge=1,
-        description="Longest wavelength that is kept, in tokens (null is seq_len of the experiment)",
+        description=(
+            "Longest wavelength that is kept, in tokens (null is seq_len of the experiment)"
+        ),
     )
 
     def omega(self, pairs: int) -> Omega:
+        assert self.length is not None, "not completed"
         kept = self.of.omega(pairs)
         return np.where(wavelengths(kept) > self.length, 0.0, kept)
 
@@ -187,7 +202,8 @@ class Truncate(_OfLength):
 class Ntk(Family):
     """Geometric with base theta * factor^(d/(d-2)), d = head_dim: NTK-aware scaling in training"""
 
-    # Slows pair k by factor^(k/(K-1)): the fastest not at all, the slowest by the whole factor (bloc97 2023; Peng et al. 2023).
+    # Slows pair k by factor^(k/(K-1)): the fastest not at all, the slowest by the whole factor
+    # (bloc97 2023; Peng et al. 2023).
     family: Literal["ntk"]
     theta: float = Field(gt=1, description="Base before scaling")
     factor: float = Field(ge=1, description="By how much the slowest pair is slowed")
@@ -199,15 +215,20 @@ class Ntk(Family):
 class Resonance(_OfLength):
     """A spectrum whose trained pairs have wavelengths of whole tokens"""
 
-    # Such a pair returns to the angles seen in training after each turn (Wang et al. 2024, arXiv 2403.00071).
+    # Such a pair returns to the angles seen in training after each turn (Wang et al. 2024, arXiv
+    # 2403.00071).
     family: Literal["resonance"]
     length: int | None = Field(
         None,
         ge=1,
-        description="Longest wavelength that counts as trained, in tokens (null is seq_len of the experiment)",
+        description=(
+            "Longest wavelength that counts as trained, in tokens (null is seq_len of"
+            " the experiment)"
+        ),
     )
 
     def omega(self, pairs: int) -> Omega:
+        assert self.length is not None, "not completed"
         original = self.of.omega(pairs)
         wavelength = wavelengths(original)
         whole = np.maximum(np.round(wavelength), 1.0)
@@ -237,7 +258,7 @@ def families() -> list[type[Family]]:
 
 
 class NamedSpectrum(Settings):
-    """A complete spectrum under its name in config.yaml; in JSON one flat mapping {name, family, ...}."""
+    """A complete spectrum with its name; in JSON one flat mapping {name, family, ...}."""
 
     name: Name
     shape: Spectrum
@@ -263,10 +284,12 @@ class NamedSpectrum(Settings):
 
 
 def snap(frequencies: "NDArray[np.floating]") -> "NDArray[np.float32]":
-    """The nearest fp32 spectrum that survives export as factors 1/omega (docs/protocol.md section 7).
+    """The nearest fp32 spectrum that survives export as factors 1/omega.
 
-    fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings,
-    and doing it again changes nothing. A pair that does not rotate (0) stays 0.
+    See docs/protocol.md section 7.
+
+    fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings, and doing
+    it again changes nothing. A pair that does not rotate (0) stays 0.
     """
     rotating = frequencies > 0
     factors = (1.0 / np.where(rotating, frequencies, 1.0)).astype(np.float32)
@@ -274,13 +297,16 @@ def snap(frequencies: "NDArray[np.floating]") -> "NDArray[np.float32]":
 
 
 def wavelengths(omega: "NDArray[np.floating]") -> Omega:
-    """Tokens that each pair takes for one full turn, [K]; infinite for a pair that does not rotate."""
+    """Tokens of one full turn of each pair, [K]; infinite for a pair that does not rotate."""
     omega = omega.astype(np.float64)
     return np.divide(2 * np.pi, omega, out=np.full_like(omega, np.inf), where=omega > 0)
 
 
 def slowed(omega: Omega, factor: float) -> Omega:
-    """omega_k * factor^(-k/(K-1)); of a geometric spectrum the same as theta -> theta * factor^(d/(d-2))."""
+    """omega_k * factor^(-k/(K-1)).
+
+    For a geometric spectrum this is theta -> theta * factor^(d/(d-2)), d = 2K.
+    """
     return omega * factor ** -np.linspace(0.0, 1.0, len(omega))
 
 
@@ -289,7 +315,7 @@ def _geometric(pairs: int, theta: float) -> Omega:
 
 
 def _end_points(pairs: int, theta: float, omf: float) -> tuple[float, float]:
-    """Logarithms of the fastest and the slowest frequency: 1 and omf times that of the geometric spectrum."""
+    """Logarithms of the fastest frequency, 1, and of the slowest, omf times the geometric one."""
     omega = _geometric(pairs, theta)
     return float(np.log(omega[0])), float(np.log(omf * omega[-1]))
 

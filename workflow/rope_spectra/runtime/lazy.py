@@ -1,4 +1,7 @@
-"""Modules that are imported at their first use, for what the Snakefile reads: it is read anew for every job."""
+"""Modules that are imported at their first use.
+
+The Snakefile is read anew for every job, so what it imports has to be light.
+"""
 
 from importlib import import_module
 from typing import Any

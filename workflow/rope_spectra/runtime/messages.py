@@ -1,6 +1,9 @@
-"""Mistakes in settings in words a user can act on: `training.tiny.learning_rate: '6e-4' is text, not a number`.
+"""Mistakes in settings in words that a user can act on.
 
-pydantic finds the mistakes; this module says them, with what the models know of their keys. Imports nothing heavy.
+For example `training.tiny.learning_rate: '6e-4' is text, not a number; in YAML write 6.0e-4`.
+
+pydantic finds the mistakes; this module says them, with what the models know of their keys. Imports
+nothing heavy.
 """
 
 import difflib
@@ -34,7 +37,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a mistake is: its path, the type that is wanted there, and the model that the last key belongs to."""
+    """The place of a mistake: its path, the type wanted there, the model of its last key."""
 
     path: tuple[str | int, ...]
     wanted: Any
@@ -42,7 +45,7 @@ class _Place:
 
 
 def in_words(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """One line per mistake that `model` has found: the key's path, what is wrong, what would be right."""
+    """One line per mistake that `model` has found: its key, what is wrong, what would be right."""
     by_place: dict[tuple[str | int, ...], list[tuple[_Place, ErrorDetails]]] = {}
     for details in error.errors(include_url=False):
         place = _place(model, details["loc"])
@@ -80,11 +83,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
-# --- where -----------------------------------------------------------------------------------------
+# --- where ----------------------------------------------------------------------------------------
 
 
 def _place(model: type[BaseModel], location: tuple[str | int, ...]) -> _Place:
-    """Follow a location of pydantic through the models; its names of union members are no part of the user's path."""
+    """Follows a location of pydantic through the models.
+
+    It names the members of unions too, which are no part of the user's path.
+    """
     path: list[str | int] = []
     wanted: Any = model
     if issubclass(model, RootModel):
@@ -126,7 +132,7 @@ def _bare(kind: Any) -> Any:
 
 
 def _members(kind: Any) -> list[Any]:
-    """The members of a union, with their annotations; a type that is no union is its only member."""
+    """The members of a union, with their annotations; any other type is its only member."""
     bare = _bare(kind)
     return list(get_args(bare)) if get_origin(bare) in (Union, UnionType) else [kind]
 
@@ -137,7 +143,7 @@ def _without_null(kind: Any) -> Any:
 
 
 def _member(union: Any, tag: str | int) -> Any:
-    """The member of a union that pydantic calls `tag`: by its Tag or the value of its discriminator; else the union."""
+    """The member of a union that pydantic calls `tag`, or the union if none is called so."""
     for member in _members(union):
         tags = [note.tag for note in getattr(member, "__metadata__", ()) if isinstance(note, Tag)]
         if tag in tags:
@@ -160,7 +166,7 @@ def _dotted(path: tuple[str | int, ...]) -> str:
     return "".join(parts).lstrip(".")
 
 
-# --- what ------------------------------------------------------------------------------------------
+# --- what -----------------------------------------------------------------------------------------
 
 
 def _misspelt(
@@ -177,7 +183,10 @@ def _misspelt(
 
 
 def _most_telling(found: list[tuple[_Place, ErrorDetails]]) -> tuple[_Place, ErrorDetails]:
-    """Of what a union's members say of one value: what is wrong with a value of the right type, or which words there are."""
+    """The mistake that says most, of those that the members of a union find in one value.
+
+    A value of the right type that is out of bounds comes first, then a word that is no choice.
+    """
     for place, details in found:
         if not details["type"].endswith("_type") and details["type"] != "literal_error":
             return place, details
@@ -290,7 +299,10 @@ def _hint(value: Any, wanted: Any) -> str:
 
 
 def _number_hint(text: str, whole: bool) -> str:
-    """The way YAML wants a number that it takes for text: 6e-4 lacks a point, 5.0e7 the sign of its exponent."""
+    """A hint how YAML wants a number that it takes for text.
+
+    6e-4 lacks a point, 5.0e7 the sign of its exponent.
+    """
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Names that become paths: of experiments, spectra, datasets, models, ways to train and to evaluate."""
+"""Names that become parts of paths: of experiments, spectra, datasets and presets."""
 
 import re
 
@@ -9,7 +9,10 @@ RULE = "use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
 
 
 def check(name: object, where: str) -> str:
-    """`name` itself; UserError, naming `where` it stands, unless it can be one part of a path and nothing else."""
+    """The name itself, if it can be one part of a path and nothing else.
+
+    Raises UserError, which begins with `where`, otherwise.
+    """
     if not isinstance(name, str) or not re.search(PATTERN, name):
         raise UserError(f"{where}: {name!r:.120} cannot be a name; {RULE}")
     return name

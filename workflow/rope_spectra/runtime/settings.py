@@ -1,6 +1,7 @@
 """What all typed settings have in common: unknown keys are errors, nothing is converted in silence.
 
-The models that describe config.yaml and the frozen files of jobs are made of these. Imports nothing heavy.
+The models that describe config.yaml and the frozen files of jobs are made of these. Imports nothing
+heavy.
 """
 
 import os
