@@ -18,7 +18,7 @@ from support.data_steps import text_source
 
 TINYSTORIES = SHARED / "data/tinystories"
 needs_tinystories = pytest.mark.skipif(
-    not TINYSTORIES.is_dir(), reason="the TinyStories excerpt is not beside the repository"
+    not TINYSTORIES.is_dir(), reason="the TinyStories excerpt is not next to the repository"
 )
 
 

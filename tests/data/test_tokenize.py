@@ -70,7 +70,7 @@ def test_hub_and_text_give_the_same_tokens_of_real_stories(tmp_path: Path) -> No
     )
 
 
-def test_documents_follow_each_other_and_the_last_is_cut(
+def test_documents_follow_each_other_and_the_last_is_shortened(
     small_tokenizer: Path, tmp_path: Path
 ) -> None:
     loaded = tokenizers.load_tokenizer(small_tokenizer)
@@ -201,6 +201,12 @@ def test_an_empty_corpus_is_an_error_of_one_line(small_tokenizer: Path, tmp_path
     assert "a.txt: an empty corpus" in line
     with pytest.raises(UserError, match=r"a.txt: an empty corpus"):
         learned(source, 1000)
+
+
+def test_token_ids_cannot_be_tokenized(small_tokenizer: Path, tmp_path: Path) -> None:
+    source = {"source": "tokens", "file": "raw.bin", "vocab_size": 300}
+    with pytest.raises(UserError, match="'tokens' holds no text"):
+        tokenize(split_settings(source, None), small_tokenizer, tmp_path / "shards", 1000)
 
 
 PEAK_MEMORY = """

@@ -1,4 +1,4 @@
-"""What the tests of the data steps share: how to run a step, settings, a small tokenizer."""
+"""Helpers of the tests of the data steps: running a step, settings, a small tokenizer."""
 
 import os
 import subprocess

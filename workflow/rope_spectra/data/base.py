@@ -1,9 +1,9 @@
-"""What the sources of data have in common, and the tokenizers that a dataset can name.
+"""The interface of a source of data, and the tokenizers that a dataset can name.
 
 A source is two models: the section of config.yaml that describes a dataset (`DataSection`), and
-what defines one split of it (`DataSplit`), which can give its documents, its local files and its
-description. Each source has a module; sources.py lists them. None imports anything heavy at its
-top, because the Snakefile reads the configuration for every job.
+one split of it (`DataSplit`), which can give its documents, its local files and its description.
+Each source has a module; sources.py lists them. None imports anything heavy at its top, because the
+Snakefile reads the configuration for every job.
 """
 
 from collections.abc import Iterable, Iterator
@@ -71,7 +71,7 @@ Tokenizer: TypeAlias = Annotated[
 
 
 class DataSplit(Settings):
-    """What defines the tokens of one split: what its frozen settings say about the source."""
+    """The source of one split, as its frozen settings have it: all that defines the tokens."""
 
     # A source that never ends has as many tokens as its budget, which must then be given.
     is_endless: ClassVar[bool] = False
@@ -108,7 +108,7 @@ class DocumentSplit(DataSplit):
 
 
 class DataSection(Settings):
-    """What all datasets of config.yaml have in common."""
+    """The keys that all datasets of config.yaml have in common."""
 
     train_tokens: Budget = Field(None, description="Training tokens to use at most (null is all)")
     validation_tokens: Budget = Field(
@@ -120,7 +120,7 @@ class DataSection(Settings):
         return self.train_tokens if split == "train" else self.validation_tokens
 
     def split(self, split: SplitName) -> DataSplit:
-        """What defines the tokens of a split."""
+        """The source of one split."""
         raise NotImplementedError
 
     def file_mistakes(self, split: SplitName) -> Iterator[str]:  # noqa: ARG002 (not every source)
@@ -129,7 +129,7 @@ class DataSection(Settings):
 
 
 class DocumentSection(DataSection):
-    """What the datasets of text have in common."""
+    """The keys that all datasets of text have in common."""
 
     tokenizer: Tokenizer = Field(description="How text becomes tokens")
     tokenizer_check: Annotated[int, Field(ge=1)] | None = Field(
@@ -144,7 +144,7 @@ class DocumentSection(DataSection):
     )
 
     def split(self, split: SplitName) -> DocumentSplit:
-        """What defines the text of a split."""
+        """The source of one split."""
         raise NotImplementedError
 
 

@@ -4,7 +4,7 @@ gigatoken is much faster. It has to agree with the reference before any of its i
 is compared again while they are:
 
 1. The reference encodes the first documents, the sample; these ids are used.
-2. gigatoken must give the same ids for the sample and for HARD_CASES, else the reference goes on.
+2. gigatoken must give the same ids for the sample and for HARD_CASES, else it stays unused.
 3. From then on it is compared on every 200th document, and around each character that the text has
    not had before.
 
@@ -154,7 +154,7 @@ def check_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> None
 
 
 class CheckedEncoder:
-    """A fast encoder that is compared with the reference, at first and as the text goes on."""
+    """A fast encoder that is compared with the reference, at first and now and then after."""
 
     def __init__(self, fast: Encode, reference: Encode) -> None:
         self._fast = fast

@@ -49,7 +49,7 @@ class ShardIndex(ShardInputs):
 
     @property
     def inputs(self) -> ShardInputs:
-        """What the shards were made from."""
+        """The inputs alone, to compare them with those of another run."""
         return ShardInputs(
             settings=self.settings,
             tokenizer_sha256=self.tokenizer_sha256,
