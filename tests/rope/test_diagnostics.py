@@ -167,7 +167,7 @@ def test_show_takes_other_lengths(tmp_path: Path) -> None:
         (
             ["--show", "x"],
             "spectra: {geo: {family: geometric, theta: 10}}",
-            "--show: unknown spectrum 'x'; choose from geo",
+            "--show: unknown spectrum 'x'; choose from: geo",
         ),
         (
             ["--show", "geo", "--head-dim", "7"],
@@ -188,10 +188,10 @@ def test_show_takes_other_lengths(tmp_path: Path) -> None:
         (
             ["--show", "x"],
             "spectra: {350: {family: geometric, theta: 10}}",
-            "--show: unknown spectrum 'x'; choose from 350",
+            "--show: unknown spectrum 'x'; choose from: 350",
         ),
         (["--show", "geo"], "models: {}", "config.yaml: has no `spectra`"),
-        (["--show", "geo"], "spectra: {", "config.yaml: not valid YAML"),
+        (["--show", "geo"], "spectra: {", ": not valid YAML"),
         (
             ["--show", "geo", "--config", "none.yaml"],
             "spectra: {}",

@@ -1,11 +1,10 @@
-"""What spectra do at a training length, without training: a line of numbers for each.
+"""Shows what spectra do at a training length, without training: a line of numbers for each.
 
     python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k
 
 rope_spectra.rope.families defines the families; docs/adding-a-spectrum.md says how to add one.
 """
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from rope_spectra.config import text
 from rope_spectra.rope import diagnostics
 from rope_spectra.rope.diagnostics import Diagnosis
 from rope_spectra.rope.families import NamedSpectrum, Spectrum, snap
@@ -74,17 +74,15 @@ def main() -> None:
     library = _read_library(args.config)
     diagnoses: dict[str, Diagnosis] = {}
     for name in args.show:
-        spectrum = _look_up(library, name)
-        diagnoses[name] = _diagnose(spectrum, args.head_dim, args.train_length, args.longest)
+        omega = _frequencies(library, name, args.head_dim, args.train_length)
+        diagnoses[name] = diagnostics.diagnose(omega, args.train_length, args.longest)
     print(diagnostics.as_text(diagnoses, args.train_length, args.longest))
 
 
 def _read_library(config: Path) -> dict[str, Spectrum]:
     """The spectra of a config file by name. The rest of the file may be wrong: it is not read."""
-    try:
-        content = yaml.safe_load(config.read_bytes())
-    except yaml.YAMLError as error:
-        raise UserError(f"{config}: not valid YAML ({' '.join(str(error).split())})") from None
+    text.check([config])
+    content = yaml.safe_load(config.read_bytes())
     section = content.get("spectra") if isinstance(content, dict) else None
     if not isinstance(section, dict):
         raise UserError(f"{config}: has no `spectra`")
@@ -96,22 +94,17 @@ def _read_library(config: Path) -> dict[str, Spectrum]:
         raise UserError(messages.in_words(_Library, error)[0]) from None
 
 
-def _look_up(library: dict[str, Spectrum], name: str) -> NamedSpectrum:
+def _frequencies(
+    library: dict[str, Spectrum], name: str, head_dim: int, train_length: int
+) -> NDArray[np.float32]:
+    """The frequencies [head_dim / 2] of a spectrum, as a model of these sizes would train them."""
     if name not in library:
-        near = get_close_matches(name, library, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(library)}"
-        raise UserError(f"--show: unknown spectrum '{name}'; {hint}")
-    return NamedSpectrum(name=name, shape=library[name])
-
-
-def _diagnose(spectrum: NamedSpectrum, head_dim: int, train_length: int, longest: int) -> Diagnosis:
-    """Of the spectrum as a model of these sizes would train it."""
-    shape = spectrum.shape.completed(head_dim, train_length)
+        raise UserError(f"--show: {messages.unknown('spectrum', name, library)}")
+    shape = library[name].completed(head_dim, train_length)
     try:
-        omega = NamedSpectrum(name=spectrum.name, shape=shape).inv_freq(head_dim)
+        return NamedSpectrum(name=name, shape=shape).inv_freq(head_dim)
     except ValueError as error:  # a list of numbers for another head_dim
-        raise UserError(f"spectra.{spectrum.name}: {error}") from None
-    return diagnostics.diagnose(omega, train_length, longest)
+        raise UserError(f"spectra.{name}: {error}") from None
 
 
 if __name__ == "__main__":
