@@ -580,7 +580,7 @@ def test_the_live_view_follows_until_one_leaves(watched: Watched, leave: str) ->
 
 
 def _read_until(terminal: int, words: bytes | None) -> bytes:
-    """What appears on a terminal until these words, or until the program has ended."""
+    """The output on a terminal until these words, or until the program has ended."""
     shown = b""
     while words is None or words not in shown:
         assert select.select([terminal], [], [], 60)[0], shown

@@ -1,4 +1,4 @@
-"""What an experiment takes, against published numbers, real files and a real model."""
+"""Estimates of an experiment against published numbers, real files and a real model."""
 
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""What a spectrum does without training: known answers, and the command that prints them."""
+"""Diagnoses of spectra: known answers, and the command that prints them."""
 
 import math
 import subprocess

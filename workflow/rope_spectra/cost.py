@@ -1,4 +1,4 @@
-"""What an experiment will take before it runs: tokens, FLOP, disk, memory and hours.
+"""Says what an experiment will take before it runs: tokens, FLOP, disk, memory and hours.
 
     python -m rope_spectra.cost                                  # what `run` in config.yaml names
     python -m rope_spectra.cost --config run=350m_final --gpu a100

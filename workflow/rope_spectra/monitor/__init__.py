@@ -1,1 +1,1 @@
-"""What results/ says about running and finished jobs, and how `status` shows it."""
+"""The state of running and finished jobs, from results/ alone, and the screen of `status`."""

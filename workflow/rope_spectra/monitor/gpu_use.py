@@ -37,7 +37,7 @@ def query() -> list[Gpu]:
 
 
 def meaning(gpus: list[Gpu], parts: Iterable[Part], host: str) -> str:
-    """What the use of the GPUs means, given what runs on this machine."""
+    """The use of the GPUs in words: is it as it should be, given what runs on this machine?"""
     running = [part for part in parts if _runs_on(part, host)]
     on_gpu = [part for part in running if _uses_gpu(part)]
     if not gpus:

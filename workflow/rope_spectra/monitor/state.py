@@ -26,7 +26,7 @@ _CLOCK_SLACK_S = 2.0
 
 
 class Facts(TypedDict, total=False):
-    """What is known of the result of a part: of tokens, of a run, or of the report."""
+    """Facts of the result of a part: of tokens, of a run, or of the report."""
 
     tokens: int
     bytes_on_disk: int
@@ -45,7 +45,7 @@ class Job:
     outputs: tuple[Path, ...]
 
     def finished_at(self) -> float | None:
-        """When the last of its outputs was written; None if one is missing."""
+        """The time at which its last output was written; None if one is missing."""
         try:
             return max(path.stat().st_mtime for path in self.outputs)
         except FileNotFoundError:
@@ -127,7 +127,7 @@ def _state(job: Job, beat: Heartbeat | None, now: float) -> State:
 
 
 def _life(beat: Heartbeat, now: float) -> State:
-    """Whether a job that says it runs does: by its process, on another machine by its heartbeat."""
+    """Tells if a job that says it runs does: by its process, elsewhere by its heartbeat."""
     if beat.host != socket.gethostname():
         return "stale" if now - beat.updated > _STALE_AFTER_S else "running"
     try:
@@ -140,7 +140,7 @@ def _life(beat: Heartbeat, now: float) -> State:
 
 
 def _error(job: Job, beat: Heartbeat | None, state: State) -> str | None:
-    """Why a job has not got to its end, in its own words or in the last line of its log."""
+    """The reason why a job has not got to its end: its own words or the last line of its log."""
     if not beat or state in ("running", "done"):
         return None
     return beat.error or _last_line(job.log)

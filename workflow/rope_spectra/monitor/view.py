@@ -170,7 +170,7 @@ def _size(facts: Facts) -> str:
 
 
 def _details(part: Part) -> Iterator[RenderableType]:
-    """What a job says about itself, and when it last did."""
+    """The lines about a job: its own words, and the age of its heartbeat."""
     beat = part.heartbeat
     if beat is None or part.state in ("done", "waiting"):
         return
@@ -188,7 +188,7 @@ def _details(part: Part) -> Iterator[RenderableType]:
 
 
 def _position(part: Part, position: Position) -> Iterator[RenderableType]:
-    """How far the job is: as a bar if it runs and its end is known, and in words."""
+    """The position of a job: as a bar if it runs and its end is known, and in words."""
     is_running = part.state == "running"
     if is_running and position.total:
         yield ProgressBar(
@@ -206,7 +206,7 @@ def _position(part: Part, position: Position) -> Iterator[RenderableType]:
 
 
 def _process(part: Part, beat: Heartbeat) -> RenderableType:
-    """Which process does the job, and how old its heartbeat is."""
+    """The process that does the job, and the age of its heartbeat."""
     age = part.age_s or 0.0
     words = [f"process {beat.pid} on {beat.host}"]
     if beat.device:
@@ -230,7 +230,7 @@ def _gpus(gpus: list[Gpu], meaning: str) -> Iterator[RenderableType]:
 
 
 def _next_step(status: Status) -> RenderableType:
-    """What to do now, if somebody has to do something."""
+    """The next step, if somebody has to do something."""
     states = {part.state for experiment in status.experiments for part in experiment.parts}
     if not states or "running" in states:
         return Text()

@@ -1,4 +1,4 @@
-"""What an experiment will take, from its configuration: tokens, FLOP, disk, memory, and hours.
+"""Estimates what an experiment will take: tokens, FLOP, disk, memory, and hours.
 
 Counts are exact where the tokens of a split are known (`Tokens.source` says how); memory and hours
 are estimates.
@@ -66,7 +66,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What all runs of an experiment take, unless the name says per run.
+    """The needs of all runs of an experiment, unless the name says per run.
 
     FLOP are 6N + 12 L d T per trained token.
     """
@@ -95,7 +95,7 @@ class Estimate:
 
 
 def split_tokens(config: Config, dataset: str, split: SplitName, results: Path) -> Tokens | None:
-    """How many tokens a split has or will have; None where only the text could tell."""
+    """The tokens that a split has or will have; None where only the text could tell."""
     section = config.datasets[dataset]
     budget = section.budget(split)
     settings = SplitSettings(split=split, tokens=budget, source=section.split(split))

@@ -1,1 +1,1 @@
-"""The subject of the study: rotary spectra, remaps of them, and what can be said of a spectrum without training."""
+"""The subject of the study: rotary spectra, their remaps, and diagnoses without training."""

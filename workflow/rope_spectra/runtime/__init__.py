@@ -1,1 +1,1 @@
-"""What every job has: command line, errors, progress, heartbeat, devices, locks."""
+"""The parts that every job has: command line, settings, errors, heartbeat, devices, locks."""

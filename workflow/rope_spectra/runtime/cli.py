@@ -1,4 +1,4 @@
-"""What the commands have in common: --log, a heartbeat, and errors of one line.
+"""The command line that all commands share: --log, a heartbeat, and errors of one line.
 
 A command ends with `if __name__ == "__main__": cli.run(main)`; its `main` builds its arguments with
 `cli.parser(__doc__)` and reads them with `cli.parse(parser)`.

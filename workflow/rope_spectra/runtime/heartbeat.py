@@ -26,7 +26,7 @@ _SIGNAL_OFFSET = 128  # a process that a signal has ended exits with this plus t
 
 
 class Position(Record):
-    """How far a job has got, in its own units; `total` is None where the end is not known."""
+    """The progress of a job in its own units; `total` is None where the end is not known."""
 
     label: str
     done: int
@@ -38,7 +38,7 @@ class Position(Record):
 
 
 class Heartbeat(Record):
-    """What a job says about itself. On disk one flat mapping: the position is not nested there."""
+    """State, process and progress of a job, as it reports them; on disk one flat mapping."""
 
     state: JobState
     error: str | None = None
