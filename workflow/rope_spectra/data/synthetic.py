@@ -66,168 +66,112 @@ ENDING = (
     "and the {colour} {thing} is still at the {place} today. The end.\n"
 )
 
-# A scene is a row of beats, a beat a choice of sentences.
-SCENES = (
-    (
-        (
-            "{time}, {hero} and {friend} walked to the {place}.",
-            "{time}, {friend} and {hero} ran all the way to the {place}.",
-        ),
-        (
-            "{pet} the {animal} came with them, as always.",
-            "The {animal} came too, for {pet} did not like to be alone.",
-        ),
-        (
-            "{hero} held the {colour} {thing} with both hands.",
-            "In {his} bag {hero} had the {colour} {thing}.",
-        ),
-    ),
-    (
-        (
-            "{time}, the {colour} {thing} was gone.",
-            "{time}, {hero} could not find the {colour} {thing}.",
-        ),
-        (
-            "{He} looked all over the {place}, but it was not there.",
-            '"Where is my {thing}?" asked {hero}.',
-        ),
-        ("Then {pet} found it under a tree.", '"Look!" said {friend}. "The {animal} has it!"'),
-        ("{hero} was {feeling} again.", "{hero} gave {pet} some {food} to say thank you."),
-    ),
-    (
-        (
-            "{time}, {his} {elder} made {food} for {hero} and {friend}.",
-            "{time}, the {elder} called {hero} in to eat {food}.",
-        ),
-        (
-            "{friend} ate the most, and {pet} ate the rest.",
-            "{hero} shared the {food} with {friend} and with {pet}.",
-        ),
-        (
-            '"Nothing is better than {food}," said {friend}.',
-            "{hero} told {his} {elder} about the {place}.",
-        ),
-    ),
-    (
-        (
-            "{time}, the sky over the {place} was {weather}.",
-            "{time}, a {weather} wind came from the {place}.",
-        ),
-        (
-            "{pet} the {animal} was afraid, but {friend} was not.",
-            "{friend} was afraid, but {pet} the {animal} was not.",
-        ),
-        (
-            "{hero} hid the {colour} {thing} under {his} coat.",
-            '"Take the {thing} home!" said {friend}, and {hero} did.',
-        ),
-    ),
-    (
-        ("{time}, an old man sat at the {place}.", "{time}, an old woman came to the {place}."),
-        (
-            '"What is your name?" "My name is {hero}."',
-            '"Who are you?" "I am {hero}, and this is {friend}."',
-        ),
-        (
-            '"And who is this {animal}?" "This is {pet}."',
-            '"I once had a {animal} too. It looked just like {pet}."',
-        ),
-        (
-            "{hero} showed the {colour} {thing} and was {feeling}.",
-            '"What a {colour} {thing}! Who gave it to you?" "My {elder}."',
-        ),
-    ),
-    (
-        (
-            "{time}, {hero} wrote a letter to {his} {elder}.",
-            "{time}, a letter came for the {elder}.",
-        ),
-        (
-            '"We are at the {place}, and {friend} is {feeling}.',
-            '"The {place} is {weather} today, but {friend} is {feeling}.',
-        ),
-        (
-            "Our {animal} is well. We need more {food}.",
-            "{pet} ate all the {food}. The {thing} is safe.",
-        ),
-        ('With love, {hero}."', 'Come soon! Your {hero}."'),
-    ),
-    (
-        ('{time}, {friend} said, "Let us hide!"', "{time}, they played a game at the {place}."),
-        (
-            "{hero} hid behind the {place}, and {friend} could not see {him}.",
-            "{friend} hid so well that {hero} gave up.",
-        ),
-        (
-            "But {pet} the {animal} knew where to look.",
-            "But the {animal} sat down and waited, and that was the end of it.",
-        ),
-    ),
-    (
-        ("{time}, {hero} could not sleep.", "{time}, {hero} lay in bed and looked at the moon."),
-        (
-            "{He} thought of the {place} and of {friend}.",
-            "The moon was over the {place}, where {friend} lived.",
-        ),
-        (
-            "The {colour} {thing} lay beside {him}, and {pet} lay on top.",
-            "{pet} the {animal} was {feeling}, and so was {he}.",
-        ),
-        ("Then the {elder} came with some {food}.", '"Good night, {hero}," said {his} {elder}.'),
-    ),
-    (
-        (
-            "{time}, a boy wanted to buy the {colour} {thing}.",
-            "{time}, a girl asked {hero} for the {thing}.",
-        ),
-        ('"I will give you {food} for it."', '"You may have my {animal} for it."'),
-        (
-            '"No," said {hero}, "it is from my {elder}."',
-            '"No," said {hero}, "I have {pet}, and I have enough {food}."',
-        ),
-        ("{friend} was {feeling}.", "{friend} laughed all the way back from the {place}."),
-    ),
-    (
-        ("{time}, {pet} ran away from the {place}.", "{time}, the {animal} was not in the house."),
-        ('"{pet}! {pet}!" called {hero}.', "{hero} and {friend} called and called for {pet}."),
-        (
-            "They put some {food} beside the {colour} {thing}.",
-            "{friend} looked everywhere, and {hero} asked {his} {elder}.",
-        ),
-        (
-            "Soon {pet} was back, and {hero} was {feeling}.",
-            "The {animal} had been with the {elder} all day.",
-        ),
-    ),
-    (
-        (
-            "{time}, {hero} helped {his} {elder} at the {place}.",
-            "{time}, there was much work to do for the {elder}.",
-        ),
-        (
-            "{friend} carried the {food}, and {pet} carried nothing.",
-            "{hero} washed the {thing} until it was {colour} again.",
-        ),
-        (
-            '"You are a good {child}, {hero}," said the {elder}.',
-            '"Thank you, {hero}. Thank you, {friend}," said the {elder}.',
-        ),
-    ),
-    (
-        (
-            "{time}, {friend} made a song about {pet} the {animal}.",
-            "{time}, {hero} sang at the {place}.",
-        ),
-        (
-            '"Oh {pet}, my {animal}, how {feeling} are we,',
-            '"Oh {friend}, come down to the {place} with me,',
-        ),
-        (
-            'with {food} and a {colour} {thing} under the tree!"',
-            'and {hero} and {pet} will be {feeling} and free!"',
-        ),
-    ),
-)
+# A block is a scene, and each two lines of it are a beat: a choice of two sentences.
+SCENES_TEXT = """\
+{time}, {hero} and {friend} walked to the {place}.
+{time}, {friend} and {hero} ran all the way to the {place}.
+{pet} the {animal} came with them, as always.
+The {animal} came too, for {pet} did not like to be alone.
+{hero} held the {colour} {thing} with both hands.
+In {his} bag {hero} had the {colour} {thing}.
+
+{time}, the {colour} {thing} was gone.
+{time}, {hero} could not find the {colour} {thing}.
+{He} looked all over the {place}, but it was not there.
+"Where is my {thing}?" asked {hero}.
+Then {pet} found it under a tree.
+"Look!" said {friend}. "The {animal} has it!"
+{hero} was {feeling} again.
+{hero} gave {pet} some {food} to say thank you.
+
+{time}, {his} {elder} made {food} for {hero} and {friend}.
+{time}, the {elder} called {hero} in to eat {food}.
+{friend} ate the most, and {pet} ate the rest.
+{hero} shared the {food} with {friend} and with {pet}.
+"Nothing is better than {food}," said {friend}.
+{hero} told {his} {elder} about the {place}.
+
+{time}, the sky over the {place} was {weather}.
+{time}, a {weather} wind came from the {place}.
+{pet} the {animal} was afraid, but {friend} was not.
+{friend} was afraid, but {pet} the {animal} was not.
+{hero} hid the {colour} {thing} under {his} coat.
+"Take the {thing} home!" said {friend}, and {hero} did.
+
+{time}, an old man sat at the {place}.
+{time}, an old woman came to the {place}.
+"What is your name?" "My name is {hero}."
+"Who are you?" "I am {hero}, and this is {friend}."
+"And who is this {animal}?" "This is {pet}."
+"I once had a {animal} too. It looked just like {pet}."
+{hero} showed the {colour} {thing} and was {feeling}.
+"What a {colour} {thing}! Who gave it to you?" "My {elder}."
+
+{time}, {hero} wrote a letter to {his} {elder}.
+{time}, a letter came for the {elder}.
+"We are at the {place}, and {friend} is {feeling}.
+"The {place} is {weather} today, but {friend} is {feeling}.
+Our {animal} is well. We need more {food}.
+{pet} ate all the {food}. The {thing} is safe.
+With love, {hero}."
+Come soon! Your {hero}."
+
+{time}, {friend} said, "Let us hide!"
+{time}, they played a game at the {place}.
+{hero} hid behind the {place}, and {friend} could not see {him}.
+{friend} hid so well that {hero} gave up.
+But {pet} the {animal} knew where to look.
+But the {animal} sat down and waited, and that was the end of it.
+
+{time}, {hero} could not sleep.
+{time}, {hero} lay in bed and looked at the moon.
+{He} thought of the {place} and of {friend}.
+The moon was over the {place}, where {friend} lived.
+The {colour} {thing} lay beside {him}, and {pet} lay on top.
+{pet} the {animal} was {feeling}, and so was {he}.
+Then the {elder} came with some {food}.
+"Good night, {hero}," said {his} {elder}.
+
+{time}, a boy wanted to buy the {colour} {thing}.
+{time}, a girl asked {hero} for the {thing}.
+"I will give you {food} for it."
+"You may have my {animal} for it."
+"No," said {hero}, "it is from my {elder}."
+"No," said {hero}, "I have {pet}, and I have enough {food}."
+{friend} was {feeling}.
+{friend} laughed all the way back from the {place}.
+
+{time}, {pet} ran away from the {place}.
+{time}, the {animal} was not in the house.
+"{pet}! {pet}!" called {hero}.
+{hero} and {friend} called and called for {pet}.
+They put some {food} beside the {colour} {thing}.
+{friend} looked everywhere, and {hero} asked {his} {elder}.
+Soon {pet} was back, and {hero} was {feeling}.
+The {animal} had been with the {elder} all day.
+
+{time}, {hero} helped {his} {elder} at the {place}.
+{time}, there was much work to do for the {elder}.
+{friend} carried the {food}, and {pet} carried nothing.
+{hero} washed the {thing} until it was {colour} again.
+"You are a good {child}, {hero}," said the {elder}.
+"Thank you, {hero}. Thank you, {friend}," said the {elder}.
+
+{time}, {friend} made a song about {pet} the {animal}.
+{time}, {hero} sang at the {place}.
+"Oh {pet}, my {animal}, how {feeling} are we,
+"Oh {friend}, come down to the {place} with me,
+with {food} and a {colour} {thing} under the tree!"
+and {hero} and {pet} will be {feeling} and free!"
+"""
+
+
+def _beats(scene: str) -> list[list[str]]:
+    lines = scene.splitlines()
+    return [lines[start : start + 2] for start in range(0, len(lines), 2)]
+
+
+SCENES = [_beats(scene) for scene in SCENES_TEXT.split("\n\n")]
 
 
 class SyntheticSplit(DocumentSplit):
@@ -295,12 +239,12 @@ def _choose_words(random: Random, split: SplitName) -> dict[str, str]:
     return words
 
 
-def _tell(random: Random, scene: tuple[tuple[str, ...], ...], words: dict[str, str]) -> str:
+def _tell(random: Random, scene: list[list[str]], words: dict[str, str]) -> str:
     """One scene, a sentence a beat."""
     varying = {slot: _pick(random, choice) for slot, choice in VARYING_WORDS.items()}
     return " ".join(_pick(random, beat).format_map(words | varying) for beat in scene)
 
 
-def _pick(random: Random, choice: list[str] | tuple[str, ...]) -> str:
+def _pick(random: Random, choice: list[str]) -> str:
     # Of the generator's methods only random() is promised to give the same numbers in every Python.
     return choice[int(random.random() * len(choice))]
