@@ -94,6 +94,24 @@ def experiment_files(experiment):
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
+def noise_floor_table(wildcards):
+    """The table of the noise floor, where the experiment repeats a run."""
+    repeats = config.experiments[wildcards.experiment].noise_floor
+    return layout.NOISE_FLOOR.format(experiment=wildcards.experiment) if repeats else []
+
+
+def retrieval_table(wildcards):
+    """The table of the retrieval probe, where the experiment has it."""
+    probed = config.evaluation_of(wildcards.experiment).retrieval
+    return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
+
+
+def table_options(wildcards, input):
+    """The tables that not every experiment has, as options of the page."""
+    options = {"--noise-floor": input.noise_floor, "--retrieval": input.retrieval}
+    return " ".join(f"{option} {path}" for option, path in options.items() if path)
+
+
 def in_report(path, caption, kind, title, category="{experiment}"):
     """A figure or a table as the page of --report lists it: by category, with a caption of workflow/report, titles sorted."""
     subcategory = {"figure": "Figures", "table": "Tables"}[kind]

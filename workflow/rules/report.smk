@@ -16,10 +16,12 @@ FIGURE_TITLES = {
 rule experiment_config:
     output:
         layout.EXPERIMENT,
+    log:
+        layout.log("experiment_config/{experiment}"),
     params:
         text=lambda w: seal.dumps(frozen.design(config, w.experiment).content()),
     run:
-        files.write_text(Path(output[0]), params.text + "\n")
+        files.write_text(Path(output[0]), f"{params.text}\n")
 
 
 rule aggregate:
@@ -39,24 +41,6 @@ rule aggregate:
     shell:
         "python -m rope_spectra.aggregate --definition {input.design} --runs {output.runs}"
         " --csv {output.csv} --log {log}"
-
-
-def noise_floor_table(wildcards):
-    """The table of the noise floor, where the experiment repeats a run."""
-    repeats = config.experiments[wildcards.experiment].noise_floor
-    return layout.NOISE_FLOOR.format(experiment=wildcards.experiment) if repeats else []
-
-
-def retrieval_table(wildcards):
-    """The table of the retrieval probe, where the experiment has it."""
-    probed = config.evaluation_of(wildcards.experiment).retrieval
-    return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
-
-
-def table_options(wildcards, input):
-    """The tables that not every experiment has, as options of the page."""
-    options = {"--noise-floor": input.noise_floor, "--retrieval": input.retrieval}
-    return " ".join(f"{option} {path}" for option, path in options.items() if path)
 
 
 rule page:
