@@ -1,1 +1,1 @@
-"""What results/ holds and how it is kept true: paths, atomic files, seals, records, lineage."""
+"""The files of results/ and how they are kept true: paths, atomic files, seals, provenance."""
