@@ -1,9 +1,10 @@
-"""Evaluation at 2048 to 16384 tokens: ours (output head and loss in chunks) against the plain loop (whole logits), in turn.
+"""Evaluation at 2048 to 16384 tokens: ours (output head and loss in chunks) against a plain loop.
 
     PYTHONPATH=workflow python benchmarks/evaluation.py --size 50m
 
-Tokens/s and peak memory above the weights, with ratios to the plain loop. On a CPU each side runs in a process of its own, whose
-largest resident set counts; on a GPU torch's own peak counts. Needs torch, numpy, pandas and safetensors.
+Tokens/s and peak memory above the weights, with ratios to the plain loop, which holds the logits of
+the whole text. Each side runs in a process of its own, in turn. On a CPU its largest resident set
+counts as memory, on a GPU torch's own peak. Needs torch, numpy, pandas and safetensors.
 """
 
 import argparse
@@ -44,10 +45,8 @@ def score(side: str, size: str, length: int, chunks: int) -> dict[str, float]:
     """Score the first chunks once: speed, peak bytes above those in use before, log PPL."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = device.type == "cuda"
-    model, tokens = (
-        model_of(side, size, device),
-        SIZES[size].ids(1 + length * chunks // SIZES[size].seq_len),
-    )
+    model = model_of(side, size, device)
+    tokens = SIZES[size].ids(1 + length * chunks // SIZES[size].seq_len)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     before = peak_bytes(device)
@@ -73,6 +72,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def in_own_process(side: str, arguments: argparse.Namespace, length: int) -> dict[str, float]:
+    """The score of a side: a process cannot forget its largest resident set."""
     command = [
         sys.executable,
         __file__,
@@ -82,8 +82,11 @@ def in_own_process(side: str, arguments: argparse.Namespace, length: int) -> dic
         arguments.size,
         "--lengths",
         str(length),
+        "--chunks",
+        str(arguments.chunks),
+        "--threads",
+        str(arguments.threads),
     ]
-    command += ["--chunks", str(arguments.chunks), "--threads", str(arguments.threads)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 

@@ -17,14 +17,19 @@ TOKENS = np.random.default_rng(0).integers(0, VOCAB, 700).astype(np.uint16)
 def model() -> Llama:
     torch.manual_seed(0)
     sizes = ModelConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, head_dim=8, intermediate_size=24, vocab_size=VOCAB,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        head_dim=8,
+        intermediate_size=24,
+        vocab_size=VOCAB,
         initializer_range=0.5,
-    )  # fmt: skip
+    )
     return Llama(sizes, torch.tensor([1.0, 0.3, 0.1, 0.01])).eval()
 
 
 def brute_force(model: Llama, length: int, longest: int) -> dict[int, float]:
-    """NLL of each target position, one prediction at a time from exactly the tokens that its piece shows."""
+    """NLL of each target position, predicted alone from exactly the tokens that its piece shows."""
     result = {}
     with torch.no_grad():
         for block in range((len(TOKENS) - 1) // longest):
@@ -60,11 +65,9 @@ def test_every_length_scores_the_same_number_of_tokens(model: Llama) -> None:
 
 
 def test_in_length_positions_do_not_depend_on_what_follows(model: Llama) -> None:
-    """The first 16 positions of a piece of 64 and of a piece of 16 at the same place are the same predictions."""
-    long, short = (
-        perplexity.full(model, TOKENS, 64, 64, 16),
-        perplexity.full(model, TOKENS, 16, 64, 16),
-    )
+    """The first 16 positions are the same predictions in a piece of 64 and in a piece of 16."""
+    long = perplexity.full(model, TOKENS, 64, 64, 16)
+    short = perplexity.full(model, TOKENS, 16, 64, 16)
     at = perplexity.bin_edges(64, 16).tolist().index(16)
     pieces = perplexity.token_nll(
         model,

@@ -1,4 +1,4 @@
-"""Puts the sentence of the retrieval probe into tokens, with words to name (rule sentence).
+"""Put the sentence of the retrieval probe into tokens, with words to name (rule sentence).
 
     python -m rope_spectra.sentence --settings results/data/toy-stories/sentence.config.json \\
         --tokenizer results/data/toy-stories/tokenizer/tokenizer.json \\
