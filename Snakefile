@@ -28,7 +28,7 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
 )
 
-from rope_spectra import published
+from rope_spectra.analysis import counterparts
 from rope_spectra.artifacts import files, layout, seal
 from rope_spectra.config import frozen, text as config_text
 from rope_spectra.config.load import load

@@ -5,18 +5,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from rope_spectra import noise_floor
-from rope_spectra.artifacts import layout, seal
-from rope_spectra.config import legacy as frozen
+from rope_spectra.analysis import noise_floor
+from rope_spectra.artifacts import files, layout, seal
+from rope_spectra.config import frozen
+from rope_spectra.config.design import Design
+from rope_spectra.config.load import load
 from rope_spectra.runtime.errors import UserError
 from support import small_experiment as small
 from support.checkout import snakemake
+from support.designs import make_design
 
 PAGE, TABLE = Path("results/small/summary.md"), Path("results/small/noise_floor.csv")
 LONGEST = "protocol == 'full' and length == 32"
@@ -24,8 +26,8 @@ FIRST, REPEATS = small.folder_of("geo", 1), [small.folder_of("geo", f"1-repeat{k
 
 
 @pytest.fixture(scope="module")
-def repeated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """The definition of a finished experiment whose first run was repeated twice, in results/ of the working directory."""
+def repeated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Design]:
+    """The design of a finished experiment whose first run was repeated twice, in results/ of the working directory."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("noise"))
     try:
@@ -35,26 +37,20 @@ def repeated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
 
 
 @pytest.fixture
-def copied(
-    repeated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+def copied(repeated: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Design:
     shutil.copytree("results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return repeated
 
 
 def test_which_runs_are_repeated() -> None:
-    experiment = {"baseline": "geo+yarn", "seeds": [42, 7], "noise_floor": 2}
-    assert noise_floor.repeats(experiment) == [("geo", "42-repeat1"), ("geo", "42-repeat2")]
-    assert noise_floor.runs(experiment) == [
-        ("geo", "42"),
-        ("geo", "7"),
-        *noise_floor.repeats(experiment),
-    ]
-    assert noise_floor.repeats(experiment | {"noise_floor": 0}) == []
+    design = make_design("geo", baseline="geo+yarn", seeds=[42, 7], noise_floor=2)
+    assert design.repeats == [("geo", "42-repeat1"), ("geo", "42-repeat2")]
+    assert design.noise_floor_runs == [("geo", "42"), ("geo", "7"), *design.repeats]
+    assert make_design("geo").repeats == []
 
 
-def test_a_repeat_is_frozen_as_the_run_it_repeats(repeated: dict[str, Any]) -> None:
+def test_a_repeat_is_frozen_as_the_run_it_repeats(repeated: Design) -> None:
     assert {(folder / "config.json").read_bytes() for folder in REPEATS} == {
         (FIRST / "config.json").read_bytes()
     }
@@ -69,18 +65,18 @@ def test_a_repeat_is_frozen_as_the_run_it_repeats(repeated: dict[str, Any]) -> N
     )
 
 
-def page_with(definition: dict[str, Any]) -> str:
+def page_with(design: Design) -> str:
     """The page of the experiment, with the table of its noise floor."""
-    design = small.definition_file(definition)
-    small.done("noise_floor", "--definition", design, "--csv", TABLE)
-    small.done("page", *small.page_arguments(definition), "--noise-floor", TABLE)
+    path = small.design_file(design)
+    small.done("noise_floor", "--definition", path, "--csv", TABLE)
+    small.done("page", *small.page_arguments(design), "--noise-floor", TABLE)
     return PAGE.read_text()
 
 
 def test_deterministic_repeats_are_equal_to_the_bit_and_the_page_says_so(
-    repeated: dict[str, Any],
+    repeated: Design,
 ) -> None:
-    small.done("noise_floor", "--definition", small.definition_file(repeated), "--csv", TABLE)
+    small.done("noise_floor", "--definition", small.design_file(repeated), "--csv", TABLE)
     table = pd.read_csv(TABLE)
     assert len(table) == 2 * 2  # protocols x lengths
     assert set(table["n_runs"]) == {3}
@@ -105,12 +101,12 @@ def shift(folder: Path, factor: float) -> None:
     scores.assign(ppl=factor * scores["ppl"]).to_csv(folder / "eval.csv", index=False)
     run, evaluation = seal.read(folder / "run.json"), seal.read(folder / "eval.json")
     run["files"]["model.safetensors"] = evaluation["run"]["model"] = f"{factor:064}"
-    evaluation["files"]["eval.csv"] = noise_floor.files.sha256(folder / "eval.csv")
+    evaluation["files"]["eval.csv"] = files.sha256(folder / "eval.csv")
     seal.write(folder / "run.json", run)
     seal.write(folder / "eval.json", evaluation)
 
 
-def test_repeats_that_differ_are_measured_beside_the_seeds(copied: dict[str, Any]) -> None:
+def test_repeats_that_differ_are_measured_beside_the_seeds(copied: Design) -> None:
     first = pd.read_csv(FIRST / "eval.csv").query(LONGEST)["ppl"].iloc[0]
     shift(REPEATS[0], 1.1)
     shift(REPEATS[1], 0.9)
@@ -128,13 +124,13 @@ def test_repeats_that_differ_are_measured_beside_the_seeds(copied: dict[str, Any
     assert f"spread is {0.2 * first:.3g} PPL next to a seed std of {row['seed_std']:.3g}" in page
 
 
-def test_repeats_do_not_count_as_seeds(repeated: dict[str, Any]) -> None:
+def test_repeats_do_not_count_as_seeds(repeated: Design) -> None:
     runs = pd.read_csv("results/small/runs.csv")
     assert sorted(set(runs["seed"])) == [1, 2]
     assert set(pd.read_csv("results/small/summary.csv")["n_seeds"]) == {2}
 
 
-def test_a_run_that_is_no_repeat_is_refused(copied: dict[str, Any]) -> None:
+def test_a_run_that_is_no_repeat_is_refused(copied: Design) -> None:
     shutil.rmtree(REPEATS[1])
     shutil.copytree(small.folder_of("geo", 2), REPEATS[1])
     with pytest.raises(
@@ -144,7 +140,7 @@ def test_a_run_that_is_no_repeat_is_refused(copied: dict[str, Any]) -> None:
         noise_floor.measure(copied)
 
 
-def test_a_damaged_repeat_is_refused(copied: dict[str, Any]) -> None:
+def test_a_damaged_repeat_is_refused(copied: Design) -> None:
     content = (REPEATS[0] / "eval.csv").read_bytes()
     (REPEATS[0] / "eval.csv").write_bytes(content.replace(b"full", b"fuLl", 1))
     with pytest.raises(
@@ -155,13 +151,13 @@ def test_a_damaged_repeat_is_refused(copied: dict[str, Any]) -> None:
 
 def test_nothing_is_repeated_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    loaded = frozen.load(small.EXPERIMENT)
+    loaded = load(small.EXPERIMENT)
     assert frozen.repeats(loaded, "small") == []
-    definition = small.definition_file(frozen.experiment_settings(loaded, "small"))
-    status, lines = small.step("noise_floor", "--definition", definition, "--csv", TABLE)
+    path = small.design_file(frozen.design(loaded, "small"))
+    status, lines = small.step("noise_floor", "--definition", path, "--csv", TABLE)
     assert (status, lines[-1]) == (
         1,
-        f"error: {definition}: small repeats no run; set its noise_floor to 1 or more",
+        f"error: {path}: small repeats no run; set its noise_floor to 1 or more",
     )
     assert not TABLE.exists()
 

@@ -1,4 +1,4 @@
-"""The published facts, and the known answers that follow from them (evaluation.md section 2)."""
+"""The published facts, and the known answers that follow from them (docs/statistics.md)."""
 
 import json
 import subprocess
@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rope_spectra import published
-from rope_spectra.analysis import statistics, summary_table
+from rope_spectra import published as step
+from rope_spectra.analysis import counterparts, published, statistics, summary_table
 from rope_spectra.report import panels, style
+from rope_spectra.report import published as drawing
 from rope_spectra.runtime.errors import UserError
 from support.checkout import ROOT, SHARED
 
@@ -35,7 +36,7 @@ HYBRID, ANCHORED = "hybrid_a0.2_t100k", "anchpoly_p3.9_omf0.3_t500k"
 def from_json() -> pd.DataFrame:
     """Every published value as text, under the names of our table."""
     if not PUBLISHED_JSON.exists():
-        pytest.skip("the collection of published results is not beside this checkout")
+        pytest.skip("the collection of published results is not next to this checkout")
     rows = []
     for experiment, entry in json.loads(PUBLISHED_JSON.read_text(), parse_float=str)[
         "experiments"
@@ -150,7 +151,7 @@ def test_each_experiment_finds_its_published_counterpart() -> None:
         assert (runs["spectrum"].nunique(), runs["seed"].nunique()) == (spectra, seeds)
         assert not runs["ppl"].isna().any()
         assert 42 in set(runs["seed"])
-    assert published.published_runs("demo") is None
+    assert not counterparts.has_counterpart("demo")
 
 
 def test_the_two_machines_of_the_search_stay_apart() -> None:
@@ -289,9 +290,9 @@ def test_compare_lists_the_value_of_each_seed() -> None:
 
 def draw(experiment: str, ours: pd.DataFrame) -> Figure:
     theirs = published.published_runs(experiment)
-    points = published.points(theirs, ours, published.compare(theirs, ours))
+    points = drawing.points(theirs, ours, published.compare(theirs, ours))
     with style.applied():
-        return panels.published_v_ours(points, published.caption(points))
+        return panels.published_v_ours(points, drawing.caption(points))
 
 
 def marks(figure: Figure, length: int, label: str) -> np.ndarray:
@@ -353,9 +354,9 @@ def test_the_caption_explains_a_spectrum_with_two_published_values() -> None:
         ("unified_search_3cfg_3seed", False),
     ):
         theirs, ours = published.published_runs(experiment), as_ours(experiment)
-        text = published.caption(published.points(theirs, ours, published.compare(theirs, ours)))
-        assert (published.TWICE in text) == twice
-        assert published.RERUNS in text
+        text = drawing.caption(drawing.points(theirs, ours, published.compare(theirs, ours)))
+        assert (drawing.TWICE in text) == twice
+        assert drawing.RERUNS in text
         assert ("(seed 42)" in text) == (ours["seed"].nunique() == 1)
 
 
@@ -364,7 +365,7 @@ def test_350m_has_no_bars_and_says_why() -> None:
     assert len(figure.axes) == 8
     assert not any(axes.collections for axes in figure.axes)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "published"]
-    assert published.NO_RERUNS in " ".join(
+    assert drawing.NO_RERUNS in " ".join(
         text.get_text().replace("\n", " ") for axes in figure.axes for text in axes.texts
     )
 
@@ -393,7 +394,7 @@ def test_no_text_touches_another(experiment: str, rows: int) -> None:
 
 def test_the_step_writes_table_and_figure_and_the_same_bytes_again(tmp_path: Path) -> None:
     as_ours("unified_search_3cfg_3seed", 0.1).to_csv(tmp_path / "runs.csv", index=False)
-    published.write(
+    step.write(
         "unified_search_3cfg_3seed",
         tmp_path / "runs.csv",
         tmp_path / "here.csv",
@@ -473,9 +474,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     row = f"protocol,remap,spectrum,length,seed,ppl\n{text},42,2.5\n"
     (tmp_path / "runs.csv").write_text(row if text.endswith(("2048", "64")) else text)
     with pytest.raises(UserError) as refused:
-        published.write(
-            experiment, tmp_path / "runs.csv", tmp_path / "new.csv", tmp_path / "new.svg"
-        )
+        step.write(experiment, tmp_path / "runs.csv", tmp_path / "new.csv", tmp_path / "new.svg")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
@@ -491,5 +490,5 @@ def test_every_experiment_of_the_study_has_a_counterpart() -> None:
         "retrieval",
         *(name for name in library if name.endswith("_small")),
     }
-    assert {name for name in library if not published.has_counterpart(name)} == ours
-    assert set(published.COUNTERPARTS) <= set(library)
+    assert {name for name in library if not counterparts.has_counterpart(name)} == ours
+    assert set(counterparts.COUNTERPARTS) <= set(library)

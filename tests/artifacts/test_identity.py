@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from rope_spectra.artifacts import provenance, seal
-from rope_spectra.config import legacy as frozen
+from rope_spectra.config import frozen
+from rope_spectra.config.design import Design
+from rope_spectra.config.load import load
 from support import small_experiment as small
 from support.checkout import snakemake
 
@@ -21,7 +23,7 @@ REMEDY = "delete it and run again"
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Design]:
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("identity"))
     try:
@@ -31,9 +33,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
 
 
 @pytest.fixture
-def copied(
-    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+def copied(experiment: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Design:
     """The finished experiment in a folder that this test may spoil."""
     shutil.copytree("results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
@@ -58,8 +58,7 @@ def refrozen(path: Path, section: str, **changes: Any) -> None:
 
 
 def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
-    loaded = frozen.load(small.EXPERIMENT)
-    settings = frozen.run_settings(loaded, "small", "poly", 1)
+    settings = frozen.run_settings(load(small.EXPERIMENT), "small", "poly", 1).content()
     identity = provenance.run_identity(settings, {"sha256": "a"})
     renamed = {
         **settings,
@@ -90,8 +89,7 @@ def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
     changed = json.loads(json.dumps(small.EXPERIMENT))
     changed["training"]["toy"][option] = 1
     both = [
-        frozen.run_settings(frozen.load(raw), "small", "geo", 1)
-        for raw in (small.EXPERIMENT, changed)
+        frozen.run_settings(load(raw), "small", "geo", 1) for raw in (small.EXPERIMENT, changed)
     ]
     assert both[0] == both[1]
 
@@ -99,7 +97,7 @@ def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_evaluation_refuses_a_run_of_other_settings(copied: dict[str, Any]) -> None:
+def test_evaluation_refuses_a_run_of_other_settings(copied: Design) -> None:
     refrozen(RUN / "config.json", "training", learning_rate=2e-3)
     for said in (
         refusal("evaluate", *small.evaluate_arguments(RUN)),
@@ -110,7 +108,7 @@ def test_evaluation_refuses_a_run_of_other_settings(copied: dict[str, Any]) -> N
         assert REMEDY in said
 
 
-def test_evaluation_refuses_the_weights_of_another_run(copied: dict[str, Any]) -> None:
+def test_evaluation_refuses_the_weights_of_another_run(copied: Design) -> None:
     shutil.copy(OTHER / "model.safetensors", RUN / "model.safetensors")
     assert f"{RUN}/model.safetensors: not the file that {RUN}/run.json describes" in refusal(
         "evaluate", *small.evaluate_arguments(RUN)
@@ -126,7 +124,7 @@ def test_evaluation_refuses_the_weights_of_another_run(copied: dict[str, Any]) -
     ids=["lengths", "chunks"],
 )
 def test_tables_refuse_an_evaluation_of_other_settings(
-    copied: dict[str, Any], changes: dict[str, Any], difference: str
+    copied: Design, changes: dict[str, Any], difference: str
 ) -> None:
     refrozen(Path("results/small/evaluation.json"), "", **changes)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
@@ -135,7 +133,7 @@ def test_tables_refuse_an_evaluation_of_other_settings(
     assert REMEDY in said
 
 
-def test_tables_refuse_an_evaluation_of_other_text(copied: dict[str, Any]) -> None:
+def test_tables_refuse_an_evaluation_of_other_text(copied: Design) -> None:
     record = OTHER / "eval.json"
     content = seal.read(record)
     content["data"]["sha256"] = "0" * 64
@@ -145,7 +143,7 @@ def test_tables_refuse_an_evaluation_of_other_text(copied: dict[str, Any]) -> No
     assert re.search(r"sha256 \(0000.* instead of \w+\)", said)
 
 
-def test_tables_refuse_a_run_trained_on_other_text(copied: dict[str, Any]) -> None:
+def test_tables_refuse_a_run_trained_on_other_text(copied: Design) -> None:
     for name, parts in (("run.json", ()), ("eval.json", ("run",))):
         content = section = seal.read(OTHER / name)
         for part in parts:
@@ -157,7 +155,7 @@ def test_tables_refuse_a_run_trained_on_other_text(copied: dict[str, Any]) -> No
     assert "sha256 (0000" in said
 
 
-def test_tables_refuse_the_evaluation_of_another_run(copied: dict[str, Any]) -> None:
+def test_tables_refuse_the_evaluation_of_another_run(copied: Design) -> None:
     for name in ("eval.json", "eval.csv", "eval.npz"):
         shutil.copy(OTHER / name, RUN / name)
     said = refusal("aggregate", *small.aggregate_arguments(copied))
@@ -167,7 +165,7 @@ def test_tables_refuse_the_evaluation_of_another_run(copied: dict[str, Any]) -> 
     assert REMEDY in said
 
 
-def test_tables_refuse_an_evaluation_of_earlier_weights(copied: dict[str, Any]) -> None:
+def test_tables_refuse_an_evaluation_of_earlier_weights(copied: Design) -> None:
     """A run was trained again to other bits: its old evaluation does not fit the new weights."""
     run = seal.read(RUN / "run.json")
     run["files"]["model.safetensors"] = "0" * 64
@@ -177,19 +175,20 @@ def test_tables_refuse_an_evaluation_of_earlier_weights(copied: dict[str, Any]) 
     assert re.search(rf"another model \(\w+ instead of 0+\) than {RUN}/run.json", said)
 
 
-def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: dict[str, Any]) -> None:
-    copied = json.loads(json.dumps(copied))
-    copied["spectra"][0]["theta"] = 20_000.0
-    said = refusal("aggregate", *small.aggregate_arguments(copied))
+def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: Design) -> None:
+    content = copied.content()
+    content["spectra"][0]["theta"] = 20_000.0
+    asked = Design.model_validate(content)
+    said = refusal("aggregate", *small.aggregate_arguments(asked))
     assert said.startswith(f"{RUN}: ")
     assert "spectrum.theta (10000.0 instead of 20000.0)" in said
     assert REMEDY in said
 
 
-def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> None:
+def test_figures_refuse_tables_of_another_design(copied: Design) -> None:
     arguments = [
         "--definition",
-        small.definition_file(copied | {"equivalence_margin": 0.05}),
+        small.design_file(copied.model_copy(update={"equivalence_margin": 0.05})),
         "--output",
         "new/figures",
     ]
@@ -200,21 +199,19 @@ def test_figures_refuse_tables_of_another_definition(copied: dict[str, Any]) -> 
     assert not Path("new").exists()
 
 
-def test_figures_refuse_tables_made_from_other_evaluations(copied: dict[str, Any]) -> None:
+def test_figures_refuse_tables_made_from_other_evaluations(copied: Design) -> None:
     small.freeze(
-        RUN / "config.json", frozen.run_settings(frozen.load(small.EXPERIMENT), "small", "geo", 3)
+        RUN / "config.json", frozen.run_settings(load(small.EXPERIMENT), "small", "geo", 3)
     )
     small.done("train", *small.train_arguments(RUN))
     small.done("evaluate", *small.evaluate_arguments(RUN))
-    said = refusal(
-        "figures", "--definition", small.definition_file(copied), "--output", "new/figures"
-    )
+    said = refusal("figures", "--definition", small.design_file(copied), "--output", "new/figures")
     assert said.startswith("results/small/tables.json: ")
     assert re.search(r"another geo/seed1\.\S+ \(\w+ instead of \w+\)", said)
 
 
 def test_the_published_numbers_are_not_compared_with_another_experiment(
-    copied: dict[str, Any],
+    copied: Design,
 ) -> None:
     files = ("--csv", "new/p.csv", "--figure", "new/p.svg")
     said = refusal(

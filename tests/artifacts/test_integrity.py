@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from rope_spectra.artifacts import files, lineage, records, seal
+from rope_spectra.analysis import lineage
+from rope_spectra.artifacts import files, records, seal
 from rope_spectra.config.design import Design
 from rope_spectra.data import cache as tokens
 from rope_spectra.data import shards, tokenizers
@@ -32,8 +33,8 @@ REMEDY = re.compile(r"delete (it|the folder|results)|run snakemake|the keys are|
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """The definition of a finished experiment in results/ of the working directory."""
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Design]:
+    """The design of a finished experiment in results/ of the working directory."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("integrity"))
     try:
@@ -60,11 +61,11 @@ def read_shards(split: str) -> None:
         pass
 
 
-def read_tables(definition: dict[str, Any]) -> None:
-    lineage.check(definition)
+def read_tables(design: Design) -> None:
+    lineage.check(design)
 
 
-def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
+def readers(design: Design) -> dict[Path, Callable[[], Any]]:
     """How each file of results/ that a step reads is read before it is used."""
     of_run = ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")
     return {
@@ -95,17 +96,17 @@ def readers(definition: dict[str, Any]) -> dict[Path, Callable[[], Any]]:
         DESIGN: lambda: seal.load_settings(DESIGN, Design),
         RUN / "model.safetensors": read_model,
         **{
-            RUN / name: lambda: lineage.evaluations(definition, [("poly", 1), ("geo", 1)])
+            RUN / name: lambda: lineage.read_evaluations(design, [("poly", 1), ("geo", 1)])
             for name in of_run
         },
         **{
-            Path("results/small") / name: partial(read_tables, definition)
+            Path("results/small") / name: partial(read_tables, design)
             for name in ("evaluation.json", "tables.json", "runs.csv", "summary.csv")
         },
     }
 
 
-def test_every_damage_is_found_and_the_message_says_what_to_do(experiment: dict[str, Any]) -> None:
+def test_every_damage_is_found_and_the_message_says_what_to_do(experiment: Design) -> None:
     """More than 500 damages to all kinds of files that a step reads: each is a one-line error."""
     choose, tried, missed = random.Random(2024), 0, []
     for path, read in readers(experiment).items():
@@ -242,7 +243,7 @@ READ_BY = {
 
 @pytest.mark.parametrize("module", READ_BY)
 def test_each_step_refuses_what_it_reads_and_publishes_nothing(
-    experiment: dict[str, Any], module: str
+    experiment: Design, module: str
 ) -> None:
     """The steps themselves make these checks: one flipped bit in each file that a step reads."""
     for path in READ_BY[module]:
@@ -341,7 +342,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 )
 @pytest.mark.parametrize("module", ["tokenize", "memmap_cache", "train", "evaluate"])
 def test_a_disk_that_takes_nothing_more_is_one_line_and_loses_nothing(
-    experiment: dict[str, Any],
+    experiment: Design,
     disk: Path,
     module: str,
     spoil: Callable[[Path], Callable[[], None]],
@@ -362,9 +363,7 @@ def test_a_disk_that_takes_nothing_more_is_one_line_and_loses_nothing(
         assert contents(disk)
 
 
-def test_a_file_where_a_folder_should_be_is_named(
-    experiment: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_file_where_a_folder_should_be_is_named(experiment: Design, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
     status, lines = small.step(
         "evaluate", *small.evaluate_arguments(RUN), "--output", tmp_path / "run"
@@ -377,7 +376,7 @@ def test_a_file_where_a_folder_should_be_is_named(
 
 
 def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(
-    experiment: dict[str, Any], tmp_path: Path
+    experiment: Design, tmp_path: Path
 ) -> None:
     """This process plays the first one: it holds the folder and finishes while the second waits."""
     output = tmp_path / "shards"
@@ -403,9 +402,7 @@ def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
-def test_two_tokenizers_at_once_write_what_one_writes(
-    experiment: dict[str, Any], tmp_path: Path
-) -> None:
+def test_two_tokenizers_at_once_write_what_one_writes(experiment: Design, tmp_path: Path) -> None:
     arguments = [
         "--settings",
         DATA / "train.config.json",

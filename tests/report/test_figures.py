@@ -20,11 +20,13 @@ from matplotlib.text import Annotation, Text
 
 from rope_spectra import figures
 from rope_spectra.analysis import summary_table
+from rope_spectra.analysis.runs import read_positions
 from rope_spectra.artifacts import layout
-from rope_spectra.config.contrasts import Contrasts
+from rope_spectra.config.design import Contrasts, Design
 from rope_spectra.evaluation import perplexity
 from rope_spectra.report import panels, plots, style
 from support import small_experiment as small
+from support.designs import make_design
 from support.sealed_results import seal_results
 
 TRAIN_LENGTH, LENGTHS, BLOCKS = 128, [128, 256, 512, 1024], 3
@@ -32,29 +34,10 @@ NAMES = ["hybrid", "geo", "poly"]
 ALL_AGAINST_GEO = Contrasts.of("geo", [])
 
 
-def make_definition(names: list[str]) -> dict:
-    return {
-        "experiment": "demo",
-        "description": "",
-        "dataset": "toy",
-        "model": "toy",
-        "training": "toy",
-        "seeds": [42, 123, 7],
-        "contrasts": [],
-        "selection": None,
-        "noise_floor": 0,
-        "protocols": ["first_chunks", "full"],
-        "remaps": ["none"],
-        "spectra": [
-            {"name": name, "family": "geometric", "theta": 10_000.0 + 1000 * k}
-            for k, name in enumerate(names)
-        ],
-        "baseline": "geo",
-        "equivalence_margin": 0.01,
-        "lengths": LENGTHS,
-        "train_length": TRAIN_LENGTH,
-        "head_dim": 32,
-    }
+def demo_design(names: list[str]) -> Design:
+    """Of these spectra, against geo, without declared contrasts."""
+    changes = {"seeds": [42, 123, 7], "lengths": LENGTHS, "train_length": TRAIN_LENGTH}
+    return make_design(*names, baseline="geo", contrasts=[], **changes)
 
 
 def make_runs(
@@ -118,7 +101,7 @@ def write_experiment(folder: Path, runs: pd.DataFrame) -> None:
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_experiment(tmp_path, make_runs(NAMES, [42, 123, 7]))
     monkeypatch.chdir(tmp_path)
-    seal_results(make_definition(NAMES))
+    seal_results(demo_design(NAMES))
     return tmp_path
 
 
@@ -137,16 +120,16 @@ def of(runs: pd.DataFrame, protocol: str = "full") -> pd.DataFrame:
 
 
 def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> None:
-    definition = make_definition(NAMES)
+    design = demo_design(NAMES)
     arguments = [
         "--definition",
-        str(small.freeze(Path("results/demo/experiment.json"), definition)),
+        str(small.freeze(Path("results/demo/experiment.json"), design.content())),
         "--output",
         "again",
         "--spectra-csv",
         "results/demo/spectra.csv",
     ]
-    figures.write_figures(definition, Path("here"))
+    figures.write_figures(design, Path("here"))
     subprocess.run(
         [sys.executable, "-m", "rope_spectra.figures", *arguments],
         check=True,
@@ -227,7 +210,7 @@ def test_only_steps_that_all_seeds_logged_are_averaged() -> None:
 @pytest.mark.usefixtures("demo")
 def test_loss_by_position_is_the_mean_of_each_bin() -> None:
     runs = pd.DataFrame({"spectrum": ["geo"], "seed": [7], "remap": ["none"]})
-    positions = figures.read_positions(make_definition(NAMES), runs, 1024)
+    positions = read_positions(demo_design(NAMES), runs, 1024)
     assert positions["nll"].tolist() == pytest.approx(range(1, 12))
     assert positions["context"].tolist() == [
         1,
@@ -333,7 +316,7 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
 @pytest.mark.usefixtures("demo")
 def test_what_was_not_measured_is_said() -> None:
     runs = make_runs(["geo"], [42], protocols=("first_chunks",))
-    drawn = figures.draw(make_definition(["geo"]), runs, summarize(runs))
+    drawn = figures.draw(demo_design(["geo"]), runs, summarize(runs))
     assert "protocol full was not run" in texts(drawn["nll_by_position"])
     assert "no spectrum shares a seed with the baseline geo" in texts(drawn["paired_deltas"])
     assert "Protocol first_chunks" in texts(drawn["ppl_by_length"])

@@ -7,7 +7,11 @@ from typing import Any
 from unittest.mock import patch
 
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config import legacy as frozen
+from rope_spectra.config import frozen
+from rope_spectra.config.design import Design
+from rope_spectra.config.load import load
+from rope_spectra.config.sections import Config
+from rope_spectra.runtime.settings import Settings
 
 EXPERIMENT = {
     "run": ["small"],
@@ -74,10 +78,11 @@ def done(module: str, *arguments: object) -> None:
     assert status == 0, lines
 
 
-def freeze(path: Path, settings: dict[str, Any]) -> Path:
+def freeze(path: Path, settings: Settings | dict[str, Any]) -> Path:
     """Write frozen settings as the rules do."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(seal.dumps(settings) + "\n")
+    content = settings.content() if isinstance(settings, Settings) else settings
+    path.write_text(seal.dumps(content) + "\n")
     return path
 
 
@@ -85,7 +90,7 @@ def folder_of(spectrum: str, seed: int | str) -> Path:
     return layout.fill(layout.RUN, experiment="small", spectrum=spectrum, seed=seed).parent
 
 
-def make_data(loaded: dict[str, Any]) -> None:
+def make_data(loaded: Config) -> None:
     """Tokenizer, shards and caches, and keep the shards, which Snakemake would delete."""
     path = {
         name: getattr(layout, name)
@@ -156,25 +161,28 @@ def evaluate_arguments(folder: Path) -> list[object]:
     ]
 
 
-def definition_file(definition: dict[str, Any]) -> Path:
+def design_file(design: Design) -> Path:
     """experiment.json with that design."""
-    return freeze(Path("results/small/experiment.json"), definition)
+    return freeze(Path("results/small/experiment.json"), design)
 
 
-def aggregate_arguments(definition: dict[str, Any]) -> list[object]:
+def aggregate_arguments(design: Design) -> list[object]:
     tables = ("--runs", "results/small/runs.csv", "--csv", "results/small/summary.csv")
-    return ["--definition", definition_file(definition), *tables]
+    return ["--definition", design_file(design), *tables]
 
 
-def page_arguments(definition: dict[str, Any]) -> list[object]:
+def page_arguments(design: Design) -> list[object]:
     files = ("--summary", "results/small/summary.csv", "--output", "results/small/summary.md")
-    return ["--definition", definition_file(definition), *files]
+    return ["--definition", design_file(design), *files]
 
 
-def make_experiment(**changes: object) -> dict[str, Any]:
-    """The experiment, some of its keys changed, in results/ of the working directory, up to its tables; its definition."""
+def make_experiment(**changes: object) -> Design:
+    """The experiment, some of its keys changed, in results/ of the working directory.
+
+    It is made up to its tables; returned is its design.
+    """
     small = EXPERIMENT["experiments"]["small"] | changes
-    loaded = frozen.load(EXPERIMENT | {"experiments": {"small": small}})
+    loaded = load(EXPERIMENT | {"experiments": {"small": small}})
     make_data(loaded)
     freeze(Path("results/small/options.json"), frozen.run_options(loaded, "small"))
     freeze(Path("results/small/evaluation.json"), frozen.evaluation_settings(loaded, "small"))
@@ -186,6 +194,6 @@ def make_experiment(**changes: object) -> dict[str, Any]:
         )
         done("train", *train_arguments(folder))
         done("evaluate", *evaluate_arguments(folder))
-    definition = frozen.experiment_settings(loaded, "small")
-    done("aggregate", *aggregate_arguments(definition))
-    return definition
+    design = frozen.design(loaded, "small")
+    done("aggregate", *aggregate_arguments(design))
+    return design

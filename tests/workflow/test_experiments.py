@@ -11,13 +11,21 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra import aggregate, spectra
-from rope_spectra.analysis import statistics, summary_table
+from rope_spectra.analysis import published, statistics, summary_table
+from rope_spectra.analysis.runs import of_phase, rescored
 from rope_spectra.config import legacy as config
-from rope_spectra.config import phases
-from rope_spectra.config.contrasts import Contrasts, label, parse
+from rope_spectra.config.design import (
+    ALL,
+    CONFIRMATION,
+    SELECTION,
+    Contrasts,
+    Design,
+    label,
+    parse_arm,
+)
 from rope_spectra.runtime.errors import UserError
 from support.checkout import ROOT, snakemake
+from support.designs import make_design
 
 LIBRARY = config.load(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 BEYOND = ["theta_controls", "yarn_compare", "ten_seeds", "evq", "retrieval"]
@@ -57,7 +65,7 @@ def test_a_contrast_may_have_a_baseline_of_its_own_and_the_closer_name_wins() ->
 
 @given(st.sampled_from(["geo", "a.b-c_1"]), st.sampled_from(["none", "pi", "yarn"]))
 def test_labels_are_names_again(spectrum: str, remap: str) -> None:
-    name, own_remap = parse(label((spectrum, remap)))
+    name, own_remap = parse_arm(label((spectrum, remap)))
     assert (name, own_remap or "none") == (spectrum, remap)
 
 
@@ -148,10 +156,9 @@ def test_seeds_without_a_partner_are_named_with_their_remap() -> None:
 def test_selection_and_confirmation_share_no_block_and_leave_none_out(
     share: float, n_blocks: int
 ) -> None:
-    definition = {"selection": {"seeds": [1], "blocks": share}}
+    design = make_design("geo", selection={"seeds": [1], "blocks": share})
     parts = [
-        range(n_blocks)[phases.blocks_of(definition, phase, n_blocks)]
-        for phase in (phases.SELECTION, phases.CONFIRMATION)
+        range(n_blocks)[design.blocks_of(phase, n_blocks)] for phase in (SELECTION, CONFIRMATION)
     ]
     assert [*parts[0], *parts[1]] == list(range(n_blocks))
     assert min(map(len, parts)) >= 1
@@ -159,18 +166,19 @@ def test_selection_and_confirmation_share_no_block_and_leave_none_out(
 
 
 def test_every_seed_serves_one_phase() -> None:
-    definition = {"seeds": [7, 1, 3], "selection": {"seeds": [1], "blocks": 0.5}}
-    assert phases.seeds_of(definition, phases.SELECTION) == [1]
-    assert phases.seeds_of(definition, phases.CONFIRMATION) == [7, 3]
-    assert phases.seeds_of({"seeds": [7, 1], "selection": None}, phases.ALL) == [7, 1]
+    design = make_design("geo", seeds=[7, 1, 3], selection={"seeds": [1], "blocks": 0.5})
+    assert design.seeds_of(SELECTION) == [1]
+    assert design.seeds_of(CONFIRMATION) == [7, 3]
+    assert make_design("geo", seeds=[7, 1]).seeds_of(ALL) == [7, 1]
 
 
 def test_one_block_cannot_serve_both() -> None:
-    definition = {"experiment": "x", "seeds": [1, 2], "selection": {"seeds": [1], "blocks": 0.5}}
+    design = make_design("geo", selection={"seeds": [1], "blocks": 0.5})
     with pytest.raises(
-        UserError, match=r"^experiments.x.selection: .* need two blocks .* raise validation_tokens$"
+        UserError,
+        match=r"^experiments.demo.selection: .* need two blocks .* raise validation_tokens$",
     ):
-        aggregate.of_phase({"none/64/nll": np.ones((1, 3))}, definition, 1)
+        of_phase({"none/64/nll": np.ones((1, 3))}, design, 1)
 
 
 def eval_files(n_blocks: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -200,12 +208,12 @@ def eval_files(n_blocks: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
 
 
 def test_each_seed_is_scored_on_the_blocks_of_its_phase() -> None:
-    definition = {"experiment": "x", "seeds": [1, 2], "selection": {"seeds": [1], "blocks": 0.25}}
+    design = make_design("geo", seeds=[1, 2], selection={"seeds": [1], "blocks": 0.25})
     for seed, kept in ((1, slice(0, 2)), (2, slice(2, 8))):
         rows, arrays = eval_files(8)
-        cut = aggregate.of_phase(arrays, definition, seed)
+        cut = of_phase(arrays, design, seed)
         assert np.array_equal(cut["bytes"], np.arange(8)[kept])
-        full, first_chunks = aggregate._rescored(rows, cut).itertuples()
+        full, first_chunks = rescored(rows, cut).itertuples()
         expected, count = arrays["pi/4/nll"][kept], len(np.arange(8)[kept])
         assert full.nll == expected.sum() / (4 * count)
         assert full.ppl == pytest.approx(np.exp(full.nll))
@@ -215,17 +223,15 @@ def test_each_seed_is_scored_on_the_blocks_of_its_phase() -> None:
 
 def test_without_a_selection_the_scores_are_those_of_the_evaluation() -> None:
     rows, arrays = eval_files(8)
-    cut = aggregate.of_phase(arrays, {"experiment": "x", "seeds": [1], "selection": None}, 1)
-    pd.testing.assert_frame_equal(aggregate._rescored(rows.copy(), cut), rows, check_exact=True)
+    cut = of_phase(arrays, make_design("geo"), 1)
+    pd.testing.assert_frame_equal(rescored(rows.copy(), cut), rows, check_exact=True)
 
 
 def test_only_full_on_the_seeds_of_confirmation_gives_verdicts() -> None:
-    definition = {
-        "baseline": "geo", "contrasts": ["hybrid"], "equivalence_margin": 0.01, "dataset": "d", "model": "m", "training": "t",
-    }  # fmt: skip
+    design = make_design("geo", "hybrid")
     frame, found = pd.concat([runs(), runs().assign(protocol="first_chunks")]), {}
-    for phase in (phases.ALL, phases.CONFIRMATION, phases.SELECTION):
-        result = aggregate.summarize(definition, frame, None, phase)
+    for phase in (ALL, CONFIRMATION, SELECTION):
+        result = summary_table.summarize_phase(design, frame, None, phase)
         far = result[
             (result["length"] == 256)
             & (result["spectrum"] == "hybrid")
@@ -337,24 +343,27 @@ def test_the_run_holds_the_tau_of_its_experiment(chosen: Path) -> None:
 # --- the library ----------------------------------------------------------------------------------
 
 
+def library_design(experiment: str) -> Design:
+    return Design.model_validate(config.experiment_settings(LIBRARY, experiment))
+
+
 @pytest.mark.parametrize("experiment", BEYOND + SMALL)
 def test_declared_contrasts_can_become_significant(experiment: str) -> None:
     """m contrasts over the n seeds of confirmation: Holm's smallest p is m * 2 / 2^n."""
-    definition = config.experiment_settings(LIBRARY, experiment)
-    family = Contrasts.of(definition["baseline"], definition["contrasts"]).family(
-        definition["remaps"]
-    )
-    seeds = phases.seeds_of(definition, phases.CONFIRMATION)
+    design = library_design(experiment)
+    family = design.comparisons.family(design.remaps)
+    seeds = design.seeds_of(CONFIRMATION)
     assert len(seeds) >= 6
     assert 0 < len(family) * statistics.smallest_p(len(seeds)) < statistics.ALPHA
 
 
 @pytest.mark.parametrize("experiment", BEYOND + SMALL)
 def test_candidates_were_chosen_on_seed_42_and_are_confirmed_on_others(experiment: str) -> None:
-    definition = config.experiment_settings(LIBRARY, experiment)
-    assert definition["selection"] == {"seeds": [42], "blocks": 0.5}
-    assert 42 not in phases.seeds_of(definition, phases.CONFIRMATION)
-    assert set(definition["seeds"]) <= {
+    design = library_design(experiment)
+    assert design.selection is not None
+    assert design.selection.content() == {"seeds": [42], "blocks": 0.5}
+    assert 42 not in design.seeds_of(CONFIRMATION)
+    assert set(design.seeds) <= {
         42,
         123,
         7,
@@ -386,8 +395,6 @@ def test_every_hybrid_has_the_geometric_spectrum_of_its_theta_beside_it() -> Non
 
 
 def test_ten_seeds_are_the_published_ones() -> None:
-    from rope_spectra import published
-
     facts = published.published_runs("ten_seeds")
     assert set(facts["seed"]) == set(LIBRARY["experiments"]["ten_seeds"]["seeds"])
     assert set(facts["spectrum"]) < set(LIBRARY["experiments"]["ten_seeds"]["spectra"])
@@ -395,9 +402,9 @@ def test_ten_seeds_are_the_published_ones() -> None:
 
 def test_every_spectrum_of_the_library_can_be_made_for_every_model() -> None:
     for experiment in LIBRARY["experiments"]:
-        definition = config.experiment_settings(LIBRARY, experiment)
-        for spectrum in definition["spectra"]:
-            assert np.isfinite(spectra.inv_freq(spectrum, definition["head_dim"])).all()
+        design = library_design(experiment)
+        for spectrum in design.spectra:
+            assert np.isfinite(spectrum.inv_freq(design.head_dim)).all()
 
 
 @pytest.mark.slow

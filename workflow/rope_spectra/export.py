@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra.artifacts import files, layout, lineage, records, seal
+from rope_spectra.analysis import lineage
+from rope_spectra.artifacts import files, layout, records, seal
 from rope_spectra.data.cache import Manifest, read_manifest
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError

@@ -12,7 +12,8 @@ adds what the probe has shown.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_spectra.artifacts import files, lineage, seal
+from rope_spectra.analysis import lineage
+from rope_spectra.artifacts import files, seal
 from rope_spectra.config.design import Design
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError

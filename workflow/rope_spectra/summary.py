@@ -1,11 +1,16 @@
-"""The tables of several experiments as one (rule summary).
+"""Put the tables of several experiments into one (rule summary).
 
-python -m rope_spectra.summary --experiments results/*/summary.csv --csv results/summary.csv --md results/summary.md
+    python -m rope_spectra.summary --experiments results/*/summary.csv \\
+        --csv results/summary.csv --md results/summary.md
 """
 
 from pathlib import Path
 
-from rope_spectra.artifacts import files, lineage
+import pandas as pd
+
+from rope_spectra.analysis import lineage
+from rope_spectra.artifacts import files, tables
+from rope_spectra.report import pages
 from rope_spectra.runtime import cli
 
 
@@ -20,16 +25,11 @@ def main() -> None:
     )
     args = cli.parse(parser)
 
-    import pandas as pd
-
-    from rope_spectra.artifacts.tables import as_csv, read_csv
-    from rope_spectra.report import pages
-
     for path in args.experiments:
         lineage.check_table(path)
-    summary = pd.concat([read_csv(path) for path in args.experiments], ignore_index=True)
+    summary = pd.concat([tables.read_csv(path) for path in args.experiments], ignore_index=True)
     with files.atomic_all(args.csv, args.md) as (csv, md):
-        csv.write_text(as_csv(summary), encoding="utf-8")
+        csv.write_text(tables.as_csv(summary), encoding="utf-8")
         md.write_text(pages.overall_page(summary), encoding="utf-8")
 
 

@@ -69,13 +69,8 @@ def mean_ci95(values: ArrayLike) -> tuple[float, float]:
 
 def wilson95(successes: int, trials: int) -> tuple[float, float]:
     """95 % score interval of a proportion (Wilson 1927); it stays within 0..1 and covers near both ends too."""
-    z = float(stats.norm.isf(ALPHA / 2))
-    share, weight = successes / trials, z**2 / trials
-    middle, half = (
-        share + weight / 2,
-        z * (share * (1 - share) / trials + weight / (4 * trials)) ** 0.5,
-    )
-    return max(0.0, (middle - half) / (1 + weight)), min(1.0, (middle + half) / (1 + weight))
+    interval = stats.binomtest(successes, trials).proportion_ci(1 - ALPHA, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def smallest_p(n: int) -> float:

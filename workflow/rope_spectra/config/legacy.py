@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from rope_spectra import noise_floor
+from rope_spectra.config import design, spectra
 from rope_spectra.config import legacy_checks as checks
 from rope_spectra.config import legacy_schema as schema
-from rope_spectra.config import spectra
 from rope_spectra.data.text_files import find_files
 from rope_spectra.runtime.errors import UserError
 
@@ -112,7 +111,8 @@ def runs(config: Settings, experiment: str) -> list[tuple[str, int]]:
 
 def repeats(config: Settings, experiment: str) -> list[tuple[str, str]]:
     """(spectrum, seed-repeat) of the runs that measure the noise floor of an experiment."""
-    return noise_floor.repeats(config["experiments"][experiment])
+    parts = config["experiments"][experiment]
+    return design.repeats(parts["baseline"], parts["seeds"], parts["noise_floor"])
 
 
 def raw_files(config: Settings, dataset: str, split: str) -> list[str]:

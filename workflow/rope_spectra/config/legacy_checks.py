@@ -11,7 +11,7 @@ from typing import Any
 
 from rope_spectra.artifacts.layout import RESERVED_NAMES, SPLITS
 from rope_spectra.config import spectra
-from rope_spectra.config.contrasts import Contrasts, parse
+from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.messages import remedy, unknown
 from rope_spectra.data.base import PLACE
 from rope_spectra.data.text_files import find_files
@@ -136,7 +136,7 @@ def _comparison(path: str, experiment: Section, remaps: list[str]) -> Iterator[s
         ("contrasts", [*declared, *set(declared.values()) - {baseline}]),
     ):
         for name in names:
-            spectrum, remap = parse(name)
+            spectrum, remap = parse_arm(name)
             if spectrum not in experiment["spectra"]:
                 yield f"{path}.{key}: {spectrum!r} is not among its spectra; {remedy(spectrum, experiment['spectra'])}"
             if remap is not None and remap not in remaps:

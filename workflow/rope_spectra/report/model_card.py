@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from rope_spectra.config import phases
+from rope_spectra.config.design import ALL
 
 Settings = dict[str, Any]
 
@@ -176,9 +176,7 @@ def _comparison(summary: pd.DataFrame) -> str:
     row = summary[summary["protocol"] == protocol].sort_values("length").iloc[-1]
     spread = "" if pd.isna(row["ppl_std"]) else f" ± {row['ppl_std']:.3f}"
     phase = (
-        ""
-        if row["phase"] == phases.ALL
-        else f", the part of seeds and text that is for {row['phase']}"
+        "" if row["phase"] == ALL else f", the part of seeds and text that is for {row['phase']}"
     )
     words = [
         f"Over {row['n_seeds']} seeds ({row['seeds']}) of `{row['experiment']}`, this spectrum has a perplexity of "

@@ -1,0 +1,15 @@
+"""The study's experiments that our experiments repeat, by name. Imports nothing heavy: the rules ask."""
+
+COUNTERPARTS = {
+    "unified_search": ("50m_unified_search_A", "50m_unified_search_B"),
+    "unified_search_split_a": ("50m_unified_search_A",),
+    "unified_search_split_b": ("50m_unified_search_B",),
+    "unified_search_3cfg_3seed": ("50m_3cfg_3seed",),
+    "ten_seeds": ("50m_2cfg_10seed",),
+    "350m_final": ("350m_final",),
+}
+
+
+def has_counterpart(experiment: str) -> bool:
+    """True where the study published runs of the experiment of that name."""
+    return experiment in COUNTERPARTS

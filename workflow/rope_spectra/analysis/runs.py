@@ -1,0 +1,197 @@
+"""The runs of an experiment as tables: scores, training losses, results of the retrieval probe.
+
+Nothing here checks that files belong together; analysis/lineage.py does.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rope_spectra.analysis.summary_table import Blocks, Key
+from rope_spectra.artifacts import layout
+from rope_spectra.config.design import SELECTION, Design, label
+from rope_spectra.runtime.errors import UserError
+
+# The content of eval.npz. Of protocol `full` it has, for each remap and length, `<remap>/<length>/nll`
+# (NLL sums in nats, [blocks, bins of positions]), `.../tokens` (scored tokens of one block, [bins]) and
+# `.../edges` (first position of each bin, and one past the last). `bytes` is that of the text, [blocks].
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+RUN_COLUMNS = [
+    "experiment",
+    "spectrum",
+    "seed",
+    "remap",
+    "protocol",
+    "length",
+    "ppl",
+    "nll",
+    "tokens",
+    "chunks",
+]
+
+
+def is_finished(experiment: str, spectrum: str, seed: int | str) -> bool:
+    """True where all that the tables need of a run is there."""
+    return all(Path(path).exists() for path in layout.run_files(experiment, spectrum, seed))
+
+
+def read_runs(design: Design, runs: Iterable[tuple[str, int]]) -> tuple[pd.DataFrame, Blocks]:
+    """The tidy table of the runs of one phase, and protocol `full` on the blocks of that phase."""
+    tables = []
+    nll: dict[Key, NDArray[np.float64]] = {}
+    parts: dict[Key, tuple[float, float]] = {}
+    tokens: dict[int, int] = {}
+    text_bytes: dict[int, int] = {}
+    for spectrum, seed in runs:
+        arrays = of_phase(read_arrays(design.experiment, spectrum, seed), design, seed)
+        rows = rescored(read_scores(design.experiment, spectrum, seed), arrays)
+        tables.append(
+            rows.assign(experiment=design.experiment, spectrum=spectrum, seed=seed)[RUN_COLUMNS]
+        )
+        for name in _scored_in_blocks(arrays):
+            remap, length_text = name.split("/")
+            length = int(length_text)
+            key = (spectrum, seed, remap, length)
+            nll[key] = arrays[f"{name}/nll"].sum(axis=1)
+            parts[key] = _inside_and_beyond(arrays, name, design.train_length)
+            # The same for all runs, because all of them read the same text.
+            tokens[length] = int(arrays[f"{name}/tokens"].sum())
+            if "bytes" in arrays:
+                text_bytes[length] = int(arrays["bytes"].sum())
+    return pd.concat(tables, ignore_index=True), Blocks(nll, tokens, text_bytes, parts)
+
+
+def read_scores(experiment: str, spectrum: str, seed: int | str) -> pd.DataFrame:
+    """eval.csv of a run: columns remap, protocol, length, ppl, nll, tokens, chunks."""
+    path = layout.fill(layout.EVAL, experiment=experiment, spectrum=spectrum, seed=seed)
+    return pd.read_csv(path)
+
+
+def read_arrays(experiment: str, spectrum: str, seed: int | str) -> Arrays:
+    """eval.npz of a run."""
+    path = layout.fill(layout.EVAL_NLL, experiment=experiment, spectrum=spectrum, seed=seed)
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def of_phase(arrays: Arrays, design: Design, seed: int) -> Arrays:
+    """The arrays of a run on the blocks that its seed serves.
+
+    Raises UserError where there are too few blocks for selection and confirmation.
+    """
+    per_block = [f"{name}/nll" for name in _scored_in_blocks(arrays)]
+    if "bytes" in arrays:
+        per_block.append("bytes")
+    if not per_block:
+        return arrays
+    n_blocks = len(arrays[per_block[0]])
+    try:
+        blocks = design.blocks_of(design.phase_of(seed), n_blocks)
+    except ValueError as error:
+        raise UserError(
+            f"experiments.{design.experiment}.selection: {error}; raise validation_tokens"
+        ) from None
+    return arrays | {key: arrays[key][blocks] for key in per_block}
+
+
+def rescored(rows: pd.DataFrame, arrays: Arrays) -> pd.DataFrame:
+    """The rows of eval.csv, those of protocol `full` over the blocks that the arrays have left."""
+    for row in rows[rows["protocol"] == "full"].itertuples():
+        nll = arrays[f"{row.remap}/{row.length}/nll"]
+        tokens = arrays[f"{row.remap}/{row.length}/tokens"]
+        count = int(tokens.sum()) * len(nll)
+        mean = nll.sum() / count
+        chunks = row.chunks * count // row.tokens
+        rows.loc[row.Index, ["ppl", "nll", "tokens", "chunks"]] = [
+            np.exp(mean),
+            mean,
+            count,
+            chunks,
+        ]
+    return rows.astype({"tokens": int, "chunks": int})
+
+
+def read_losses(experiment: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """train.csv of each run (columns spectrum and seed of `runs`).
+
+    Columns: spectrum, seed, step, loss.
+    """
+    tables = []
+    for spectrum, seed in runs[["spectrum", "seed"]].drop_duplicates().itertuples(index=False):
+        path = layout.fill(layout.TRAIN_LOG, experiment=experiment, spectrum=spectrum, seed=seed)
+        losses = pd.read_csv(path, usecols=["step", "loss"])
+        tables.append(losses.assign(spectrum=spectrum, seed=seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_positions(design: Design, runs: pd.DataFrame, length: int) -> pd.DataFrame:
+    """Loss by bin of positions at one length (columns spectrum, seed and remap of `runs`).
+
+    Columns: spectrum (the remap in its name), seed, context, nll. context is the mean number of
+    tokens that the positions of a bin see (position p sees p + 1); nll is in nats per token, over
+    the blocks of the seed's phase.
+    """
+    tables = []
+    arms = runs[["spectrum", "seed", "remap"]].drop_duplicates()
+    for spectrum, seed, remap in arms.itertuples(index=False):
+        arrays = of_phase(read_arrays(design.experiment, spectrum, seed), design, seed)
+        name = f"{remap}/{length}"
+        nll = arrays[f"{name}/nll"]
+        edges = arrays[f"{name}/edges"]
+        bins = {
+            "context": (edges[:-1] + edges[1:] + 1) / 2,
+            "nll": nll.sum(axis=0) / (arrays[f"{name}/tokens"] * len(nll)),
+        }
+        tables.append(pd.DataFrame({**bins, "spectrum": label((spectrum, remap)), "seed": seed}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_retrieval(design: Design) -> dict[Key, NDArray[np.floating]]:
+    """The NLL of the candidates of each trial, the true one first, [trials, candidates].
+
+    Seeds of the selection are left out: the trials are not split into two parts as the text is.
+    Raises UserError if a run was not probed.
+    """
+    nll: dict[Key, NDArray[np.floating]] = {}
+    for spectrum, seed in design.runs:
+        if design.phase_of(seed) == SELECTION:
+            continue
+        arrays = read_arrays(design.experiment, spectrum, seed)
+        for remap in design.remaps:
+            for length in design.lengths:
+                name = f"{remap}/{length}/retrieval"
+                if name not in arrays:
+                    run = layout.fill(
+                        layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed
+                    )
+                    raise UserError(
+                        f"{run.parent}/eval.npz: has no {name}; it was evaluated without"
+                        " retrieval, delete it and run again"
+                    )
+                nll[spectrum, seed, remap, length] = arrays[name]
+    return nll
+
+
+def _scored_in_blocks(arrays: Arrays) -> list[str]:
+    """`<remap>/<length>` of all that protocol `full` has scored."""
+    return [key.removesuffix("/nll") for key in arrays if key.endswith("/nll")]
+
+
+def _inside_and_beyond(arrays: Arrays, name: str, train_length: int) -> tuple[float, float]:
+    """PPL over the positions below the training length, and over those from it on.
+
+    NaN where there are none.
+    """
+    inside = arrays[f"{name}/edges"][:-1] < train_length
+    nll = arrays[f"{name}/nll"].sum(axis=0)
+    tokens = arrays[f"{name}/tokens"] * len(arrays[f"{name}/nll"])
+    return _ppl(nll[inside], tokens[inside]), _ppl(nll[~inside], tokens[~inside])
+
+
+def _ppl(nll: NDArray[np.float64], tokens: NDArray[np.integer]) -> float:
+    return float(np.exp(nll.sum() / tokens.sum())) if tokens.sum() else float("nan")
