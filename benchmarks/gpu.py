@@ -1,11 +1,13 @@
-"""Everything that needs a GPU, in one command of less than ten minutes; needs only torch, numpy, pandas and safetensors.
+"""Everything that needs a GPU, in one command of less than ten minutes.
 
     PYTHONPATH=workflow python benchmarks/gpu.py
 
-Checks, each of which can fail: fp32 losses on the card equal those on the CPU; the same seed gives the same bits twice; a
-training taken up again gives the bits of one that was not stopped. Then the speed of training and evaluation against the plain
-loop for both sizes of the study, the seconds outside training with a cold and a warm compile cache, and what determinism costs.
-Writes benchmarks/results/gpu.json; docs/performance.md shows it.
+Checks, each of which can fail: fp32 losses on the card equal those on the CPU; the same seed gives
+the same bits twice; a resumed training gives the bits of one that was not stopped. Then the speed of
+training and evaluation against the plain loop for both sizes of the study, the seconds outside
+training with a cold and a warm compile cache, and the cost of determinism. Writes
+benchmarks/results/gpu.json; docs/performance.md shows it. Needs only torch, numpy, pandas and
+safetensors.
 """
 
 import argparse
@@ -21,7 +23,8 @@ import training
 
 from rope_spectra.model import attention
 from rope_spectra.model.llama import Llama
-from rope_spectra.training.trainer import Trainer, TrainingConfig, make_deterministic
+from rope_spectra.runtime.determinism import make_deterministic
+from rope_spectra.training.trainer import Trainer
 
 DEMO = training.SIZES["demo"]
 STEPS = 20
@@ -29,22 +32,9 @@ STEPS = 20
 
 def trainer(device: torch.device, precision: str) -> Trainer:
     """The demo's model with the weights of seed 42, ready for STEPS steps."""
-    shape = (
-        None,
-        DEMO.seq_len,
-        DEMO.batch_size,
-        "auto",
-        6e-4,
-        0.02,
-        0.1,
-        (0.9, 0.95),
-        1.0,
-        precision,
-    )
     torch.manual_seed(42)
-    return Trainer(
-        Llama(DEMO.model, training.frequencies(DEMO)), TrainingConfig(*shape, True, "auto"), device
-    )
+    model = Llama(DEMO.model, training.frequencies(DEMO))
+    return Trainer(model, training.recipe(DEMO, precision), device)
 
 
 def losses(device: torch.device, precision: str) -> list[float]:
@@ -52,7 +42,7 @@ def losses(device: torch.device, precision: str) -> list[float]:
 
 
 def interrupted_losses(device: torch.device, precision: str) -> list[float]:
-    """The same in two parts: the second Trainer takes up the state of the first in the middle."""
+    """The same in two parts: the second Trainer resumes from the first one's state at half-time."""
     first, second = trainer(device, precision), trainer(device, precision)
     before = [row.loss for _, row in islice(first.run(DEMO.ids(STEPS), 42, 1), STEPS // 2)]
     second.restore(first.state())
@@ -111,8 +101,8 @@ def main() -> None:
     results = {
         "numbers": check_numbers(device),
         "attention": {
-            "deterministic": attention.choose(device, "bf16", 64, 2048, True),
-            "not deterministic": attention.choose(device, "bf16", 64, 2048, False),
+            "deterministic": attention.select_kernel(device, "bf16", 64, 2048, True),
+            "not deterministic": attention.select_kernel(device, "bf16", 64, 2048, False),
         },
         "training": {name: training.measure(name, device, args.rounds) for name in args.sizes},
         "evaluation": {name: check_evaluation(name, args.rounds) for name in args.sizes},

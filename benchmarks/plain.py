@@ -1,8 +1,8 @@
-"""The other side of the benchmarks: the protocol as one would first write it, from protocol.md alone.
+"""The other side of the benchmarks: the protocol as one would first write it down.
 
-Eager, AdamW unfused, rows of T tokens fed as T - 1 -> T - 1, fp32 logits, int64 batches copied from unpinned memory; evaluation
-with the logits of a whole chunk at once. The model is the same mathematics as
-rope_spectra.model.llama and shares no code with it.
+It follows docs/protocol.md alone: eager, AdamW unfused, rows of T tokens fed as T - 1 -> T - 1, fp32
+logits, int64 batches copied from unpinned memory; evaluation with the logits of a whole chunk at
+once. The model is the same mathematics as rope_spectra.model.llama and shares no code with it.
 """
 
 import math
@@ -98,11 +98,10 @@ def train(
     )
     warmup = max(1, int(0.02 * steps))
     for step in range(steps):
-        rate = (
-            step / warmup
-            if step < warmup
-            else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-        )
+        if step < warmup:
+            rate = step / warmup
+        else:
+            rate = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
         for group in optimizer.param_groups:
             group["lr"] = 6e-4 * rate
         chosen = torch.from_numpy(rows[step * batch : (step + 1) * batch])

@@ -1,11 +1,12 @@
-"""Training speed: ours against the plain loop (benchmarks/plain.py) and transformers' Trainer, in turn, in one run.
+"""Training speed of three sides, in turn: ours, the plain loop (benchmarks/plain.py), transformers.
 
     PYTHONPATH=workflow python benchmarks/training.py --sizes demo 4x128        # on a CPU
     PYTHONPATH=workflow python benchmarks/training.py --sizes 50m 350m          # on a GPU
 
-Per size: tokens/s, MFU, the fraction of the matrix product speed measured here, peak memory of the device, ratios to the plain
-loop. Then seconds outside training of `python -m rope_spectra.train`, with an empty compile cache and with a warm one.
-Needs torch, numpy, pandas and safetensors; the transformers side needs transformers and accelerate and is left out without them.
+Per size: tokens/s, MFU, the fraction of the matrix product speed measured here, peak memory of the
+device, ratios to the plain loop. Then seconds outside training of `python -m rope_spectra.train`,
+with an empty compile cache and with a warm one. Needs torch, numpy, pandas and safetensors; the
+transformers side needs transformers and accelerate and is left out without them.
 """
 
 import argparse
@@ -27,16 +28,15 @@ import numpy as np
 import plain
 import torch
 
-from rope_spectra import spectra
+from rope_spectra.config.frozen import RunSettings
+from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.model import attention
+from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.linear import Linear
-from rope_spectra.model.llama import Llama, ModelConfig
-from rope_spectra.training.trainer import (
-    Trainer,
-    TrainingConfig,
-    keep_freed_memory,
-    make_deterministic,
-)
+from rope_spectra.model.llama import Llama
+from rope_spectra.rope.families import NamedSpectrum
+from rope_spectra.runtime.determinism import make_deterministic
+from rope_spectra.training.trainer import Trainer, keep_freed_memory
 
 Figures = dict[str, float]
 
@@ -48,7 +48,10 @@ DATA_SHEET = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
 
 @dataclass(frozen=True)
 class Size:
-    """A model, its rows and batch; `accumulate` is how the study cuts the batch; warm-up steps are not timed."""
+    """A model, its rows and batch; the study splits a batch into `accumulate` parts.
+
+    Warm-up steps are not timed.
+    """
 
     model: ModelConfig
     seq_len: int
@@ -66,20 +69,52 @@ class Size:
         return np.random.default_rng(0).integers(0, self.model.vocab_size, count).astype(np.uint16)
 
 
+def model_config(
+    hidden: int, layers: int, heads: int, head_dim: int, intermediate: int, vocab: int
+) -> ModelConfig:
+    return ModelConfig(
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        head_dim=head_dim,
+        intermediate_size=intermediate,
+        vocab_size=vocab,
+    )
+
+
 SIZES = {
-    "demo": Size(ModelConfig(64, 2, 2, 32, 192, 512), 128, 8, 1, 3, 30),
-    "4x128": Size(ModelConfig(128, 4, 4, 32, 384, 4096), 256, 16, 1, 2, 4),
-    "50m": Size(ModelConfig(512, 6, 8, 64, 2048, 50304), 2048, 32, 1, 4, 30),
-    "350m": Size(ModelConfig(1024, 24, 16, 64, 4096, 50304), 2048, 32, 4, 3, 8),
+    "demo": Size(model_config(64, 2, 2, 32, 192, 512), 128, 8, 1, 3, 30),
+    "4x128": Size(model_config(128, 4, 4, 32, 384, 4096), 256, 16, 1, 2, 4),
+    "50m": Size(model_config(512, 6, 8, 64, 2048, 50304), 2048, 32, 1, 4, 30),
+    "350m": Size(model_config(1024, 24, 16, 64, 4096, 50304), 2048, 32, 4, 3, 8),
 }
 
 
 def frequencies(size: Size) -> torch.Tensor:
-    return torch.from_numpy(spectra.inv_freq(GEO, size.model.head_dim))
+    """The spectrum of all sides [head_dim / 2], in radians per token."""
+    spectrum = NamedSpectrum(name="geo_500k", shape=GEO)
+    return torch.from_numpy(spectrum.inv_freq(size.model.head_dim))
+
+
+def recipe(
+    size: Size, precision: str, compiled: bool | str = "auto", deterministic: bool = True
+) -> TrainingRecipe:
+    """The study's way to train, on all rows there are."""
+    return TrainingRecipe(
+        seq_len=size.seq_len,
+        batch_size=size.batch_size,
+        learning_rate=6e-4,
+        precision=precision,
+        deterministic=deterministic,
+        compile=compiled,
+    )
 
 
 def timed(device: torch.device, tokens: int, run) -> Figures:  # noqa: ANN001 (any call without arguments)
-    """Speed of a call that trains on so many tokens, by the clock and (for machines that are shared) by CPU time; peak memory."""
+    """Speed and peak memory of a call that trains on so many tokens.
+
+    The speed is taken by the clock and, for machines that are shared, by CPU time.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
@@ -88,10 +123,10 @@ def timed(device: torch.device, tokens: int, run) -> Figures:  # noqa: ANN001 (a
     if device.type == "cuda":
         torch.cuda.synchronize()
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-    figures = {"tokens_per_s": tokens / wall, "tokens_per_cpu_s": tokens / cpu}
-    return figures | (
-        {"peak_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {}
-    )
+    figures: Figures = {"tokens_per_s": tokens / wall, "tokens_per_cpu_s": tokens / cpu}
+    if device.type == "cuda":
+        figures["peak_bytes"] = torch.cuda.max_memory_allocated()
+    return figures
 
 
 def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
@@ -126,22 +161,9 @@ def our_side(
     if device.type == "cpu":
         keep_freed_memory()
     torch.use_deterministic_algorithms(deterministic)
-    attention.choose(device, precision, size.model.head_dim, size.seq_len, deterministic)
-    config = TrainingConfig(
-        None,
-        size.seq_len,
-        size.batch_size,
-        "auto",
-        6e-4,
-        0.02,
-        0.1,
-        (0.9, 0.95),
-        1.0,
-        precision,
-        deterministic,
-        compiled,
-    )
-    trainer = Trainer(Llama(size.model, frequencies(size)), config, device)
+    attention.select_kernel(device, precision, size.model.head_dim, size.seq_len, deterministic)
+    how = recipe(size, precision, compiled, deterministic)
+    trainer = Trainer(Llama(size.model, frequencies(size)), how, device)
     for _ in trainer.run(size.ids(size.warmup), seed=0, log_every=10):
         pass
     ids = size.ids(size.steps)
@@ -205,12 +227,13 @@ def transformers_side(size: Size, device: torch.device, bf16: bool) -> Figures:
 
 
 def product_ceiling(device: torch.device) -> float:
-    """FLOP/s of a square matrix product of ours here: bf16 at 8192 on a GPU, fp32 at 1024 on a CPU; the best of ten."""
+    """FLOP/s of a square matrix product of ours here, the best of ten.
+
+    bf16 at a side of 8192 on a GPU, fp32 at 1024 on a CPU.
+    """
     side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
-    a, product = (
-        torch.randn(side, side, dtype=dtype, device=device),
-        Linear(side, side).to(device, dtype),
-    )
+    a = torch.randn(side, side, dtype=dtype, device=device)
+    product = Linear(side, side).to(device, dtype)
     best = 0.0
     for _ in range(10):
         speed = timed(device, 1, lambda: product(a))["tokens_per_s"]
@@ -219,7 +242,10 @@ def product_ceiling(device: torch.device) -> float:
 
 
 def outside_training(name: str, steps: int) -> dict[str, Figures]:
-    """Wall seconds of whole training jobs beyond steps x their steady time: empty compile cache, then another spectrum."""
+    """Wall seconds of whole training jobs beyond steps x their steady time.
+
+    "cold" begins with an empty compile cache; "warm" is another spectrum after it.
+    """
     size = SIZES[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -246,30 +272,17 @@ def outside_training(name: str, steps: int) -> dict[str, Figures]:
 def _whole_job(
     size: Size, path: Path, spectrum: dict[str, float | str], environment: dict[str, str]
 ) -> Figures:
-    training = {
-        "tokens": None,
-        "seq_len": size.seq_len,
-        "batch_size": size.batch_size,
-        "micro_batch_size": "auto",
-        "learning_rate": 6e-4,
-        "warmup_fraction": 0.02,
-        "weight_decay": 0.1,
-        "betas": [0.9, 0.95],
-        "grad_clip": 1.0,
-        "precision": "bf16" if torch.cuda.is_available() else "fp32",
-        "deterministic": True,
-        "compile": "auto",
-    }
-    parts = {
-        "spectrum": spectrum | {"name": "geo"},
-        "model": vars(size.model),
-        "training": training,
-    }
+    settings = RunSettings(
+        recipe=1,
+        experiment="speed",
+        seed=1,
+        spectrum=NamedSpectrum(name="geo", shape=spectrum),
+        model=size.model,
+        training=recipe(size, "bf16" if torch.cuda.is_available() else "fp32"),
+    )
     run = path / f"theta{spectrum['theta']}"
     run.mkdir()
-    (run / "config.json").write_text(
-        json.dumps({"recipe": 1, "experiment": "speed", "seed": 1, **parts})
-    )
+    (run / "config.json").write_text(json.dumps(settings.content()))
     tokens = ["--tokens", path / "tokens.npy", "--manifest", path / "tokens.json"]
     began = time.perf_counter()
     threads = ["--threads", str(torch.get_num_threads())]
@@ -305,7 +318,7 @@ def set_up(threads: int) -> None:
 def apart(
     side: Callable[..., Figures], size: Size, device: torch.device, *options: bool
 ) -> Figures:
-    """Run a side; on a CPU in a process of its own, because ours changes how a process keeps its memory."""
+    """Runs a side; on a CPU in a process of its own, because ours has glibc keep freed memory."""
     if device.type == "cuda":
         return side(size, device, *options)
     context = multiprocessing.get_context("spawn")
@@ -325,13 +338,19 @@ def measure(name: str, device: torch.device, rounds: int) -> dict[str, object]:
     else:
         sides["ours, compiled"] = lambda: apart(our_side, size, device, bf16, True)
     results = common.compare(sides, rounds)
-    with torch.device("meta"):
-        model = Llama(size.model, torch.ones(size.model.head_dim // 2))
     ceiling, peak = product_ceiling(device), _data_sheet(device)
+    # A step of training costs three times its forward pass.
+    flop_per_token = 3 * size.model.forward_flop(size.seq_len)
     for side in results.values():
-        flops = side["median"]["tokens_per_s"] * model.flop_per_token(size.seq_len)
-        side["median"] |= {"of_ceiling": flops / ceiling} | ({"mfu": flops / peak} if peak else {})
-    return {"parameters": model.num_parameters(), "product_flop_per_s": ceiling, "sides": results}
+        flop_per_s = side["median"]["tokens_per_s"] * flop_per_token
+        side["median"]["of_ceiling"] = flop_per_s / ceiling
+        if peak:
+            side["median"]["mfu"] = flop_per_s / peak
+    return {
+        "parameters": size.model.num_parameters,
+        "product_flop_per_s": ceiling,
+        "sides": results,
+    }
 
 
 def _data_sheet(device: torch.device) -> float | None:
@@ -373,9 +392,8 @@ def main() -> None:
             "of_ceiling": "of ceiling",
             "peak_bytes": "peak bytes",
         }
-        print(
-            f"\n{name}\n\n{common.table(result['sides'], columns, RATIOS)}\n{result['outside_training']}"
-        )
+        table = common.table(result["sides"], columns, RATIOS)
+        print(f"\n{name}\n\n{table}\n{result['outside_training']}")
     print(common.publish("training", vars(args), results, args.output))
 
 

@@ -17,12 +17,12 @@ import pytest
 from rope_spectra.analysis import lineage
 from rope_spectra.artifacts import files, records, seal
 from rope_spectra.config.design import Design
+from rope_spectra.config.sections import RunOptions
 from rope_spectra.data import cache as tokens
 from rope_spectra.data import shards, tokenizers
 from rope_spectra.data.sources import SplitSettings, TokenizerFile
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import checkpoint
-from rope_spectra.training.run import DEFAULT_OPTIONS
 from support import small_experiment as small
 from support.checkout import snakemake
 from support.damage import damages
@@ -90,8 +90,8 @@ def readers(design: Design) -> dict[Path, Callable[[], Any]]:
         DATA / "train.json": partial(read_cache, "train"),
         DATA / "validation.npy": partial(read_cache, "validation"),
         DATA / "validation.json": partial(read_cache, "validation"),
-        Path("results/small/options.json"): lambda: seal.read_settings(
-            Path("results/small/options.json"), ["log_every"], DEFAULT_OPTIONS
+        Path("results/small/options.json"): lambda: seal.load_settings(
+            Path("results/small/options.json"), RunOptions
         ),
         DESIGN: lambda: seal.load_settings(DESIGN, Design),
         RUN / "model.safetensors": read_model,

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rope_spectra.evaluation import perplexity
-from rope_spectra.model.llama import Llama, ModelConfig
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.llama import Llama
 
 VOCAB = 61
 TOKENS = np.random.default_rng(0).integers(0, VOCAB, 700).astype(np.uint16)

@@ -22,10 +22,12 @@ from rope_spectra import export, spectra
 from rope_spectra.data.tokenizers import load_tokenizer
 from rope_spectra.evaluation import perplexity
 from rope_spectra.model import huggingface
+from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.llama import Llama
+from rope_spectra.model.weights import build_model
 from rope_spectra.report import model_card
+from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.checkpoint import build_model
 from support.checkout import ROOT, snakemake
 from support.data_steps import NEOX
 from support.read_export import NEW_TOKENS
@@ -66,12 +68,9 @@ def model_of(name: str) -> Llama:
         "intermediate_size": 40,
         "vocab_size": 61,
     }
-    settings = {
-        "model": {**sizes, "head_dim": 2 * PAIRS.get(name, 8), "initializer_range": 0.2},
-        "spectrum": SPECTRA[name],
-    }
+    config = ModelConfig(**sizes, head_dim=2 * PAIRS.get(name, 8), initializer_range=0.2)
     torch.manual_seed(5)
-    return build_model(settings).eval()
+    return build_model(config, NamedSpectrum(name=name, shape=SPECTRA[name])).eval()
 
 
 def read_elsewhere(requests: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -503,9 +502,9 @@ def test_what_does_not_belong_to_the_run_is_refused(
 
 def test_a_spectrum_that_means_something_else_by_now_is_refused(finished, monkeypatch) -> None:
     """As after a change of a family's code: the weights would turn by angles they were not trained with."""
-    inv_freq = spectra.inv_freq
+    inv_freq = NamedSpectrum.inv_freq
     monkeypatch.setattr(
-        spectra, "inv_freq", lambda *definition: inv_freq(*definition) * np.float32(0.5)
+        NamedSpectrum, "inv_freq", lambda *arguments: inv_freq(*arguments) * np.float32(0.5)
     )
     message = refusal(monkeypatch, arguments(finished, finished / RUN, finished / "elsewhere"))
     assert re.search(

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def test_compiled_training_follows_eager() -> None:
 def test_micro_batches_are_bounded_on_a_cpu_by_the_size_of_the_logits(
     seq_len: int, vocab_size: int, rows: int
 ) -> None:
-    model = Llama(replace(SIZES, vocab_size=vocab_size), torch.ones(8))
+    model = Llama(SIZES.model_copy(update={"vocab_size": vocab_size}), torch.ones(8))
     assert (
         Trainer(model, config(seq_len=seq_len, batch_size=32), torch.device("cpu")).micro_batch_size
         == rows
@@ -123,7 +122,7 @@ def test_attention_kernels_by_card(
     capability: tuple[int, int], deterministic: bool, names: list[str]
 ) -> None:
     assert attention.candidates(capability, deterministic) == names
-    assert attention.choose(torch.device("cpu"), "bf16", 64, 2048, deterministic) == "cpu"
+    assert attention.select_kernel(torch.device("cpu"), "bf16", 64, 2048, deterministic) == "cpu"
 
 
 def test_long_runs_are_compiled_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +137,8 @@ def test_long_runs_are_compiled_where_that_pays(monkeypatch: pytest.MonkeyPatch)
 
 def test_deterministic_means_that_torch_refuses_what_is_not() -> None:
     code = (
-        "import sys, torch; from rope_spectra.training.trainer import make_deterministic; make_deterministic()\n"
+        "import sys, torch\n"
+        "from rope_spectra.runtime.determinism import make_deterministic; make_deterministic()\n"
         "assert torch.are_deterministic_algorithms_enabled()\n"
         "assert not torch.is_deterministic_algorithms_warn_only_enabled()\n"
         "assert 'torch._inductor' not in sys.modules\n"

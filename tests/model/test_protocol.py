@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from rope_spectra.evaluation import perplexity
-from rope_spectra.model.llama import Llama, ModelConfig
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.llama import Llama
 from rope_spectra.training.batches import learning_rate, row_order
 from rope_spectra.training.trainer import Trainer
 from support import reference
@@ -120,10 +121,17 @@ def in_transformers_names(weights: dict) -> dict:
 
 
 def test_parameter_counts_are_the_published_ones() -> None:
-    with torch.device("meta"):
-        small = Llama(ModelConfig(512, 6, 8, 64, 2048, 50304), torch.zeros(32))
-        large = Llama(ModelConfig(1024, 24, 16, 64, 4096, 50304), torch.zeros(32))
-    assert (small.num_parameters(), large.num_parameters()) == (50_928_128, 454_214_656)
+    small = {"hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8}
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+    published = [(small, 2048, 50_928_128), (large, 4096, 454_214_656)]
+    for sizes, intermediate_size, parameters in published:
+        config = ModelConfig(
+            **sizes, head_dim=64, intermediate_size=intermediate_size, vocab_size=50304
+        )
+        with torch.device("meta"):
+            model = Llama(config, torch.zeros(32))
+        assert sum(weight.numel() for weight in model.parameters()) == parameters
+        assert config.num_parameters == parameters
 
 
 def test_schedule_starts_at_zero_peaks_after_warmup_and_ends_near_zero() -> None:

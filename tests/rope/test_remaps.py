@@ -1,7 +1,6 @@
 """Remaps at evaluation time, against transformers' functions, and the rows of the tables."""
 
 import csv
-from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -15,7 +14,8 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRota
 
 from rope_spectra.config.sections import EvaluationSettings, Remap
 from rope_spectra.evaluation import passes
-from rope_spectra.model.llama import Llama, ModelConfig
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.llama import Llama
 from rope_spectra.rope import remaps
 from rope_spectra.rope.families import Geometric, NamedSpectrum, snap
 
@@ -155,7 +155,7 @@ def test_logits_of_a_remapped_model_equal_transformers(remap: str) -> None:
     train_length, length, scale = 256, 1024, 4.0
     torch.manual_seed(0)
     omega = geometric(1e5, 16)
-    model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega))
+    model = Llama(SIZES.model_copy(update={"initializer_range": 0.2}), torch.from_numpy(omega))
     rope = {"rope_type": TYPES[remap], "rope_theta": 1e5, "factor": scale}
     if remap == "yarn":
         rope |= {"original_max_position_embeddings": train_length, "truncate": False}
@@ -207,7 +207,9 @@ def _in_their_names(model: Llama) -> dict[str, torch.Tensor]:
 def evaluated() -> tuple[list[passes.Score], dict[str, np.ndarray]]:
     torch.manual_seed(0)
     omega = geometric(1e4, 16)
-    model = Llama(replace(SIZES, initializer_range=0.2), torch.from_numpy(omega)).eval()
+    model = Llama(
+        SIZES.model_copy(update={"initializer_range": 0.2}), torch.from_numpy(omega)
+    ).eval()
     tokens = np.random.default_rng(0).integers(0, 61, 600).astype(np.uint16)
     settings = EvaluationSettings(lengths=[32, 64, 128], chunks=2, remaps=list(TYPES))
     return passes.perplexities(model, tokens, settings, 64, "fp32")

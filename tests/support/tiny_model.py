@@ -3,9 +3,11 @@
 import numpy as np
 import torch
 
-from rope_spectra import spectra
-from rope_spectra.model.llama import Llama, ModelConfig
-from rope_spectra.training.trainer import TrainingConfig
+from rope_spectra.config.sections import TrainingRecipe
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.llama import Llama
+from rope_spectra.model.weights import build_model
+from rope_spectra.rope.families import NamedSpectrum
 
 SIZES = ModelConfig(
     hidden_size=32,
@@ -24,7 +26,7 @@ def tokens(count: int, seed: int = 0) -> np.ndarray:
     return (np.cumsum(steps) % 61).astype(np.uint16)
 
 
-def config(**changes) -> TrainingConfig:
+def config(**changes) -> TrainingRecipe:
     values = {
         "tokens": None,
         "seq_len": 64,
@@ -33,15 +35,15 @@ def config(**changes) -> TrainingConfig:
         "learning_rate": 3e-3,
         "warmup_fraction": 0.02,
         "weight_decay": 0.1,
-        "betas": (0.9, 0.95),
+        "betas": [0.9, 0.95],
         "grad_clip": 1.0,
         "precision": "fp32",
         "deterministic": True,
         "compile": False,
     }
-    return TrainingConfig(**{**values, **changes})
+    return TrainingRecipe(**{**values, **changes})
 
 
 def llama(definition: dict, seed: int) -> Llama:
     torch.manual_seed(seed)
-    return Llama(SIZES, torch.from_numpy(spectra.inv_freq(definition, SIZES.head_dim)))
+    return build_model(SIZES, NamedSpectrum(name="tiny", shape=definition))

@@ -93,11 +93,11 @@ def test_the_shares_of_the_ranks_are_the_batch(size: int) -> None:
 )
 def test_the_nodes_of_a_slurm_job_meet_at_the_first(nodes: str, first: str) -> None:
     slurm = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "70123", "SLURM_NODELIST": nodes}
-    assert ranks.slurm_meeting(slurm) == [
+    assert ranks.slurm_rendezvous(slurm) == [
         "--nnodes=2",
         "--rdzv_backend=c10d",
         "--rdzv_id=70123",
         f"--rdzv_endpoint={first}:30123",
     ]
-    assert ranks.slurm_meeting({"SLURM_NNODES": "1"}) is None
-    assert ranks.slurm_meeting({}) is None
+    assert ranks.slurm_rendezvous({"SLURM_NNODES": "1"}) is None
+    assert ranks.slurm_rendezvous({}) is None

@@ -69,7 +69,7 @@ def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_goes_on(
     process.send_signal(signal.SIGTERM)
     message = process.communicate(timeout=10)[1]
     assert process.returncode == 128 + signal.SIGTERM
-    assert "is saved, the same command goes on from there" in message
+    assert "is saved, the same command resumes from there" in message
     assert "Traceback" not in message
     saved = int(message.partition("interrupted: step ")[2].split()[0])
     assert f"resuming at step {saved}\n" in finish(data, tmp_path / "run")
@@ -136,7 +136,7 @@ def test_signals_are_heard_once_and_handlers_restored() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         assert interruption.signal == signal.SIGINT
-    with Interruption(heed=False) as interruption:
+    with Interruption(handle=False) as interruption:
         os.kill(os.getpid(), signal.SIGTERM)
         assert interruption.signal is None
     assert signal.getsignal(signal.SIGINT) is before

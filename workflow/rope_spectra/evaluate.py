@@ -24,7 +24,7 @@ from rope_spectra.data.cache import open_tokens, read_manifest
 from rope_spectra.data.sentence import read_sentence
 from rope_spectra.data.tokenizers import check_record
 from rope_spectra.evaluation.record import EVAL, EVAL_NLL, EVAL_RECORD, EvaluationFacts, evaluated
-from rope_spectra.runtime import cli, devices, heartbeat
+from rope_spectra.runtime import cli, determinism, devices, heartbeat
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import RunRecord, data_facts, read_run
 
@@ -100,21 +100,20 @@ def _load(folder: Path, run: RunRecord, threads: int | None) -> "Llama":
     """The trained model on its device, with the arithmetic of its training."""
     training = run.settings.training
     if training.deterministic:
-        provenance.pin_arithmetic()
+        determinism.pin_arithmetic()
     # Only now: what pin_arithmetic sets is read when torch is imported.
     import torch
 
     from rope_spectra.model import attention
     from rope_spectra.training.trained import load_trained
-    from rope_spectra.training.trainer import make_deterministic
 
     if threads:
         torch.set_num_threads(threads)
     if training.deterministic:
-        make_deterministic()
+        determinism.make_deterministic()
     device = devices.take(training.device)
     heartbeat.set_device(provenance.device_name(device))
-    attention.choose(
+    attention.select_kernel(
         device,
         training.precision,
         run.settings.model.head_dim,

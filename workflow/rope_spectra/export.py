@@ -67,7 +67,6 @@ def write(
     folder: Path, model: "Llama", length: int, tokenizer: "Tokenizer | None", identity: str
 ) -> None:
     """config.json, model.safetensors and, with a tokenizer, its two files; `length` tokens is the longest in use."""
-    from dataclasses import asdict
 
     from safetensors.torch import save_file
 
@@ -76,7 +75,7 @@ def write(
     ids = huggingface.special_ids(tokenizer)
     files.write_json(
         folder / "config.json",
-        huggingface.model_config(asdict(model.config), model.inv_freq.numpy(), length, ids),
+        huggingface.model_config(model.config.content(), model.inv_freq.numpy(), length, ids),
     )
     with files.atomic(folder / "model.safetensors") as temporary:
         save_file(
@@ -120,9 +119,12 @@ def _check_belongs(run: dict[str, Any], manifest: Manifest, args: "argparse.Name
 
 
 def _load_model(folder: Path, run: dict[str, Any]) -> "Llama":
-    from rope_spectra.training.checkpoint import build_model, load_model
+    from rope_spectra.model.config import ModelConfig
+    from rope_spectra.model.weights import build_model, load_model
+    from rope_spectra.rope.families import NamedSpectrum
 
-    model = build_model(run["settings"], empty=True)
+    spectrum = NamedSpectrum.model_validate(run["settings"]["spectrum"])
+    model = build_model(ModelConfig(**run["settings"]["model"]), spectrum, empty=True)
     records.check_run(folder, run, records.MODEL)
     load_model(folder / records.MODEL, model, run["identity"])
     if model.inv_freq.tolist() != run["inv_freq"]:

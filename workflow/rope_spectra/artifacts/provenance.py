@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from rope_spectra import __version__
-from rope_spectra.runtime.determinism import pin_arithmetic as pin_arithmetic
 
 if TYPE_CHECKING:
     import torch

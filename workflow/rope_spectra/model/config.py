@@ -42,7 +42,9 @@ class ModelConfig(Settings):
     def forward_flop(self, length: int) -> int:
         """FLOP per token of a forward pass at a context length, attention counted in full.
 
-        A step of training takes three times that.
+        A step of training takes three times that: the backward pass computes two products, for the
+        gradients of the inputs and of the weights, for each one of the forward pass. So training
+        costs 6 N + 12 L d T (docs/performance.md), without a discount for the causal mask.
         """
         width = self.num_attention_heads * self.head_dim
         return 2 * self.num_parameters + 4 * self.num_hidden_layers * width * length

@@ -1,7 +1,8 @@
 """The linear layer of the model: torch's own, except that on a CPU its fp32 products are oneDNN's.
 
-torch leaves fp32 products on x86 to MKL, which makes no use of AVX-512 on AMD processors: 105 GFLOP/s on a core of Zen 5, where
-oneDNN, which comes with torch too, reaches 250. Shapes: N rows, I in_features, O out_features.
+torch leaves fp32 products on x86 to MKL, which makes no use of AVX-512 on AMD processors: it
+reaches 105 GFLOP/s on a core of Zen 5, where oneDNN, which comes with torch too, reaches 250.
+Shapes: N rows, I in_features, O out_features.
 """
 
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Builds of torch for other processors may lack one of the two; they keep torch's own product.
 _HAS_BOTH = torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
-# torch.compile takes the weight of oneDNN's operator for a constant, so it is given one that it does not look into.
+# torch.compile would take the weight of oneDNN's operator for a constant and bake it into the
+# graph. So it is given an operator that it cannot look into, with a rule for the shape alone.
 _library = torch.library.Library("rope_spectra", "DEF")
 _library.define("product(Tensor x_NI, Tensor w_OI) -> Tensor")
 _library.impl(
@@ -35,11 +38,12 @@ class _OneDNN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, Tensor]:
         x_NI, w_OI = ctx.saved_tensors
-        # A transposed first factor is copied, a transposed second one is not: the narrower goes first.
-        x_first = x_NI.shape[1] < grad_NO.shape[1]
-        grad_OI = (
-            _product(x_NI.t(), grad_NO.t()).t() if x_first else _product(grad_NO.t(), x_NI.t())
-        )
+        # The gradient of w is grad^T x, or the transpose of x^T grad. oneDNN copies a transposed
+        # first factor and not a transposed second one, so the narrower of the two goes first.
+        if x_NI.shape[1] < grad_NO.shape[1]:
+            grad_OI = _product(x_NI.t(), grad_NO.t()).t()
+        else:
+            grad_OI = _product(grad_NO.t(), x_NI.t())
         return _product(grad_NO, w_OI.t()), grad_OI
 
 
@@ -50,6 +54,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Under autocast the product is in bf16, which torch gives to oneDNN by itself.
         if (
             x.device.type == "cpu"
             and x.dtype == torch.float32

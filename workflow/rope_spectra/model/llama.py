@@ -1,54 +1,43 @@
-"""The model of protocol.md section 3: a Llama whose rotary spectrum is an input.
+"""The model of docs/protocol.md section 3: a Llama whose rotary spectrum is an input.
 
 Shapes: B batch, T tokens, H heads, D head_dim, K = D/2 rotary pairs, E hidden_size, V vocab_size.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.linear import Linear
 
-IGNORED = -100
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Sizes by the names of transformers' LlamaConfig."""
-
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    head_dim: int
-    intermediate_size: int
-    vocab_size: int
-    rms_norm_eps: float = 1e-6
-    initializer_range: float = 0.02
+# The target of a position that does not count in the loss; the value is torch's own default.
+IGNORE_INDEX = -100
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Products in bf16 on fp32 weights where `precision` is bf16; fp32 throughout where it is fp32."""
+    """A context in which products are in bf16 on fp32 weights, or in fp32 throughout (`fp32`)."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def rotary_tables(
+def rotary_cos_sin(
     inv_freq: Tensor, length: int, attention_factor: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """cos and sin [T, D] in fp32 of position * inv_freq [K], each pair's angle in both halves (rotate-half layout).
+    """cos and sin [T, D] in fp32 of position * inv_freq [K], each pair's angle in both halves.
 
-    `attention_factor` multiplies both, so that it is squared in the attention scores; only a remap has another than 1.
+    `attention_factor` multiplies both q and k, so it is squared in the attention scores; only a
+    remap has another factor than 1.
     """
+    # fp32 whatever the autocast: in bf16 the positions above 256 would no longer be whole numbers.
     positions = torch.arange(length, device=inv_freq.device, dtype=torch.float32)
     angles = torch.outer(positions, inv_freq).repeat(1, 2)
     return angles.cos() * attention_factor, angles.sin() * attention_factor
 
 
-def rotate(x_BHTD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
-    """Turn each pair (x_k, x_{k+D/2}) by its angle, in fp32."""
+def apply_rotary(x_BHTD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
+    """Turns each pair (x_k, x_{k+D/2}) by its angle, in fp32 (the rotate-half layout of Llama)."""
     x = x_BHTD.float()
     first, second = x.chunk(2, dim=-1)
     return x * cos_TD + torch.cat((-second, first), dim=-1) * sin_TD
@@ -67,21 +56,23 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal multi-head attention with rotary q and k; rows of the fused projection are q, k, v."""
+    """Causal multi-head attention with rotary q and k; the rows of qkv_proj are q, k, v."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads, self.head_dim = config.num_attention_heads, config.head_dim
+        self.heads = config.num_attention_heads
+        self.head_dim = config.head_dim
         width = self.heads * self.head_dim
         self.qkv_proj = Linear(config.hidden_size, 3 * width)
         self.o_proj = Linear(width, config.hidden_size)
 
     def forward(self, x_BTE: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
         B, T, _ = x_BTE.shape
-        q, k, v = (
-            self.qkv_proj(x_BTE).view(B, T, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
-        )
-        q, k = rotate(q, cos_TD, sin_TD).to(v.dtype), rotate(k, cos_TD, sin_TD).to(v.dtype)
+        qkv = self.qkv_proj(x_BTE).view(B, T, 3, self.heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        # Rotated in fp32, multiplied in the precision of the projection (bf16 under autocast).
+        q = apply_rotary(q, cos_TD, sin_TD).to(v.dtype)
+        k = apply_rotary(k, cos_TD, sin_TD).to(v.dtype)
         y_BHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o_proj(y_BHTD.transpose(1, 2).reshape(B, T, -1))
 
@@ -117,9 +108,8 @@ class Block(nn.Module):
 class Llama(nn.Module):
     """Token embedding, blocks, final norm, output head tied to the embedding.
 
-    Construction consumes the random stream exactly as the study does (protocol.md section 3): torch's default init of every
-    module in definition order, then N(0, initializer_range) for every Linear and Embedding, the tied weight twice.
-    Call torch.manual_seed(seed) before it, on the CPU.
+    Call torch.manual_seed(seed) before making one, on the CPU: construction consumes the random
+    stream exactly as the study does (docs/protocol.md section 3).
     """
 
     inv_freq: Tensor
@@ -128,16 +118,21 @@ class Llama(nn.Module):
     def __init__(self, config: ModelConfig, inv_freq: Tensor) -> None:
         super().__init__()
         self.config = config
+        # The order of these lines is the order of the draws: torch's default initialization of each
+        # module as it is defined, then N(0, initializer_range) over every Linear and Embedding. The
+        # tied weight is drawn twice, once as the embedding and once as the head.
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.lm_head = Linear(config.hidden_size, config.vocab_size)
-        self.tie()
+        self.tie_weights()
+        # A buffer, not a constant: one compiled graph serves every spectrum. Not among the weights,
+        # because it follows from the settings of the run.
         self.register_buffer("inv_freq", inv_freq, persistent=False)
         self.apply(self._redraw)
 
-    def tie(self) -> None:
-        """Make the output head the embedding; needed again after weights were assigned."""
+    def tie_weights(self) -> None:
+        """Makes the output head the embedding; needed again after weights were assigned."""
         self.lm_head.weight = self.embed_tokens.weight
 
     def _redraw(self, module: nn.Module) -> None:
@@ -146,17 +141,18 @@ class Llama(nn.Module):
 
     @contextmanager
     def rotated_by(self, inv_freq: Tensor, attention_factor: float) -> Iterator[None]:
-        """Inside, q and k turn by another spectrum [K] than the trained one; the weights stay."""
-        trained = self.inv_freq, self.attention_factor
-        self.inv_freq, self.attention_factor = inv_freq.to(self.inv_freq), attention_factor
+        """A context in which q and k turn by another spectrum [K] than the trained one."""
+        before = self.inv_freq, self.attention_factor
+        self.inv_freq = inv_freq.to(self.inv_freq)
+        self.attention_factor = attention_factor
         try:
             yield
         finally:
-            self.inv_freq, self.attention_factor = trained
+            self.inv_freq, self.attention_factor = before
 
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """Hidden states [B, T, E] after the final norm."""
-        cos, sin = rotary_tables(self.inv_freq, ids_BT.shape[1], self.attention_factor)
+        cos, sin = rotary_cos_sin(self.inv_freq, ids_BT.shape[1], self.attention_factor)
         x = self.embed_tokens(ids_BT)
         for layer in self.layers:
             x = layer(x, cos, sin)
@@ -167,21 +163,8 @@ class Llama(nn.Module):
         return self.lm_head(self.hidden(ids_BT))
 
     def loss(self, ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean cross entropy in nats per target, in fp32; targets equal to IGNORED do not count."""
+        """Mean cross entropy in nats per target, in fp32; targets of IGNORE_INDEX do not count."""
         logits = self(ids_BT).float()
-        return F.cross_entropy(logits.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED)
-
-    def flop_per_token(self, length: int) -> int:
-        """Forward and backward on rows of `length` tokens: 6N + 12 L d T, attention without its mask (performance.md)."""
-        attention = (
-            12
-            * self.config.num_hidden_layers
-            * self.config.num_attention_heads
-            * self.config.head_dim
-            * length
+        return F.cross_entropy(
+            logits.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORE_INDEX
         )
-        return 6 * self.num_parameters() + attention
-
-    def num_parameters(self) -> int:
-        """Trained numbers; the tied weight counts once."""
-        return sum(parameter.numel() for parameter in self.parameters())

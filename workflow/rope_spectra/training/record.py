@@ -25,7 +25,7 @@ TRAIN_LOG = Path(layout.TRAIN_LOG).name
 
 
 class DataFacts(Record):
-    """The data of a training or an evaluation, by content: a renamed dataset is still the same data."""
+    """The data of a training or an evaluation, by content: a renamed dataset is the same data."""
 
     sha256: str
     tokens: int

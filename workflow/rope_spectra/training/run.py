@@ -1,96 +1,165 @@
-"""What a training run is made from, and whether its parts fit together."""
+"""One training run: its inputs, whether they fit together, and its history over all attempts."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra.artifacts import provenance, records, seal
+from rope_spectra.artifacts import provenance, seal
+from rope_spectra.config.frozen import RunSettings
+from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import Manifest
+from rope_spectra.data.sentence import Sentence, mentions, with_sentences
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.training.record import (
+    MODEL,
+    RUN,
+    TRAIN_LOG,
+    DataFacts,
+    RunRecord,
+    data_facts,
+)
 
+# The command reads and checks a run before it imports torch, which takes seconds.
 if TYPE_CHECKING:
-    from rope_spectra.data.sentence import Sentence
     from rope_spectra.training.batches import RowChange
 
-DEFAULT_OPTIONS = {
-    "log_every": 10,
-    "checkpoint_minutes": 10.0,
-    "checkpoint_steps": None,
-    "tensorboard": "auto",
-    "gpus_per_run": 1,
-}
+# The state of a training that is not finished. Snakemake does not know this file: it would delete
+# it together with the declared outputs of a failed job.
 CHECKPOINT = "checkpoint.pt"
+
+_HEADER = "step,loss,lr,tokens,tokens_per_s"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is made from and where it goes; `options` do not change the result."""
+    """The inputs of a run and the folder of its results; `options` do not change the result.
+
+    event_files is the folder for TensorBoard, None for no such files.
+    """
 
     output: Path
-    settings: dict[str, Any]
+    settings: RunSettings
     manifest: Manifest
-    options: dict[str, Any]
-    curves: Path | None = None
-    sentence: "Sentence | None" = None
+    options: RunOptions
+    event_files: Path | None = None
+    sentence: Sentence | None = None
 
     @cached_property
-    def data(self) -> dict[str, Any]:
-        return records.data_facts(self.manifest, self.sentence)
+    def data(self) -> DataFacts:
+        """The content of its data."""
+        return data_facts(self.manifest, self.sentence)
 
     @cached_property
     def identity(self) -> str:
-        return provenance.run_identity(self.settings, self.data)
+        """SHA-256 over all that its result depends on."""
+        return provenance.run_identity(self.settings.content(), self.data.content())
 
     def path(self, name: str) -> Path:
+        """The path of one of its files."""
         return self.output / name
 
     def is_complete(self) -> bool:
-        return (
-            self.path(records.RUN).exists()
-            and seal.read(self.path(records.RUN), "identity")["identity"] == self.identity
-        )
+        """True if its results are there already; UserError for a damaged record of them."""
+        record = self.path(RUN)
+        return record.exists() and seal.load_record(record, RunRecord).identity == self.identity
 
     def check(self, processes: int) -> None:
         """UserError unless model, data, sentence and number of processes fit together."""
-        model, training, manifest = self.settings["model"], self.settings["training"], self.manifest
-        if manifest.vocab_size > model["vocab_size"]:
+        recipe = self.settings.training
+        available, needed = self.settings.model.vocab_size, self.manifest.vocab_size
+        if needed > available:
             raise UserError(
-                f"models: vocab_size {model['vocab_size']} is smaller than the tokenizer's {manifest.vocab_size};"
-                f" raise it to at least {manifest.vocab_size}"
+                f"models: vocab_size {available} is smaller than the tokenizer's {needed};"
+                f" raise it to at least {needed}"
             )
-        batch_size, tokens = (
-            training["batch_size"],
-            min(manifest.tokens, training["tokens"] or manifest.tokens),
-        )
-        if tokens // training["seq_len"] < batch_size:
+        if recipe.steps(self.manifest.tokens) == 0:
+            tokens = min(self.manifest.tokens, recipe.tokens or self.manifest.tokens)
             raise UserError(
-                f"training: one batch needs {batch_size * training['seq_len']} tokens, the data has {tokens};"
-                " lower batch_size or raise train_tokens"
+                f"training: one batch needs {recipe.batch_size * recipe.seq_len} tokens, the data"
+                f" has {tokens}; lower batch_size or raise train_tokens"
             )
         if self.sentence:
-            from rope_spectra.data.sentence import mentions
-
-            mentions(self.sentence, training["seq_len"])
-        if processes < 1 or batch_size % processes:
+            # Raises UserError where the sentence does not fit into a row.
+            mentions(self.sentence, recipe.seq_len)
+        if processes < 1 or recipe.batch_size % processes:
             raise UserError(
-                f"--processes: {processes} does not divide batch_size {batch_size}; give a divisor"
+                f"--processes: {processes} does not divide batch_size {recipe.batch_size};"
+                " give a divisor"
             )
 
     def remove_leftovers(self) -> None:
-        """Half-written files of a process that was killed while it wrote them."""
-        for name in (CHECKPOINT, records.MODEL, records.TRAIN_LOG, records.RUN):
+        """Removes what a process that was killed while it wrote has left half-written.
+
+        Only the holder of the run's folder may call it. Unlike atomic files, which do the same for
+        processes of this machine, it also removes what another machine has left.
+        """
+        for name in (CHECKPOINT, MODEL, TRAIN_LOG, RUN):
             for leftover in self.output.glob(f"{name}.tmp.*"):
                 leftover.unlink(missing_ok=True)
 
     def row_change(self) -> "RowChange | None":
-        """What puts the sentence of the retrieval probe into a share of the rows; None without it."""
+        """Puts the sentence of the retrieval probe into a share of the rows; None without it."""
         if self.sentence is None:
             return None
-        from rope_spectra.data.sentence import with_sentences
+        share = self.settings.training.retrieval_share
+        return partial(with_sentences, sentence=self.sentence, share=share)
 
-        return partial(
-            with_sentences,
-            sentence=self.sentence,
-            share=self.settings["training"]["retrieval_share"],
-        )
+
+@dataclass(frozen=True)
+class LogRow:
+    """One line of train.csv.
+
+    loss is in nats per token, lr that of this step; tokens counts those seen up to and including
+    it; tokens_per_s is the mean since the line before.
+    """
+
+    step: int
+    loss: float
+    lr: float
+    tokens: int
+    tokens_per_s: float
+
+    def csv(self) -> str:
+        """The line; repr keeps every digit."""
+        return f"{self.step},{self.loss!r},{self.lr!r},{self.tokens},{self.tokens_per_s:.1f}"
+
+
+class History:
+    """The log and the time of a run, earlier attempts included; it starts its clock when made."""
+
+    def __init__(self) -> None:
+        self.rows: list[LogRow] = []
+        self.resumed_at: list[int] = []
+        self._earlier = {"total": 0.0, "training": 0.0}
+        self._began = time.perf_counter()
+        self._training_began: float | None = None
+
+    def resume(self, state: Mapping[str, Any], step: int) -> None:
+        """Adds what earlier attempts have left in a checkpoint; this one begins at `step`."""
+        self.rows = [LogRow(**row) for row in state["rows"]]
+        self.resumed_at = [*state["resumed_at"], step]
+        self._earlier = state["seconds"]
+
+    def start_training(self) -> None:
+        """Ends the preparations."""
+        self._training_began = time.perf_counter()
+
+    def seconds(self) -> dict[str, float]:
+        """Wall time of all attempts up to now: "total", and "training" (the loop alone)."""
+        now = time.perf_counter()
+        training = self._earlier["training"]
+        if self._training_began is not None:
+            training += now - self._training_began
+        return {"total": self._earlier["total"] + now - self._began, "training": training}
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for the checkpoint, which holds nothing that would need unpickling."""
+        rows = [asdict(row) for row in self.rows]
+        return {"rows": rows, "resumed_at": self.resumed_at, "seconds": self.seconds()}
+
+    def csv(self) -> str:
+        """The text of train.csv."""
+        return "\n".join([_HEADER, *(row.csv() for row in self.rows)]) + "\n"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rope_spectra.model.llama import Llama
-from rope_spectra.training.checkpoint import build_model, load_model
+from rope_spectra.model.weights import build_model, load_model
 from rope_spectra.training.record import MODEL, RunRecord, check_run
 
 
@@ -13,6 +13,6 @@ def load_trained(folder: Path, run: RunRecord) -> Llama:
     Raises UserError unless its weights are, byte for byte, those that `run` certifies.
     """
     check_run(folder, run, MODEL)
-    model = build_model(run.settings.content(), empty=True)
+    model = build_model(run.settings.model, run.settings.spectrum, empty=True)
     load_model(folder / MODEL, model, run.identity)
     return model

@@ -1,4 +1,7 @@
-"""The training loop of protocol.md section 5: AdamW, warmup and cosine, every batch and rate a function of the step alone."""
+"""The training loop of docs/protocol.md section 5.
+
+AdamW, warmup and cosine; every batch and rate is a function of the step alone.
+"""
 
 import contextlib
 import ctypes
@@ -8,12 +11,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.batches import (
@@ -24,76 +28,35 @@ from rope_spectra.training.batches import (
     next_token_targets,
     to_ids,
 )
+from rope_spectra.training.checkpoint import State
 from rope_spectra.training.ranks import World
+from rope_spectra.training.run import LogRow
 
 # Some ten minutes of fp32 on a core; compiled steps take 0.91 to 0.94 of the eager ones' time.
 _CPU_FLOP_TO_COMPILE = 5e13
-# Logits of one micro-batch on a CPU, where running out of memory kills the process instead of raising an error.
+# Logits of one micro-batch on a CPU, where running out of memory kills the process instead of
+# raising an error, so that trying what fits is no way.
 _CPU_LOGITS_BYTES = 2**28
-# malloc.h of glibc
+# Parameters of mallopt, by their numbers in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """A training preset of the config (design.md section 4); `tokens` None means every whole row of the dataset."""
-
-    tokens: int | None
-    seq_len: int
-    batch_size: int
-    micro_batch_size: int | str
-    learning_rate: float
-    warmup_fraction: float
-    weight_decay: float
-    betas: tuple[float, float]
-    grad_clip: float
-    precision: str
-    deterministic: bool
-    compile: bool | str
-    device: str = "auto"
-    retrieval_share: float = 0.0
-
-    def rows(self, available_tokens: int) -> int:
-        """int rows of seq_len tokens that a run trains on."""
-        tokens = available_tokens if self.tokens is None else min(self.tokens, available_tokens)
-        return tokens // self.seq_len
-
-    def steps(self, available_tokens: int) -> int:
-        """Optimizer steps of a run: whole batches."""
-        return self.rows(available_tokens) // self.batch_size
-
-
-@dataclass(frozen=True)
-class LogRow:
-    """One line of train.csv: the loss in nats of this step, its learning rate, the tokens seen up to and including it."""
-
-    step: int
-    loss: float
-    lr: float
-    tokens: int
-    tokens_per_s: float
-
-
 def is_worth_compiling(flop: float, device: torch.device) -> bool:
-    """Whether a run of that size gains more than compiling costs: 20 s and more on a CPU, where it needs a C++ compiler."""
+    """True if a run of that size gains more by compiled steps than compiling them costs.
+
+    On a CPU it costs 20 s and more, and needs a C++ compiler.
+    """
     if device.type == "cuda":
         return True
-    return flop > _CPU_FLOP_TO_COMPILE and shutil.which(os.environ.get("CXX", "g++")) is not None
-
-
-def make_deterministic() -> None:
-    """Equal bits for equal seeds on one machine and build; raises where torch has no deterministic kernel."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # As torch.use_deterministic_algorithms(True), which takes 2 s more: it loads the compiler, also where nothing is compiled.
-    torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = False
+    has_compiler = shutil.which(os.environ.get("CXX", "g++")) is not None
+    return flop > _CPU_FLOP_TO_COMPILE and has_compiler
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what a training step frees for the next one; other C libraries are left as they are.
+    """Has glibc keep what a training step frees for the next one; other C libraries stay as is.
 
-    It gives large blocks back to the kernel: page faults were a sixth to a third of a step's CPU time (2 x 64, 4 x 128 models).
+    By default it gives large blocks back to the kernel, and the page faults of asking for them
+    again were a sixth to a third of a step's CPU time (models of 2 x 64 and 4 x 128).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
@@ -102,11 +65,12 @@ def keep_freed_memory() -> None:
 
 
 class Objective(nn.Module):
-    """The loss of a model on rows of ids [B, T], as one module: what is compiled and what DDP wraps."""
+    """The loss of a model on rows of ids [B, T], as one module, to be compiled and wrapped by DDP."""
 
     def __init__(self, model: Llama, precision: str) -> None:
         super().__init__()
-        self.model, self.precision = model, precision
+        self.model = model
+        self.precision = precision
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         with autocast(ids_BT.device, self.precision):
@@ -116,56 +80,58 @@ class Objective(nn.Module):
 class Trainer:
     """A model on its way through its batches.
 
-    >>> for step, row in Trainer(model, config, device).run(tokens, seed, log_every=10): ...
+    >>> for step, row in Trainer(model, recipe, device).run(tokens, seed, log_every=10): ...
     """
 
     def __init__(
-        self, model: Llama, config: TrainingConfig, device: torch.device, world: World | None = None
+        self, model: Llama, recipe: TrainingRecipe, device: torch.device, world: World | None = None
     ) -> None:
-        self.model, self.config, self.device, self.world = (
-            model.to(device),
-            config,
-            device,
-            world or World(),
+        self.model = model.to(device)
+        self.recipe = recipe
+        self.device = device
+        self.world = world or World()
+        self.compiled = recipe.compile is True or (
+            recipe.compile == "auto" and device.type == "cuda"
         )
-        self.compiled = config.compile is True or (
-            config.compile == "auto" and device.type == "cuda"
-        )
-        if self.compiled and config.deterministic:
+        if self.compiled and recipe.deterministic:
+            # Sets the compiler's own flag too, which make_deterministic does not, for its cost.
             torch.use_deterministic_algorithms(True)
-        # One graph serves every spectrum and seed: the frequencies are a buffer.
-        objective = Objective(self.model, config.precision)
-        self.objective = torch.compile(objective, dynamic=False) if self.compiled else objective
+        self.objective: nn.Module = Objective(self.model, recipe.precision)
+        if self.compiled:
+            # One graph serves every spectrum and seed, because the frequencies are a buffer.
+            self.objective = cast(nn.Module, torch.compile(self.objective, dynamic=False))
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
-            lr=0.0,
-            betas=config.betas,
+            lr=0.0,  # set anew for every step
+            betas=(recipe.betas[0], recipe.betas[1]),
             eps=1e-8,
-            weight_decay=config.weight_decay,
+            weight_decay=recipe.weight_decay,
             fused=True,
         )
+        # Tried out before DDP is around it: not all ranks need try the same sizes.
         self.micro_batch_size = self._micro_batch_size()
         if self.world.size > 1:
-            self.objective = nn.parallel.DistributedDataParallel(
-                self.objective, gradient_as_bucket_view=True
-            )
+            self.objective = DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
 
     def _micro_batch_size(self) -> int:
-        rows = self.config.batch_size // self.world.size
-        if self.config.micro_batch_size != "auto":
-            return min(int(self.config.micro_batch_size), rows)
-        sizes = [size for size in range(rows, 0, -1) if rows % size == 0]
+        """Rows per forward pass: as the recipe says, or the largest divisor that fits in memory."""
+        rows = self.recipe.batch_size // self.world.size
+        if self.recipe.micro_batch_size != "auto":
+            return min(self.recipe.micro_batch_size, rows)
         fits = self._fits_gpu if self.device.type == "cuda" else self._fits_cpu
-        return self.world.smallest(next((size for size in sizes if fits(size)), 1), self.device)
+        size = rows
+        while size > 1 and (rows % size or not fits(size)):
+            size -= 1
+        return self.world.all_reduce_min(size, self.device)
 
     def _fits_cpu(self, size: int) -> bool:
-        return size * self.config.seq_len * self.model.config.vocab_size * 4 <= _CPU_LOGITS_BYTES
+        logits = size * self.recipe.seq_len * self.model.config.vocab_size
+        return logits * torch.float32.itemsize <= _CPU_LOGITS_BYTES
 
     def _fits_gpu(self, size: int) -> bool:
+        ids = torch.zeros(size, self.recipe.seq_len, dtype=torch.long, device=self.device)
         try:
-            self.objective(
-                torch.zeros(size, self.config.seq_len, dtype=torch.long, device=self.device)
-            ).backward()
+            self.objective(ids).backward()
         except torch.OutOfMemoryError:
             return False
         finally:
@@ -173,28 +139,34 @@ class Trainer:
             torch.cuda.empty_cache()
         return True
 
-    def _backward(self, ids: Tensor, share: float, last: bool) -> Tensor:
-        """Add the gradient of a micro-batch; the ranks exchange theirs with the last one of a step."""
-        exchange = self.world.size == 1 or last
-        with contextlib.nullcontext() if exchange else self.objective.no_sync():
-            loss = self.objective(ids) * share
-            loss.backward()
-        return loss.detach()
-
     def step(self, batch: Tensor, lr: float) -> Tensor:
-        """One optimizer step on this rank's rows of a batch; returns their mean loss, still on the device."""
+        """One optimizer step on this rank's rows of a batch.
+
+        Returns their mean loss, still on the device: reading it here would make the CPU wait for
+        the GPU at every step.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         micro_batches = to_ids(batch, self.device).split(self.micro_batch_size)
-        shares = [len(ids) / len(batch) for ids in micro_batches]
-        lasts = [*[False] * (len(micro_batches) - 1), True]
-        loss = torch.stack(
-            [self._backward(*part) for part in zip(micro_batches, shares, lasts, strict=True)]
-        ).sum()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        losses = []
+        for index, ids in enumerate(micro_batches):
+            # Weighted by its rows, so that the gradient is that of the whole batch.
+            share = len(ids) / len(batch)
+            losses.append(self._backward(ids, share, index == len(micro_batches) - 1))
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.grad_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss
+        return torch.stack(losses).sum()
+
+    def _backward(self, ids: Tensor, share: float, is_last: bool) -> Tensor:
+        """Adds the gradient of a micro-batch to that of its batch; returns its part of the loss."""
+        with contextlib.ExitStack() as stack:
+            if isinstance(self.objective, DistributedDataParallel) and not is_last:
+                # The ranks exchange their gradients once a step, with the last micro-batch.
+                stack.enter_context(self.objective.no_sync())
+            loss = self.objective(ids) * share
+            loss.backward()
+        return loss.detach()
 
     def run(
         self,
@@ -204,59 +176,66 @@ class Trainer:
         start: int = 0,
         change: RowChange | None = None,
     ) -> Iterator[tuple[int, LogRow | None]]:
-        """Train from step `start` to the end, yielding after each step its number and, where one is due, its line of train.csv.
+        """Trains from step `start` to the end, one optimizer step a batch.
 
-        Lines are due at every `log_every`-th step and at the last one; until then losses stay on the device, unread. `change`
-        puts something else into some of the rows.
+        Yields after each step its number and, where one is due, its line of train.csv: at every
+        `log_every`-th step and at the last one. `change` puts something else into some of the rows.
         Raises UserError for a loss that is not finite.
         """
-        config, steps, rows = (
-            self.config,
-            self.config.steps(len(tokens)),
-            self.config.rows(len(tokens)),
-        )
-        table = tokens[: rows * config.seq_len].reshape(rows, config.seq_len)
-        share = self.world.share(config.batch_size)
+        recipe = self.recipe
+        rows = recipe.rows(len(tokens))
+        steps = recipe.steps(len(tokens))
+        table = tokens[: rows * recipe.seq_len].reshape(rows, recipe.seq_len)
+        share = self.world.share(recipe.batch_size)
+        # The losses since the last line stay on the device, unread, until the next one is due.
         pending: list[Tensor] = []
         began = time.perf_counter()
-        for step, batch in enumerate(
-            batches(table, config.batch_size, seed, start, share, change), start
-        ):
-            lr = learning_rate(step, steps, config.learning_rate, config.warmup_fraction)
+        upcoming = batches(table, recipe.batch_size, seed, start, share, change)
+        for step, batch in enumerate(upcoming, start):
+            lr = learning_rate(step, steps, recipe.learning_rate, recipe.warmup_fraction)
             pending.append(self.step(batch, lr))
             if step == start:
-                gc.freeze()  # what is alive now lives to the end; the collector need not walk it again
+                # What is alive now lives to the end; the garbage collector need not walk it again.
+                gc.freeze()
             row = None
             if step % log_every == 0 or step == steps - 1:
                 row = self._log_row(step, pending, lr, began)
-                pending, began = [], time.perf_counter()
+                pending = []
+                began = time.perf_counter()
             yield step, row
 
     def _log_row(self, step: int, pending: list[Tensor], lr: float, began: float) -> LogRow:
-        losses = self.world.mean(torch.stack(pending)).tolist()
+        losses = self.world.all_reduce_mean(torch.stack(pending)).tolist()
         _refuse_divergence(losses, step)
-        per_step = self.config.batch_size * self.config.seq_len
+        tokens_per_step = self.recipe.batch_size * self.recipe.seq_len
+        seconds = time.perf_counter() - began
         return LogRow(
-            step,
-            losses[-1],
-            lr,
-            (step + 1) * per_step,
-            len(losses) * per_step / (time.perf_counter() - began),
+            step=step,
+            loss=losses[-1],
+            lr=lr,
+            tokens=(step + 1) * tokens_per_step,
+            tokens_per_s=len(losses) * tokens_per_step / seconds,
         )
 
-    def state(self) -> dict[str, Any]:
-        """What a training needs to go on, bit for bit: weights and optimizer. Batches and rates follow from the step."""
+    def state(self) -> State:
+        """What a training needs to resume to the same bits: weights and optimizer.
+
+        Batches and rates follow from the step.
+        """
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up the state that another Trainer of the same run has left."""
+    def restore(self, state: State) -> None:
+        """Resumes from the state of another Trainer of the same run."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def _refuse_divergence(losses: list[float], last_step: int) -> None:
-    for step, loss in enumerate(losses, start=last_step - len(losses) + 1):
+    """UserError for the first loss that is not finite; the losses are those up to last_step."""
+    first_step = last_step - len(losses) + 1
+    for step, loss in enumerate(losses, first_step):
         if not math.isfinite(loss):
             raise UserError(
-                f"training diverged: the loss is {loss} at step {step}; lower learning_rate or raise warmup_fraction"
+                f"training diverged: the loss is {loss} at step {step};"
+                " lower learning_rate or raise warmup_fraction"
             )

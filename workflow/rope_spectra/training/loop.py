@@ -1,0 +1,197 @@
+"""One run from its first step, or from where an earlier attempt has stopped, to its results."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from rope_spectra.artifacts import files, provenance, seal
+from rope_spectra.config.sections import TrainingRecipe
+from rope_spectra.data.cache import open_tokens
+from rope_spectra.model import attention
+from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.weights import build_model, save_model
+from rope_spectra.runtime import cli, devices, heartbeat
+from rope_spectra.runtime.determinism import make_deterministic
+from rope_spectra.runtime.progress import Progress, short_number
+from rope_spectra.training import checkpoint, ranks, tensorboard
+from rope_spectra.training.batches import Tokens
+from rope_spectra.training.interruption import CheckpointClock, Interruption
+from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, RunRecord
+from rope_spectra.training.run import CHECKPOINT, History, Run
+from rope_spectra.training.trainer import Trainer, is_worth_compiling, keep_freed_memory
+
+
+def start(run: Run, tokens: Path, processes: int, threads: int | None) -> None:
+    """Trains a run in this process, or launches its ranks, each of which comes here again.
+
+    threads: CPU threads of all processes together, None for torch's own choice.
+    """
+    if processes > 1 and not ranks.is_rank():
+        if run.settings.training.device != "cpu":
+            # All of them at once: ranks that wait for a GPU one by one could block each other.
+            devices.lease(processes)
+        ranks.launch("rope_spectra.train", sys.argv[1:], processes)
+        return
+    threads_here = (threads or 0) // processes
+    if not ranks.is_main_process():
+        train(run, tokens, threads_here)
+        return
+    with files.locked(run.output) as has_waited:
+        if has_waited and run.is_complete():
+            cli.log.info("the other process has finished this run")
+            return
+        run.remove_leftovers()
+        train(run, tokens, threads_here)
+
+
+def train(run: Run, tokens: Path, threads: int) -> None:
+    """Trains from where an earlier attempt has stopped, or from the beginning, and publishes."""
+    history = History()
+    if threads:
+        torch.set_num_threads(threads)
+    trainer, kernel = _prepare(run)
+    first_step = _resume(run, trainer, history)
+    try:
+        _steps(run, trainer, open_tokens(tokens, run.manifest), first_step, history)
+    except RuntimeError as error:
+        ranks.wait_for_launcher_after(error, trainer.world)
+    if trainer.world.rank == 0:
+        _publish(run, trainer, kernel, history)
+    ranks.destroy_process_group(trainer.world)
+
+
+def _prepare(run: Run) -> tuple[Trainer, str]:
+    """The trainer at step 0, and the name of its attention kernel."""
+    settings = run.settings
+    recipe = settings.training
+    if recipe.deterministic:
+        make_deterministic()
+    device = devices.take(recipe.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    heartbeat.set_device(provenance.device_name(device))
+    # Right before the model: its initial weights are the first draws of this stream, on the CPU.
+    torch.manual_seed(settings.seed)
+    model = build_model(settings.model, settings.spectrum)
+    recipe = _with_compile_decided(recipe, settings.model, run.manifest.tokens, device)
+    kernel = attention.select_kernel(
+        device, recipe.precision, settings.model.head_dim, recipe.seq_len, recipe.deterministic
+    )
+    trainer = Trainer(model, recipe, device, ranks.init_process_group(device))
+    cli.log.info(
+        "%s seed %d on %d x %s, attention %s: %.1fM parameters, micro-batch %d",
+        settings.spectrum.name,
+        settings.seed,
+        trainer.world.size,
+        device,
+        kernel,
+        settings.model.num_parameters / 1e6,
+        trainer.micro_batch_size,
+    )
+    return trainer, kernel
+
+
+def _with_compile_decided(
+    recipe: TrainingRecipe, model: ModelConfig, tokens: int, device: torch.device
+) -> TrainingRecipe:
+    """The recipe with true or false for "auto" in `compile`."""
+    if recipe.compile != "auto":
+        return recipe
+    # A step costs three times its forward pass.
+    flop = 3 * model.forward_flop(recipe.seq_len) * recipe.rows(tokens) * recipe.seq_len
+    return recipe.model_copy(update={"compile": is_worth_compiling(flop, device)})
+
+
+def _resume(run: Run, trainer: Trainer, history: History) -> int:
+    """Restores the state of an earlier attempt; the step to begin with, 0 without such a state.
+
+    A state that cannot be used is no error: the run is trained from the beginning.
+    """
+    path = run.path(CHECKPOINT)
+    try:
+        state = checkpoint.load_state(path, run.identity)
+    except FileNotFoundError:
+        return 0
+    except checkpoint.UnusableState as reason:
+        cli.log.info("%s cannot be used, %s; training starts from the beginning", path, reason)
+        return 0
+    trainer.restore(state)
+    step: int = state["step"]
+    history.resume(state["history"], step)
+    cli.log.info("resuming at step %d", step)
+    return step
+
+
+def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history: History) -> None:
+    """Trains to the end; asked to stop, saves the state and leaves."""
+    options = run.options
+    steps = trainer.recipe.steps(len(tokens))
+    # The main process saves and leaves. Until it has ended its step it needs the other ranks, so
+    # they ignore the signals; the launcher ends them.
+    is_main = trainer.world.rank == 0
+    progress = Progress("step", steps, "steps", start=first_step)
+    is_due = CheckpointClock(options.checkpoint_minutes, options.checkpoint_steps)
+    history.start_training()
+    note = ""
+    with (
+        Interruption(handle=is_main) as interruption,
+        tensorboard.writer(
+            run.event_files if is_main else None, options.tensorboard, first_step
+        ) as curve,
+    ):
+        for step, row in trainer.run(
+            tokens, run.settings.seed, options.log_every, first_step, run.row_change()
+        ):
+            if row:
+                history.rows.append(row)
+                curve.add(row)
+                note = f"loss {row.loss:.3f}, {short_number(row.tokens_per_s)} tokens/s"
+            progress.update(step + 1, note)
+            if step == steps - 1:
+                continue  # there is nothing left to resume: the results come next
+            # The signal can come at any moment, so it is looked at once: what leaves has saved.
+            stop = interruption.signal
+            if is_main and (is_due(step) or stop):
+                _save(run, trainer, step + 1, history)
+            if stop:
+                cli.log.info(
+                    "interrupted: step %d of %d is saved, the same command resumes from there",
+                    step + 1,
+                    steps,
+                )
+                raise SystemExit(128 + stop)
+    progress.finish(steps, f"loss {history.rows[-1].loss:.3f}")
+
+
+def _save(run: Run, trainer: Trainer, step: int, history: History) -> None:
+    """Writes the checkpoint from which the run resumes at `step`."""
+    state = {"identity": run.identity, "step": step, "history": history.state()}
+    checkpoint.save_state(run.path(CHECKPOINT), trainer.state() | state)
+
+
+def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
+    """Writes the declared outputs and removes the checkpoint, which has served its purpose."""
+    last = history.rows[-1]
+    device = provenance.device_facts(trainer.device)
+    record = RunRecord(
+        identity=run.identity,
+        settings=run.settings,
+        data=run.data,
+        inv_freq=trainer.model.inv_freq.tolist(),
+        parameters=trainer.model.config.num_parameters,
+        steps=last.step + 1,
+        tokens=last.tokens,
+        micro_batch_size=trainer.micro_batch_size,
+        processes=trainer.world.size,
+        resumed_at_steps=history.resumed_at,
+        device=device | {"attention": kernel, "compiled": trainer.compiled},
+        versions=provenance.versions(),
+        seconds={name: round(value, 2) for name, value in history.seconds().items()},
+        files={},  # known once they are written
+    )
+    outputs = run.path(MODEL), run.path(TRAIN_LOG)
+    with seal.publishing(run.path(RUN), record.content(), *outputs) as (weights, log):
+        save_model(weights, trainer.model, run.identity)
+        log.write_text(history.csv())
+    run.path(CHECKPOINT).unlink(missing_ok=True)
