@@ -15,12 +15,14 @@ min_version("9.27")
 
 DRY_RUN = workflow.output_settings.dryrun  # workflow.dryrun is not set yet
 
-# The plan of a large study is millions of objects and next to no garbage: looking for some took a fourth of a dry run.
+# The plan of a large study is millions of objects and next to no garbage: looking for some took a
+# fourth of a dry run.
 if DRY_RUN:
     gc.disable()
     atexit.register(gc.freeze)  # Python looks once more before it ends
 
-# Jobs run the code beside this file and the Python that runs Snakemake, whether or not the environment is activated.
+# Jobs run the code next to this file and the Python that runs Snakemake, whether or not the
+# environment is activated.
 PACKAGE = os.path.join(workflow.basedir, "workflow")
 sys.path.insert(0, PACKAGE)
 os.environ.update(
@@ -37,7 +39,8 @@ from rope_spectra.planning import limits
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
 
-# Files that Snakemake has found already, as far as they can be seen from here (with --directory they may not).
+# Check the files that Snakemake has read already, as far as they can be seen from here (with
+# --directory they may not).
 or_exit(
     config_text.check,
     [

@@ -1,4 +1,4 @@
-# What a job reads, as far as it depends on the configuration, and how the report page lists what it writes.
+# The inputs of jobs that depend on the configuration, and the entries of the report page.
 
 
 def dataset_of(experiment):
@@ -7,7 +7,7 @@ def dataset_of(experiment):
 
 
 def raw_files(split):
-    """An input function: the user's own files that a split is made of; none for the hub and the generated corpus."""
+    """An input function: the user's own files of a split; none for the hub and generated text."""
     return lambda w: config.datasets[w.dataset].split(split or w.split).local_files()
 
 
@@ -27,7 +27,10 @@ def dataset_file(pattern, split):
 
 
 def sentence_file(use):
-    """An input function: the sentence of the retrieval probe where the experiment's training or evaluation (`use`) has it."""
+    """An input function: the sentence of the retrieval probe where `use` of the experiment has it.
+
+    `use` is "training" or "evaluation".
+    """
 
     def path(wildcards):
         experiment = wildcards.experiment
@@ -46,7 +49,7 @@ def sentence_option(wildcards, input):
 
 
 def tokenizer_file(pattern):
-    """An input function: a file of the dataset's tokenizer; none where the data are tokens already."""
+    """An input function: a file of the dataset's tokenizer; none where the data are token ids."""
 
     def path(wildcards):
         dataset = dataset_of(wildcards.experiment)
@@ -61,7 +64,7 @@ def all_runs(experiment):
 
 
 def finished_runs(wildcards):
-    """What the runs of an experiment leave for its tables."""
+    """The files that the runs of an experiment leave for its tables."""
     return [
         path
         for run in all_runs(wildcards.experiment)
@@ -70,7 +73,7 @@ def finished_runs(wildcards):
 
 
 def repeated_runs(wildcards):
-    """What the runs that show the noise floor leave: the baseline with every seed, and its repeats."""
+    """The files of the runs that show the noise floor: the baseline's seeds and its repeats."""
     design = frozen.design(config, wildcards.experiment)
     return [
         path
@@ -80,7 +83,10 @@ def repeated_runs(wildcards):
 
 
 def experiment_files(experiment):
-    """What an experiment is read by; next to the published numbers where the study has them and its protocol is evaluated."""
+    """The tables and figures of an experiment, each where the experiment has what it shows.
+
+    The comparison with published numbers needs the study's protocol among those evaluated.
+    """
     evaluation = config.evaluation_of(experiment)
     files = layout.experiment_files(experiment)
     patterns = []
@@ -113,7 +119,10 @@ def table_options(wildcards, input):
 
 
 def in_report(path, caption, kind, title, category="{experiment}"):
-    """A figure or a table as the page of --report lists it: by category, with a caption of workflow/report, titles sorted."""
+    """A figure or a table as the page of --report lists it, with a caption of workflow/report.
+
+    The page sorts by title, so titles begin with a number.
+    """
     subcategory = {"figure": "Figures", "table": "Tables"}[kind]
     return report(
         path,

@@ -1,4 +1,5 @@
-# From text to a token cache: data_config -> tokenizer -> tokenize_train, tokenize_val -> memmap_cache.
+# From text to a token cache:
+# data_config -> tokenizer -> tokenize_train, tokenize_val -> memmap_cache.
 
 
 rule data_config:
@@ -89,7 +90,7 @@ rule memmap_cache:
         " --output {output.tokens} --manifest {output.manifest} --log {log}"
 
 
-# What the retrieval probe says in the tokens of a dataset; made only where an experiment has the probe.
+# The retrieval probe in the tokens of a dataset; made only where an experiment has the probe.
 rule sentence:
     input:
         settings=expand(layout.DATA_CONFIG, part="sentence", allow_missing=True),

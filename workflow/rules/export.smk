@@ -1,7 +1,8 @@
-# A run in the form of Hugging Face transformers. Not part of the default target: ask for the folder by its path.
+# A run in the form of Hugging Face transformers. Not part of the default target: ask for the folder
+# by its path.
 
 
-# The summary is for the model card and no input: an export shall not have to wait for the other seeds.
+# The summary is for the model card. It is no input, so that an export need not wait for other seeds.
 rule export:
     input:
         config=layout.RUN_CONFIG,

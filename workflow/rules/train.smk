@@ -1,5 +1,5 @@
-# One run is one spectrum and one seed. Its settings are frozen first, so that an edit of config.yaml while jobs are queued,
-# a comment or another order of keys retrains nothing.
+# One run is one spectrum and one seed. Its settings are frozen first, so that an edit of config.yaml
+# while jobs are queued, a comment or another order of keys retrains nothing.
 
 
 rule run_config:
@@ -30,7 +30,8 @@ rule run_options:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 
 
-# The manifest is small and compared by content, the cache by its manifest: touching the cache retrains nothing.
+# The manifest is small and compared by content, and the cache by its manifest: touching the cache
+# retrains nothing.
 rule train:
     input:
         config=layout.RUN_CONFIG,
