@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from rope_spectra.config import text
+from rope_spectra.config.load import plain
 from rope_spectra.rope import diagnostics
 from rope_spectra.rope.diagnostics import Diagnosis
 from rope_spectra.rope.families import NamedSpectrum, Spectrum, snap
@@ -82,14 +83,12 @@ def main() -> None:
 def _read_library(config: Path) -> dict[str, Spectrum]:
     """The spectra of a config file by name. The rest of the file may be wrong: it is not read."""
     text.check([config])
-    content = yaml.safe_load(config.read_bytes())
+    content = plain(yaml.safe_load(config.read_bytes()))
     section = content.get("spectra") if isinstance(content, dict) else None
     if not isinstance(section, dict):
         raise UserError(f"{config}: has no `spectra`")
-    # YAML reads a name such as 350 as a number.
-    named = {str(name): definition for name, definition in section.items()}
     try:
-        return _Library(spectra=named).spectra
+        return _Library(spectra=section).spectra
     except ValidationError as error:
         raise UserError(messages.in_words(_Library, error)[0]) from None
 

@@ -22,7 +22,7 @@ def load(raw: Mapping[str, Any]) -> Config:
 
     Raises UserError with one line per mistake.
     """
-    content = _plain(raw)
+    content = plain(raw)
     if "run" in content:
         content["run"] = _names(content["run"])
     try:
@@ -40,15 +40,15 @@ def _stop_at(mistakes: Iterable[str]) -> None:
         raise UserError("\n".join(lines))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A copy with text keys and canonical numbers.
 
     YAML reads a name such as 350 as a number, and 10000.0 is the same number as 10000.
     """
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
