@@ -13,10 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import yaml
 
+from rope_spectra.analysis import published, retrieval_table, summary_table
+from rope_spectra.analysis.runs import RUN_COLUMNS
 from rope_spectra.config.sections import Remap
+from rope_spectra.rope.diagnostics import diagnose
 from rope_spectra.rope.families import families
 from support.checkout import ROOT, SNAKEMAKE
 
@@ -280,6 +284,37 @@ def test_the_protocol_defines_every_family_and_every_remap() -> None:
     defined = [set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) for table in tables]
     names = {get_args(family.model_fields["family"].annotation)[0] for family in families()}
     assert defined == [names, set(get_args(Remap))]
+
+
+def columns_of_our_tables() -> list[list[str]]:
+    """In the order of docs/statistics.md; of noise_floor.csv, which needs trained runs, none."""
+    scores = np.zeros((2, 10))
+    probed = {(name, seed, "none", 8): scores for name in ("a", "b") for seed in (1, 2)}
+    retrieval_runs = retrieval_table.by_run(probed)
+    retrieval = retrieval_table.summarize(retrieval_runs, "a", ["b"])
+    theirs = published.published_runs("350m_final")
+    compared = published.compare(theirs, theirs.assign(protocol="first_chunks", remap="none"))
+    diagnosis = diagnose(np.ones(2), train_length=8, longest=16)
+    return [
+        [*RUN_COLUMNS, "phase"],
+        [*summary_table.COLUMNS, "dataset", "model", "training"],
+        [],
+        [*compared],
+        ["spectrum", "family", "train_length", "longest", *diagnosis],
+        ["experiment", *retrieval_runs],
+        ["experiment", *retrieval],
+    ]
+
+
+def test_the_page_on_statistics_describes_every_column() -> None:
+    page = (ROOT / "docs/statistics.md").read_text()
+    tables = re.findall(
+        r"^\| column \| meaning \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE
+    )
+    first_cells = [" ".join(row.split("|")[1] for row in table.splitlines()) for table in tables]
+    described = [set(spans(cells)) for cells in first_cells]
+    for known, ours in zip(described, columns_of_our_tables(), strict=True):
+        assert not ours or known == set(ours)
 
 
 def test_one_version_everywhere() -> None:

@@ -1,7 +1,7 @@
 """Diagnoses of a spectrum at a training length. Pure: frequencies in, numbers out; no training.
 
 omega is the vector of frequencies [K], radians per token. The wavelength of a pair is 2 pi / omega
-tokens, infinite at omega = 0. docs/protocol.md section 2 says why these numbers are of interest.
+tokens, infinite at omega = 0. docs/statistics.md section 5 says what the numbers mean.
 """
 
 from collections.abc import Mapping
