@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rope_spectra.artifacts import layout
-from rope_spectra.config import legacy as frozen
+from rope_spectra.config import frozen
 from rope_spectra.config import schema as config_schema
 from rope_spectra.config.design import Design
+from rope_spectra.config.load import load
 from rope_spectra.runtime import names
 from rope_spectra.runtime.errors import UserError
 from support import small_experiment as small
@@ -64,7 +65,7 @@ HOSTILE = [
     'a"b',
     "x" * 101,
 ]
-DESIGN = frozen.experiment_settings(frozen.load(small.EXPERIMENT), "small")
+DESIGN = frozen.design(load(small.EXPERIMENT), "small").content()
 SECTIONS = ("experiments", "datasets", "models", "training", "evaluation", "spectra")
 
 
@@ -91,7 +92,7 @@ def test_a_hostile_name_is_refused_wherever_a_name_can_come_in(name: str) -> Non
         changed = json.loads(json.dumps(small.EXPERIMENT))
         changed[section][name] = next(iter(changed[section].values()))
         with pytest.raises(UserError, match=f"^{section}: .* cannot be a name") as caught:
-            frozen.load(changed)
+            load(changed)
         assert "\n" not in str(caught.value)
     for key in ("experiment", "dataset", "model", "training"):
         with pytest.raises(ValidationError, match=rf"Design\n{key}\n"):
@@ -232,7 +233,7 @@ def test_braces_in_a_file_name_are_refused_because_snakemake_would_read_them(
     with pytest.raises(
         UserError, match=r"^datasets.toy.train: 'train \{split\}.bin' has a brace in its name"
     ):
-        frozen.load(changed)
+        load(changed)
 
 
 # --- malformed configurations through Snakemake ---------------------------------------------------

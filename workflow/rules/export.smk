@@ -2,7 +2,7 @@
 # by its path.
 
 
-# The summary is for the model card. It is no input, so that an export need not wait for other seeds.
+# The summary is for the model card. It is no input: an export need not wait for other seeds.
 rule export:
     input:
         config=layout.RUN_CONFIG,

@@ -1,5 +1,5 @@
-# One run is one spectrum and one seed. Its settings are frozen first, so that an edit of config.yaml
-# while jobs are queued, a comment or another order of keys retrains nothing.
+# One run is one spectrum and one seed. Its settings are frozen first, so that an edit of
+# config.yaml while jobs are queued, a comment or another order of keys retrains nothing.
 
 
 rule run_config:
