@@ -199,6 +199,15 @@ def test_figures_refuse_tables_of_another_design(copied: Design) -> None:
     assert not Path("new").exists()
 
 
+def test_a_page_refuses_tables_of_another_design(copied: Design) -> None:
+    design = copied.model_copy(update={"equivalence_margin": 0.05})
+    said = refusal("page", *small.page_arguments(design))
+    assert said.startswith("results/small/tables.json: ")
+    assert "another equivalence_margin" in said
+    assert "delete it" in said
+    assert not Path("results/small/summary.md").exists()
+
+
 def test_figures_refuse_tables_made_from_other_evaluations(copied: Design) -> None:
     small.freeze(
         RUN / "config.json", frozen.run_settings(load(small.EXPERIMENT), "small", "geo", 3)

@@ -18,13 +18,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from rope_spectra import figures
 from rope_spectra.analysis import summary_table
 from rope_spectra.analysis.runs import read_positions
 from rope_spectra.artifacts import layout
 from rope_spectra.config.design import Contrasts, Design
 from rope_spectra.evaluation import perplexity
-from rope_spectra.report import panels, plots, style
+from rope_spectra.figures import write_figures
+from rope_spectra.report import figures, panels, plots, style
 from support import small_experiment as small
 from support.designs import make_design
 from support.sealed_results import seal_results
@@ -129,7 +129,7 @@ def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> No
         "--spectra-csv",
         "results/demo/spectra.csv",
     ]
-    figures.write_figures(design, Path("here"))
+    write_figures(design, Path("here"))
     subprocess.run(
         [sys.executable, "-m", "rope_spectra.figures", *arguments],
         check=True,

@@ -10,16 +10,15 @@ adds what the probe has shown.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from rope_spectra.analysis import lineage
-from rope_spectra.artifacts import files, seal
+from rope_spectra.artifacts import files, seal, tables
 from rope_spectra.config.design import Design
+from rope_spectra.report import pages
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def main() -> None:
@@ -33,11 +32,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="where to write the page")
     args = cli.parse(parser)
 
-    # --help should not have to wait for pandas.
-    from rope_spectra.report import pages
-
     design = seal.load_settings(args.definition, Design)
-    lineage.check_table(args.summary, design.experiment)
+    lineage.check_table_of(design, args.summary)
     page = pages.experiment_page(
         design,
         read_table(args.summary, "ppl_mean", "verdict"),
@@ -47,10 +43,8 @@ def main() -> None:
     files.write_text(args.output, page)
 
 
-def read_table(path: Path, *columns: str) -> "pd.DataFrame":
+def read_table(path: Path, *columns: str) -> pd.DataFrame:
     """A table of ours; UserError if it lacks one of the columns by which its kind is known."""
-    from rope_spectra.artifacts import tables
-
     table = tables.read_csv(path)
     for column in columns:
         if column not in table:

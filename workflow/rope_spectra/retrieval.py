@@ -14,18 +14,14 @@ from rope_spectra.analysis import lineage, retrieval_table
 from rope_spectra.analysis.runs import read_retrieval
 from rope_spectra.artifacts import seal, tables
 from rope_spectra.config.design import Design
-from rope_spectra.figures import arm_styles, by_arm
-from rope_spectra.report import plots, style
+from rope_spectra.report import figures, style
 from rope_spectra.runtime import cli
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--definition",
-        type=Path,
-        required=True,
-        help="experiment.json: the design of the experiment",
+        "--definition", type=Path, required=True, help="experiment.json: the experiment's design"
     )
     parser.add_argument(
         "--csv", type=Path, required=True, help="where to write the table of the spectra"
@@ -43,12 +39,8 @@ def main() -> None:
     for path, table in ((args.runs, runs), (args.csv, summary)):
         table.insert(0, "experiment", design.experiment)
         tables.write_csv(path, table)
-    shown = by_arm(runs)
     with style.applied():
-        figure = plots.retrieval(
-            shown, runs["chance"].iloc[0], design.train_length, arm_styles(design, shown)
-        )
-        style.save(figure, args.figure)
+        style.save(figures.draw_retrieval(design, runs), args.figure)
 
 
 if __name__ == "__main__":

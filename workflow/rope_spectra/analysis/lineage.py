@@ -85,11 +85,7 @@ def check(design: Design) -> None:
     """
     path = layout.fill(layout.TABLES, experiment=design.experiment)
     record = seal.load_record(path, TablesRecord)
-    difference = provenance.first_difference(record.definition.content(), design.content())
-    if difference:
-        raise UserError(
-            f"{path}: was made with another {difference}; delete it to have it made again"
-        )
+    _refuse_other_design(path, record, design)
     runs = [_run_of(name) for name in record.evaluations]
     difference = provenance.first_difference(
         _content(record.evaluations), _content(read_evaluations(design, runs))
@@ -115,6 +111,13 @@ def check_table(table: Path, experiment: str | None = None) -> None:
         )
 
 
+def check_table_of(design: Design, table: Path) -> None:
+    """Raises UserError unless a table is what its record certifies, and of this very design."""
+    check_table(table, design.experiment)
+    path = record_of(table)
+    _refuse_other_design(path, seal.load_record(path, TablesRecord), design)
+
+
 def made_from(design: Design, evaluations: Evaluations) -> dict[str, object]:
     """The content of tables.json but for the hashes of the tables."""
     return {"definition": design.content(), "evaluations": _content(evaluations)}
@@ -127,6 +130,14 @@ def _content(evaluations: Evaluations) -> dict[str, object]:
 def _run_of(name: str) -> tuple[str, str]:
     spectrum, seed = name.split("/seed")
     return spectrum, seed
+
+
+def _refuse_other_design(path: Path, record: TablesRecord, design: Design) -> None:
+    difference = provenance.first_difference(record.definition.content(), design.content())
+    if difference:
+        raise UserError(
+            f"{path}: was made with another {difference}; delete it to have it made again"
+        )
 
 
 def _refuse_other_training(
