@@ -1,8 +1,9 @@
-"""What the benchmarks share: sides measured in turn, medians and ratios, a JSON file, a Markdown table.
+"""The common parts of the benchmarks: sides measured in turn, medians and ratios, JSON, a table.
 
-A side is a function that does the work once and returns what it measured, as {"tokens_per_s": 1.2e6, "peak_bytes": 3e9}.
-The first side given to `compare` is the plain one; ratios are to it, taken round by round, so that what slows the whole machine
-down for a while slows both sides of a ratio. Needs nothing but the standard library and rope_spectra.artifacts.provenance.
+A side is a function that does the work once and returns what it measured, as
+{"tokens_per_s": 1.2e6, "peak_bytes": 3e9}. The first side given to `compare` is the plain one.
+Ratios are to it, taken round by round, so that what slows the whole machine down for a while slows
+both sides of a ratio. Needs nothing but the standard library and rope_spectra.artifacts.provenance.
 """
 
 import json
@@ -27,10 +28,11 @@ Side = Callable[[], Figures]
 
 
 def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:
-    """Run all sides in turn, `rounds` times, each round beginning with another side; the first side is the plain one.
+    """Runs all sides in turn, `rounds` times, each round beginning with another side.
 
-    Returns by side {"median", "least", "most", "ratio": figures}, ratio being the median over rounds of figure / plain figure
-    (absent where the plain side has no such figure, or 0), and the figures of every round.
+    Returns by side {"median", "least", "most", "ratio": figures} and the figures of every round.
+    ratio is the median over rounds of figure / plain figure, absent where the plain side, which is
+    the first one, has no such figure, or 0.
     """
     names = list(sides)
     measured: dict[str, list[Figures]] = {name: [] for name in names}
@@ -67,9 +69,10 @@ def _summary(rounds: Sequence[Figures], plain: Sequence[Figures]) -> dict[str, A
 
 
 def measure_command(command: Sequence[str | Path], **options: Any) -> dict[str, float]:
-    """Run a command to its end: {"wall_s", "cpu_s"}, the latter with all processes it waited for.
+    """Runs a command to its end: {"wall_s", "cpu_s"}, the latter with all processes it waited for.
 
-    Options are those of subprocess.run. Raises RuntimeError with the end of its output if the command fails.
+    Options are those of subprocess.run. Raises RuntimeError with the end of its output if the
+    command fails.
     """
     before = _children_cpu_s()
     began = time.perf_counter()
@@ -78,9 +81,8 @@ def measure_command(command: Sequence[str | Path], **options: Any) -> dict[str, 
     )
     wall_s = time.perf_counter() - began
     if done.returncode:
-        raise RuntimeError(
-            f"{' '.join(map(str, command))} ended with status {done.returncode}:\n{done.stdout[-3000:]}"
-        )
+        text = " ".join(map(str, command))
+        raise RuntimeError(f"{text} ended with status {done.returncode}:\n{done.stdout[-3000:]}")
     return {"wall_s": wall_s, "cpu_s": _children_cpu_s() - before}
 
 
@@ -90,12 +92,16 @@ def _children_cpu_s() -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure depends on besides the code: processor, cores granted, load, software; GPUs if torch has been imported."""
+    """The causes of a figure besides the code: processor, cores granted, load, software.
+
+    GPUs only if torch has been imported.
+    """
+    # The cores that this process may use, where the system can say so; macOS cannot.
+    can_tell = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if can_tell else os.cpu_count()
     facts = {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_average": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.machine()}",
@@ -122,7 +128,7 @@ def _processor() -> str:
 def publish(
     name: str, settings: Mapping[str, Any], results: Mapping[str, Any], output: Path | None = None
 ) -> Path:
-    """Write what was measured, with the machine it was measured on, to `output` (results/<name>.json here)."""
+    """Writes the results, with the machine they are of, to `output` (results/<name>.json here)."""
     path = output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"benchmark": name, "settings": settings, "machine": machine(), "results": results}
@@ -135,32 +141,30 @@ def table(
     columns: Mapping[str, str],
     ratios: Mapping[str, str] | None = None,
 ) -> str:
-    """What `compare` returned as a Markdown table: medians of `columns` and ratios of `ratios`, each {figure: heading}."""
+    """The results of `compare` as a Markdown table.
+
+    It has the medians of `columns` and the ratios of `ratios`, each {figure: heading}.
+    """
     ratios = ratios or {}
-    cells = [["side", *columns.values(), *ratios.values()]]
+    rows = [["side", *columns.values(), *ratios.values()]]
     for name, side in results.items():
-        medians = [number(side["median"].get(key)) for key in columns]
-        cells.append(
-            [
-                name,
-                *medians,
-                *(f"{side['ratio'][key]:.2f}x" if key in side["ratio"] else "" for key in ratios),
-            ]
-        )
-    return markdown(cells)
+        row = [name]
+        for key in columns:
+            row.append(number(side["median"].get(key)))
+        for key in ratios:
+            row.append(f"{side['ratio'][key]:.2f}x" if key in side["ratio"] else "")
+        rows.append(row)
+    return markdown(rows)
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as a Markdown table, numbers to the right; the first row is the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    aligned = [
-        [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-        ]
-        for row in rows
-    ]
+    aligned = []
+    for first, *others in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        aligned.append([first.ljust(widths[0]), *numbers])
     return "\n".join(f"| {' | '.join(row)} |" for row in [aligned[0], rule, *aligned[1:]])
 
 

@@ -3,8 +3,8 @@
     PYTHONPATH=workflow python benchmarks/gpu.py
 
 Checks, each of which can fail: fp32 losses on the card equal those on the CPU; the same seed gives
-the same bits twice; a resumed training gives the bits of one that was not stopped. Then the speed of
-training and evaluation against the plain loop for both sizes of the study, the seconds outside
+the same bits twice; a resumed training gives the bits of one that was not stopped. Then the speed
+of training and evaluation against the plain loop for both sizes of the study, the seconds outside
 training with a cold and a warm compile cache, and the cost of determinism. Writes
 benchmarks/results/gpu.json; docs/performance.md shows it. Needs only torch, numpy, pandas and
 safetensors.

@@ -1,9 +1,10 @@
-"""A large token cache under a small memory limit: check it and draw training batches from all over it.
+"""A large token cache under a small memory limit: checked, and read in batches from all over it.
 
     PYTHONPATH=workflow python benchmarks/memmap.py --gigabytes 4 --limit-mb 300
 
-The process may hold so much private memory (RLIMIT_DATA) and no more; pages of the file are the kernel's and can be dropped at
-any time. Prints how long the check of the whole file took and how much private memory was in use at the end.
+The process may hold so much private memory (RLIMIT_DATA) and no more; pages of the file are the
+kernel's and can be dropped at any time. Prints how long the check of the whole file took and how
+much private memory was in use at the end.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The other side of the benchmarks: the protocol as one would first write it down.
 
-It follows docs/protocol.md alone: eager, AdamW unfused, rows of T tokens fed as T - 1 -> T - 1, fp32
-logits, int64 batches copied from unpinned memory; evaluation with the logits of a whole chunk at
-once. The model is the same mathematics as rope_spectra.model.llama and shares no code with it.
+It follows docs/protocol.md alone: eager, AdamW unfused, rows of T tokens fed as T - 1 -> T - 1,
+fp32 logits, int64 batches copied from unpinned memory; evaluation with the logits of a whole chunk
+at once. The model is the same mathematics as rope_spectra.model.llama and shares no code with it.
 """
 
 import math

@@ -42,7 +42,7 @@ Figures = dict[str, float]
 
 GEO = {"family": "geometric", "theta": 500_000.0}
 RATIOS = {"tokens_per_s": "x plain", "tokens_per_cpu_s": "x plain by CPU time"}
-# Peak of dense bf16 products by the maker's data sheet, for MFU: matched by what the card's name contains.
+# Peak of dense bf16 products by the maker's data sheet, for MFU: by a part of the card's name.
 DATA_SHEET = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
 
 

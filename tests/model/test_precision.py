@@ -152,7 +152,8 @@ def test_deterministic_means_that_torch_refuses_what_is_not() -> None:
 def test_memory_freed_by_a_step_serves_the_next_one() -> None:
     """A block of 64 MB has 16384 pages; after some times none is asked for again."""
     code = (
-        "import resource, torch; from rope_spectra.training.trainer import keep_freed_memory; keep_freed_memory()\n"
+        "import resource, torch\n"
+        "from rope_spectra.training.trainer import keep_freed_memory; keep_freed_memory()\n"
         "for _ in range(20): torch.ones(2**24)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(10): torch.ones(2**24)\n"

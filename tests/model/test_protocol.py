@@ -1,4 +1,7 @@
-"""Model, training and evaluation equal an independent implementation of protocol.md (tests/support/reference.py)."""
+"""Model, training and evaluation equal an independent implementation of docs/protocol.md.
+
+It is in tests/support/reference.py.
+"""
 
 import numpy as np
 import pytest
@@ -61,7 +64,8 @@ def test_training_follows_the_reference_loop(definition: dict, micro_batch_size:
     rows = [row for _, row in trainer.run(text, seed=7, log_every=1)]
     ours = [row.loss for row in rows]
     assert len(ours) == 60
-    # fp32 rounding grows along the trajectory: the first losses agree to 1e-6, the last to 1e-4 of themselves.
+    # fp32 rounding grows along the trajectory: the first losses agree to 1e-6 of themselves, the
+    # last to 1e-4.
     np.testing.assert_allclose(ours[:5], expected[:5], rtol=2e-6)
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
     assert ours[-1] < 0.6 * ours[0]

@@ -1,4 +1,4 @@
-"""deterministic: true gives the same bits in every process, whatever its memory and environment look like."""
+"""deterministic: true gives the same bits in every process, whatever its memory and environment."""
 
 import json
 import os
@@ -17,7 +17,10 @@ REPEATS = 3
 def test_trainings_of_one_seed_are_equal_to_the_bit(
     threads: str, data: Path, tmp_path: Path
 ) -> None:
-    """Each process has an environment of another size, which moves its memory, and none of the settings the tests make."""
+    """Each process has an environment of another size, which moves its memory.
+
+    None has the settings that the tests make.
+    """
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("MKL_", "OMP_"))
     }

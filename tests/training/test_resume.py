@@ -1,4 +1,7 @@
-"""A training that was stopped anywhere goes on to the same bits, and nothing that it left is taken for more than it is."""
+"""A training that was stopped anywhere resumes to the same bits.
+
+Nothing that it left is taken for more than it is.
+"""
 
 import json
 import os
@@ -47,7 +50,10 @@ def test_weights_optimizer_and_log_equal_those_of_a_training_that_was_never_stop
 
 
 def finish(data: Path, run: Path) -> str:
-    """Run to the end; returns the log. The result must be that of the run that was left alone, and nothing else be there."""
+    """Runs to the end; returns the log.
+
+    The result must be that of the run that was left alone, and nothing else may be there.
+    """
     done = step("train", *arguments(data, run))
     assert done.returncode == 0, done.stderr
     assert {path.name for path in run.iterdir()} == {"model.safetensors", "train.csv", "run.json"}
@@ -62,7 +68,7 @@ def without_speed(run: Path) -> list[str]:
     return [line.rpartition(",")[0] for line in (run / "train.csv").read_text().splitlines()]
 
 
-def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_goes_on(
+def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_resumes(
     data: Path, tmp_path: Path
 ) -> None:
     process = start(data, tmp_path / "run")
@@ -76,7 +82,7 @@ def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_goes_on(
     assert json.loads((tmp_path / "run/run.json").read_text())["resumed_at_steps"] == [saved]
 
 
-def test_a_killed_training_goes_on_from_its_last_checkpoint(data: Path, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_from_its_last_checkpoint(data: Path, tmp_path: Path) -> None:
     for _ in range(2):
         process = start(data, tmp_path / "run")
         process.kill()

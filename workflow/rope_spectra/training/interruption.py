@@ -9,8 +9,8 @@ import time
 from types import FrameType, TracebackType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Ctrl-C reaches a job from the terminal and, a moment later, through Snakemake: that is one request,
-# not two.
+# Ctrl-C reaches a job from the terminal and, a moment later, through Snakemake: that is one
+# request, not two.
 _SAME_REQUEST_S = 1.0
 
 

@@ -65,7 +65,7 @@ def keep_freed_memory() -> None:
 
 
 class Objective(nn.Module):
-    """The loss of a model on rows of ids [B, T], as one module, to be compiled and wrapped by DDP."""
+    """The loss of a model on rows of ids [B, T]: the module that is compiled and wrapped by DDP."""
 
     def __init__(self, model: Llama, precision: str) -> None:
         super().__init__()
