@@ -27,7 +27,7 @@ FIRST, REPEATS = small.folder_of("geo", 1), [small.folder_of("geo", f"1-repeat{k
 
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Design]:
-    """The design of a finished experiment whose first run was repeated twice, in results/ of the working directory."""
+    """The design of a finished experiment in results/ whose first run was repeated twice."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("noise"))
     try:

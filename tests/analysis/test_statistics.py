@@ -1,4 +1,4 @@
-"""The formulas and the table: brute force, closed forms, simulation, invariances, and what one seed cannot tell."""
+"""The formulas and the table: brute force, closed forms, simulation, invariances, one seed."""
 
 import itertools
 import warnings
@@ -487,7 +487,7 @@ def test_a_declared_contrast_that_has_not_run_still_counts() -> None:
 def full_runs(
     n_seeds: int, n_blocks: int = 40, tokens: int = 100
 ) -> tuple[pd.DataFrame, summary_table.Blocks]:
-    """Two spectra on the same blocks; the second is worse by 0.05 nats per token and a little noise."""
+    """Two spectra on the same blocks; the second is worse by 0.05 nats per token and noise."""
     random = np.random.default_rng(4)
     text = random.normal(2.0, 0.2, n_blocks)
     nll = {

@@ -1,4 +1,4 @@
-"""A whole experiment made in this process in seconds, without Snakemake: what the tests of damage, identity and disks share."""
+"""A whole experiment made in this process in seconds, without Snakemake."""
 
 import logging
 from importlib import import_module
@@ -54,7 +54,7 @@ EXPERIMENT = {
 
 
 def step(module: str, *arguments: object) -> tuple[int, list[str]]:
-    """Run a step as its command line does, in this process; its exit status and the lines of its log."""
+    """Run a step in this process as its command line does; its exit status and its log."""
     lines: list[str] = []
 
     class Keep(logging.Handler):

@@ -4,8 +4,8 @@
         --csv results/demo/noise_floor.csv
 
 A difference between spectra that is below this noise floor means nothing. An experiment with
-`noise_floor: N` trains its baseline with its first seed N times more, with the same frozen settings, in
-folders such as seed42-repeat1.
+`noise_floor: N` trains its baseline with its first seed N times more, with the same frozen
+settings, in folders such as seed42-repeat1.
 """
 
 from pathlib import Path

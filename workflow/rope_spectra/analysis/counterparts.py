@@ -1,4 +1,7 @@
-"""The study's experiments that our experiments repeat, by name. Imports nothing heavy: the rules ask."""
+"""The study's experiments that our experiments repeat, by name.
+
+Imports nothing heavy, because the Snakefile asks for it.
+"""
 
 COUNTERPARTS = {
     "unified_search": ("50m_unified_search_A", "50m_unified_search_B"),

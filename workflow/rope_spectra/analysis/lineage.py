@@ -1,7 +1,7 @@
-"""The lineage of an experiment's tables: the files behind them belong together and are as they were.
+"""The lineage of an experiment's tables: the files behind them are whole and belong together.
 
-tables.json certifies runs.csv and summary.csv. It holds the design of the experiment and the evaluations
-that they were made from.
+tables.json certifies runs.csv and summary.csv. It holds the design of the experiment and the
+evaluations that they were made from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from rope_spectra.training.record import DataFacts
 
 
 class TabulatedRun(Record):
-    """What tables.json says of one run; `model` is the SHA-256 of the weights that were evaluated."""
+    """One run in tables.json; `model` is the SHA-256 of the weights that were evaluated."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
@@ -107,7 +107,8 @@ def check_table(table: Path, experiment: str | None = None) -> None:
     found = record.definition.experiment
     if experiment and found != experiment:
         raise UserError(
-            f"{table}: is of the experiment {found}, not of {experiment}; give the runs.csv of that one"
+            f"{table}: is of the experiment {found}, not of {experiment};"
+            " give the runs.csv of that one"
         )
 
 

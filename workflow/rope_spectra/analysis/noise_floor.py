@@ -1,4 +1,4 @@
-"""The noise floor: how far repeats of one training run differ, and how far runs with other seeds do."""
+"""The noise floor: the spread of repeats of one training run, next to the spread of seeds."""
 
 import pandas as pd
 
@@ -12,10 +12,10 @@ from rope_spectra.runtime.errors import UserError
 def measure(design: Design) -> pd.DataFrame:
     """A row per remap, protocol and length of an experiment that repeats a run.
 
-    Columns: spectrum, seed, remap, protocol, length; n_runs and the ppl of each in a row (the first,
-    then its repeats); ppl_spread, the largest minus the smallest; ppl_std; seed_std over the n_seeds
-    seeds of the same spectrum; n_weights, the number of different sets of weights that the repeats
-    ended with: 1 is equality to the bit. Standard deviations have ddof 1.
+    Columns: spectrum, seed, remap, protocol, length; n_runs and the ppl of each in a row (the
+    first, then its repeats); ppl_spread, the largest minus the smallest; ppl_std; seed_std over the
+    n_seeds seeds of the same spectrum; n_weights, the number of different sets of weights that the
+    repeats ended with: 1 is equality to the bit. Standard deviations have ddof 1.
 
     Raises UserError if a file is damaged or a run is no repeat of the first one.
     """

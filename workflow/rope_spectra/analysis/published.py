@@ -1,9 +1,9 @@
 """The numbers that the study published, per seed, and how our own runs compare with them.
 
 The facts are in published.csv, all digits as published. It holds the study's TinyStories runs that
-follow the presets 50m and 350m of docs/protocol.md (training of section 5, evaluation `first_chunks` of
-section 6); runs with another learning rate, tokenizer or number of chunks are not comparable and are
-not there. Spectra carry the names of docs/protocol.md.
+follow the presets 50m and 350m of docs/protocol.md (training of section 5, evaluation
+`first_chunks` of section 6); runs with another learning rate, tokenizer or number of chunks are not
+comparable and are not there. Spectra carry the names of docs/protocol.md.
 """
 
 from functools import cache
@@ -29,8 +29,8 @@ _RUN_COLUMNS = {
 def published_runs(experiment: str) -> pd.DataFrame:
     """The published runs behind one of our experiments (a key of COUNTERPARTS).
 
-    Columns: experiment (the study's), spectrum, seed, length, ppl, source (repository@commit:path). The
-    whole unified_search has geo_10k and geo_500k twice, once per machine, told apart by source.
+    Columns: experiment (the study's), spectrum, seed, length, ppl, source (repository@commit:path).
+    The whole unified_search has geo_10k and geo_500k twice, once per machine, told apart by source.
     """
     facts = _facts()
     return facts[facts["experiment"].isin(COUNTERPARTS[experiment])].reset_index(drop=True)
@@ -80,9 +80,9 @@ def rerun_spread(length: int) -> float:
 def compare(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     """Published against ours, a row per source x spectrum x length that both sides have.
 
-    published: from `published_runs`, whose order is kept. ours: the tidy table of runs, of which the
-    `comparable` rows are used. Mean and std (ddof 1) come from the per-seed values of each side, all
-    its seeds; per_seed lists them ("42: 18.224; ..."). difference = mean of ours - published, in PPL;
+    published: from `published_runs`, whose order is kept. ours: the tidy table of runs, of which
+    the `comparable` rows are used. Mean and std (ddof 1) come from the values of all seeds of a
+    side; per_seed lists them ("42: 18.224; ..."). difference = mean of ours - published, in PPL;
     difference_in_rerun_std is that over `rerun_spread`, empty for 350m, which the study never
     repeated.
     """

@@ -1,8 +1,8 @@
-"""The results of the retrieval probe as tables: a row per run and length, a row per spectrum and length. Pure.
+"""The results of the retrieval probe as tables, of the runs and of the spectra. Pure.
 
 `accuracy` is the part of the trials in which the true value is the likeliest of the candidates.
-`nll_gap` is, within a trial, the mean NLL of the other candidates minus that of the true one, in nats:
-0 for a model that does not look back.
+`nll_gap` is, within a trial, the mean NLL of the other candidates minus that of the true one, in
+nats: 0 for a model that does not look back.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,10 +24,10 @@ MEASURES = ("accuracy", "nll_gap")
 def by_run(nll: Mapping[Key, NDArray[np.floating]]) -> pd.DataFrame:
     """A row per (spectrum, seed, remap, length) of `nll`.
 
-    nll: the NLL of the candidates, [trials, candidates], the true one first. Columns: trials, chance
-    (1 / candidates), correct, accuracy with its Wilson interval over the trials, nll_gap with its t
-    interval over the trials, each of which pairs its candidates. A trial with another candidate as
-    likely as the true one is not correct.
+    nll: the NLL of the candidates, [trials, candidates], the true one first. Columns: trials,
+    chance (1 / candidates), correct, accuracy with its Wilson interval over the trials, nll_gap
+    with its t interval over the trials, each of which pairs its candidates. A trial with another
+    candidate as likely as the true one is not correct.
     """
     rows = []
     for (spectrum, seed, remap, length), scores in nll.items():
@@ -56,10 +56,10 @@ def _run_row(scores: NDArray[np.floating]) -> Row:
 def summarize(runs: pd.DataFrame, baseline: str, contrasts: Iterable[str]) -> pd.DataFrame:
     """A row per spectrum, remap and length, compared as in the summary of perplexities.
 
-    accuracy and nll_gap: mean over the seeds, std (ddof 1) and t interval; accuracy_wilson95: over the
-    trials of all seeds, which says how sure it is that these very models do better than chance, and
-    nothing about other seeds. delta_*: minus the baseline, mean over the seeds that both have, with t
-    interval; p_sign_flip and wins are those of nll_gap.
+    accuracy and nll_gap: mean over the seeds, std (ddof 1) and t interval; accuracy_wilson95: over
+    the trials of all seeds, which says how sure it is that these very models do better than chance,
+    and nothing about other seeds. delta_*: minus the baseline, mean over the seeds that both have,
+    with t interval; p_sign_flip and wins are those of nll_gap.
     """
     declared = Contrasts.of(baseline, contrasts)
     arms: dict[tuple[Arm, int], pd.DataFrame] = {}

@@ -16,9 +16,10 @@ from rope_spectra.artifacts import layout
 from rope_spectra.config.design import SELECTION, Design, label
 from rope_spectra.runtime.errors import UserError
 
-# The content of eval.npz. Of protocol `full` it has, for each remap and length, `<remap>/<length>/nll`
-# (NLL sums in nats, [blocks, bins of positions]), `.../tokens` (scored tokens of one block, [bins]) and
-# `.../edges` (first position of each bin, and one past the last). `bytes` is that of the text, [blocks].
+# The content of eval.npz. For each remap and length that protocol `full` scored it has
+# `<remap>/<length>/nll` (NLL sums in nats, [blocks, bins of positions]), `.../tokens` (scored
+# tokens of one block, [bins]) and `.../edges` (first position of each bin, and one past the last);
+# `bytes` is the size of the text, [blocks]. The retrieval probe adds `.../retrieval`.
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 RUN_COLUMNS = [

@@ -1,27 +1,32 @@
 """The statistics of the summary table as pure formulas: no files, no tables.
 
-A delta is log PPL of a spectrum minus log PPL of the baseline on the same seed; below zero the spectrum is better.
-What one seed cannot tell (a spread, an interval, a p value) is NaN, never 0. Definitions: evaluation.md section 2.
+A delta is log PPL of a spectrum minus log PPL of the baseline on the same seed; below zero the
+spectrum is better. A value that one seed cannot give (a spread, an interval, a p value) is NaN,
+never 0. Definitions and assumptions: docs/statistics.md.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
+Verdict: TypeAlias = Literal["better", "worse", "equivalent", "inconclusive"]
 
 ALPHA = 0.05
 POWER = 0.8
+# All 2^n sign patterns are tried up to this number of seeds.
 EXACT_SIGN_FLIP_SEEDS = 16
 LARGEST_EFFECT = 100.0
 
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """A quantity over the n seeds of one configuration, in its own unit; std has ddof 1, the interval is Student's t."""
+    """A quantity over the n seeds of one configuration, in its own unit.
+
+    std has ddof 1, the interval is Student's t.
+    """
 
     n: int
     mean: float
@@ -35,7 +40,7 @@ class SeedSummary:
 
 
 def seed_summary(values: ArrayLike) -> SeedSummary:
-    """Summarise one positive value per seed, [n] with n >= 1."""
+    """The summary of one positive value per seed, [n] with n >= 1."""
     x = np.asarray(values, dtype=np.float64)
     low, high = mean_ci95(x)
     deviation = std(x)
@@ -68,7 +73,10 @@ def mean_ci95(values: ArrayLike) -> tuple[float, float]:
 
 
 def wilson95(successes: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927); it stays within 0..1 and covers near both ends too."""
+    """95 % score interval of a proportion (Wilson 1927).
+
+    Unlike the interval of the normal distribution it stays within 0..1 and covers near both ends.
+    """
     interval = stats.binomtest(successes, trials).proportion_ci(1 - ALPHA, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -81,31 +89,32 @@ def smallest_p(n: int) -> float:
 def sign_flip_p(deltas: ArrayLike, resamples: int = 2**16, seed: int = 0) -> float:
     """Two-sided p of the paired deltas [n] under random signs; NaN below two.
 
-    Exact over all 2^n sign patterns up to n = 16, beyond that a Monte Carlo estimate (hits + 1) / (resamples + 1).
+    Exact over all 2^n sign patterns up to n = 16, beyond that a Monte Carlo estimate
+    (hits + 1) / (resamples + 1).
     """
     d = np.asarray(deltas, dtype=np.float64)
     n = len(d)
     if n < 2:
         return np.nan
-    d = d[
-        np.argsort(np.abs(d))
-    ]  # random signs go by position: the order of the seeds must not matter
+    # Random signs go by position: sorted, the order of the seeds does not matter.
+    d = d[np.argsort(np.abs(d))]
     exact = n <= EXACT_SIGN_FLIP_SEEDS
-    bits = (
-        np.arange(2**n)[:, None] >> np.arange(n) & 1
-        if exact
-        else np.random.default_rng(seed).integers(0, 2, (resamples, n))
-    )
+    if exact:
+        bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    else:
+        bits = np.random.default_rng(seed).integers(0, 2, (resamples, n))
     sums = np.abs((2.0 * bits - 1.0) @ d)
-    tie = 1e-9 * np.abs(d).sum()  # sums that are equal on paper differ by rounding
-    hits = int(np.count_nonzero(sums >= abs(d.sum()) - tie))
+    # Sums that are equal on paper differ by rounding.
+    tolerance = 1e-9 * np.abs(d).sum()
+    hits = int(np.count_nonzero(sums >= abs(d.sum()) - tolerance))
     return hits / len(sums) if exact else (hits + 1) / (len(sums) + 1)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's step-down adjusted p of a declared family [m] (Holm 1979).
 
-    A member without a p (NaN) keeps its NaN and still counts in m: a failed run makes no other contrast more significant.
+    A member without a p (NaN) keeps its NaN and still counts in m: a failed run makes no other
+    contrast more significant.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p)  # NaN last
@@ -118,42 +127,44 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def two_level_bootstrap(
     deltas: ArrayLike, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile 95 % interval of the mean of deltas [seeds, blocks] in nats per token; NaN below two seeds or two blocks.
+    """Percentile 95 % interval of the mean of deltas [seeds, blocks] in nats per token.
 
-    Every seed reads the same blocks, so seeds and blocks are crossed: both are resampled with replacement, independently
-    (the pigeonhole bootstrap, Owen 2007). A percentile interval over few seeds is too narrow: simulated, it covers about 78, 84
-    and 89 % with 3, 5 and 10 seeds. The verdict therefore rests on the t interval.
+    NaN below two seeds or two blocks. Every seed reads the same blocks, so seeds and blocks are
+    crossed: both are resampled with replacement, independently (the pigeonhole bootstrap, Owen
+    2007). A percentile interval over few seeds is too narrow: simulated, it covers about 78, 84 and
+    89 % with 3, 5 and 10 seeds. The verdict therefore rests on the t interval.
     """
     d = np.asarray(deltas, dtype=np.float64)
     if min(d.shape) < 2:
         return np.nan, np.nan
-    d = d[
-        np.argsort(np.abs(d.mean(axis=1)))
-    ]  # as in sign_flip_p: the order of the seeds must not matter
+    # As in sign_flip_p: the order of the seeds must not matter.
+    d = d[np.argsort(np.abs(d.mean(axis=1)))]
     n_seeds, n_blocks = d.shape
     random = np.random.default_rng(seed)
     seed_counts = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=resamples)
     means = []
-    for counts in np.array_split(
-        seed_counts, max(1, resamples // 100)
-    ):  # in batches: [resamples, blocks] may be large
-        block_counts = random.multinomial(
-            n_blocks, np.full(n_blocks, 1 / n_blocks), size=len(counts)
-        )
+    # In batches of about a hundred, because [resamples, blocks] may not fit into memory.
+    for counts in np.array_split(seed_counts, max(1, resamples // 100)):
+        uniform = np.full(n_blocks, 1 / n_blocks)
+        block_counts = random.multinomial(n_blocks, uniform, size=len(counts))
         means.append(np.einsum("rb,rb->r", counts @ d, block_counts) / d.size)
     low, high = np.quantile(np.concatenate(means), [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
 
 
 def paired_t_power(effect: float, n: float) -> float:
-    """Power of the two-sided paired t test at 0.05 for |mean| / std = effect; the wrong tail, below 0.05/2, is left out."""
+    """Power of the two-sided paired t test at 0.05 for |mean| / std = effect.
+
+    The wrong tail, below 0.05 / 2, is left out.
+    """
     return float(stats.nct.sf(stats.t.isf(ALPHA / 2, n - 1), n - 1, effect * n**0.5))
 
 
 def seeds_for_80pct_power(deltas: ArrayLike) -> float:
-    """Seeds that a two-sided paired t test at 0.05 needs to find the observed effect with 80 % power.
+    """Seeds that a two-sided paired t test at 0.05 needs for 80 % power at the observed effect.
 
-    Takes the observed mean and std for the true ones. NaN below two deltas, inf where their mean is 0.
+    The observed mean and std are taken for the true ones. NaN below two deltas, inf where their
+    mean is 0.
     """
     d = np.asarray(deltas, dtype=np.float64)
     if len(d) < 2:
@@ -161,22 +172,22 @@ def seeds_for_80pct_power(deltas: ArrayLike) -> float:
     mean = abs(float(d.mean()))
     if mean == 0:
         return np.inf
-    effect = mean / max(
-        std(d), mean / LARGEST_EFFECT
-    )  # two seeds suffice long before; far beyond, the noncentral t overflows
+    # Two seeds suffice long before the largest effect; far beyond, the noncentral t overflows.
+    effect = mean / max(std(d), mean / LARGEST_EFFECT)
     if paired_t_power(effect, 2) >= POWER:
         return 2.0
+    # The normal distribution needs fewer seeds than the t distribution, by a few.
     normal = ((stats.norm.isf(ALPHA / 2) + stats.norm.ppf(POWER)) / effect) ** 2
-    return float(
-        np.ceil(optimize.brentq(lambda n: paired_t_power(effect, n) - POWER, 2, 1.01 * normal + 10))
-    )
+    enough = optimize.brentq(lambda n: paired_t_power(effect, n) - POWER, 2, 1.01 * normal + 10)
+    return float(np.ceil(enough))
 
 
 def verdict(low: float, high: float, p_holm: float, margin: float) -> Verdict:
     """The verdict on a contrast from the 95 % interval of its mean delta of log PPL.
 
-    `better` / `worse`: the interval excludes 0 and the Holm-adjusted p is below 0.05. Else `equivalent`: the interval lies
-    inside +-log(1 + margin), margin being a fraction of PPL. Else, and without an interval, `inconclusive`.
+    `better` / `worse`: the interval excludes 0 and the Holm-adjusted p is below 0.05. Else
+    `equivalent`: the interval lies inside +-log(1 + margin), margin being a fraction of PPL. Else,
+    and without an interval, `inconclusive`.
     """
     if p_holm < ALPHA and high < 0:
         return "better"
@@ -187,12 +198,14 @@ def verdict(low: float, high: float, p_holm: float, margin: float) -> Verdict:
 
 
 def study_claim(ppl: ArrayLike, baseline_ppl: ArrayLike) -> bool | None:
-    """Would the study claim an improvement from PPL per seed, [n] and [n] on the same seeds? None below two seeds.
+    """True where the study would claim an improvement; None below two seeds.
 
-    Its rule, made precise: the mean PPL is lower by a gap; the std (ddof 1) over the seeds is below that gap on both sides;
-    and at least two thirds of the seeds have the lower PPL.
+    ppl and baseline_ppl: PPL per seed, [n] and [n] on the same seeds. The study's rule, made
+    precise: the mean PPL is lower by a gap; the std (ddof 1) over the seeds is below that gap on
+    both sides; and at least two thirds of the seeds have the lower PPL.
     """
-    ours, theirs = np.asarray(ppl, dtype=np.float64), np.asarray(baseline_ppl, dtype=np.float64)
+    ours = np.asarray(ppl, dtype=np.float64)
+    theirs = np.asarray(baseline_ppl, dtype=np.float64)
     if len(ours) < 2:
         return None
     gap = float(theirs.mean() - ours.mean())

@@ -1,7 +1,7 @@
-"""The summary table: a row per spectrum x remap x protocol x length, paired by seed with its baseline.
+"""The summary table: a row per spectrum x remap x protocol x length, paired with its baseline.
 
-A spectrum under a remap is an arm (config/design.py). Pure: it takes the tidy table of runs and gives a
-table. Columns and definitions: docs/statistics.md.
+A spectrum under a remap is an arm (config/design.py). Pure: it takes the tidy table of runs and
+gives a table. Columns and definitions: docs/statistics.md.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

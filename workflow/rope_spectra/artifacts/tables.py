@@ -6,7 +6,7 @@ import pandas as pd
 
 from rope_spectra.artifacts import files
 
-# A spectrum may be called 007 or nan.
+# Without this pandas makes a number of a spectrum that is called 007.
 _TEXT_COLUMNS = ("experiment", "spectrum", "baseline", "dataset", "model", "training", "seeds")
 
 
@@ -21,6 +21,6 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A table that as_csv wrote; names stay text, also those that look like a number or a missing value."""
+    """A table that as_csv wrote; names stay text, even 007 and nan."""
     columns = dict.fromkeys(_TEXT_COLUMNS, str)
     return pd.read_csv(path, dtype=columns, keep_default_na=False, na_values=[""])
