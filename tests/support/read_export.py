@@ -1,10 +1,11 @@
-"""The reader's side of an export: transformers alone, in a process of its own that never imports this project.
+"""The reader's side of an export: transformers alone, in a process without this project.
 
     python tests/support/read_export.py request.json answers.json
 
-request.json: {name: {"folder", "tokens": ids to score, "lengths", "prompt": ids, "text", "code": what to run in the folder}}.
-answers.json has by name: the rotary frequencies after loading and after the longest text, files of logits, the greedy
-continuation, perplexities, the text as ids and back, what the code printed.
+request.json: {name: {"folder", "tokens": ids to score, "lengths", "prompt": ids, "text",
+"code": Python to run in the folder}}. answers.json has by name: the rotary frequencies after
+loading and after the longest text, files of logits, the greedy continuation, perplexities, the text
+as ids and back, what the code printed.
 """
 
 import contextlib
@@ -28,23 +29,21 @@ def hexadecimal(tensor: torch.Tensor) -> list[str]:
 
 @torch.inference_mode()
 def first_chunks(model: Any, tokens: list[int], length: int, chunks: int = 4) -> float:
-    """exp of the mean over chunks of the mean loss of a chunk, as protocol.md section 6 defines it."""
+    """exp of the mean over chunks of a chunk's mean loss (docs/protocol.md section 6)."""
     losses = []
-    for start in range(0, min(chunks, len(tokens) // length) * length, length):
+    count = min(chunks, len(tokens) // length)
+    for start in range(0, count * length, length):
         chunk = torch.tensor([tokens[start : start + length]])
         logits = model(chunk[:, :-1]).logits[0]
-        losses.append(
-            torch.nn.functional.cross_entropy(logits, chunk[0, 1:], reduction="none")
-            .double()
-            .mean()
-            .item()
-        )
+        nll = torch.nn.functional.cross_entropy(logits, chunk[0, 1:], reduction="none")
+        losses.append(nll.double().mean().item())
     return math.exp(sum(losses) / len(losses))
 
 
 @torch.inference_mode()
 def read(name: str, request: dict[str, Any], output: Path) -> dict[str, Any]:
-    folder, lengths = Path(request["folder"]), request["lengths"]
+    folder = Path(request["folder"])
+    lengths = request["lengths"]
     model = AutoModelForCausalLM.from_pretrained(folder)
     rotary = model.model.rotary_emb
     answer: dict[str, Any] = {
@@ -79,11 +78,10 @@ def read(name: str, request: dict[str, Any], output: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    requests, answers = Path(sys.argv[1]), Path(sys.argv[2])
-    result = {
-        name: read(name, request, answers.parent)
-        for name, request in json.loads(requests.read_text()).items()
-    }
+    requests = json.loads(Path(sys.argv[1]).read_text())
+    answers = Path(sys.argv[2])
+    result = {name: read(name, request, answers.parent) for name, request in requests.items()}
+    # Nothing of this project may have helped transformers to read the export.
     assert not any(name.split(".")[0] == "rope_spectra" for name in sys.modules)
     answers.write_text(json.dumps(result))
 

@@ -33,7 +33,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,  # the pages are Markdown, not HTML
     )
-    environment.filters |= {"g": "{:g}".format, "named": named, "number": number, "spaced": spaced}
+    environment.filters |= {"named": named, "number": number, "spaced": spaced}
+    environment.filters |= {"g": "{:g}".format, "thousands": "{:,}".format}
     environment.tests["missing"] = pd.isna
     return environment
 
