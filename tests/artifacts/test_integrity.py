@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rope_spectra.analysis import lineage
-from rope_spectra.artifacts import files, records, seal
+from rope_spectra.artifacts import files, seal
 from rope_spectra.config.design import Design
 from rope_spectra.config.sections import RunOptions
 from rope_spectra.data import cache as tokens
@@ -23,6 +23,7 @@ from rope_spectra.data import shards, tokenizers
 from rope_spectra.data.sources import SplitSettings, TokenizerFile
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import checkpoint
+from rope_spectra.training.record import MODEL, check_run, read_run
 from support import small_experiment as small
 from support.checkout import snakemake
 from support.damage import damages
@@ -47,7 +48,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Design]:
 
 
 def read_model() -> None:
-    records.check_run(RUN, records.read_run(RUN), records.MODEL)
+    check_run(RUN, read_run(RUN), MODEL)
 
 
 def read_cache(split: str) -> None:
