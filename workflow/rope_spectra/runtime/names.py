@@ -4,7 +4,7 @@ import re
 
 from rope_spectra.runtime.errors import UserError
 
-PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\s)"  # the same in config.schema.yaml
+PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\s)"
 RULE = "use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
 
 
