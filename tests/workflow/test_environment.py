@@ -42,7 +42,7 @@ def test_constraints_hold_every_pin_at_its_version() -> None:
 @pytest.mark.parametrize(
     ("ranges", "name"),
     [
-        (PROJECT["dependencies"], "requirements.txt"),
+        (PROJECT["dependencies"] + EXTRAS["dev"], "requirements.txt"),
         (EXTRAS["dev"], "requirements-dev.txt"),
         (EXTRAS["slurm"], "requirements-slurm.txt"),
     ],
