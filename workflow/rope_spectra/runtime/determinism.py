@@ -29,6 +29,7 @@ def make_deterministic() -> None:
     # compiler to set a flag there, also where nothing is compiled.
     torch.set_deterministic_debug_mode("error")
     # Filling what torch.empty returns would only show code that reads it unwritten; it costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # (torch replaces that module by an object with this property, which mypy cannot see.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # cuDNN would time its algorithms and take the fastest, which may be another one in each run.
     torch.backends.cudnn.benchmark = False
