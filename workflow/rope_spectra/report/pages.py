@@ -23,11 +23,11 @@ class Ranking(NamedTuple):
     protocol: str
     longest: int
     table: str
-    is_split: bool  # whether the table splits the longest length at the training length
+    is_split: bool  # the table splits the longest length at the training length
 
 
 class Comparisons(NamedTuple):
-    """What is compared with what at one length: rows of summary.csv, and tables of them.
+    """The comparisons at one length: rows of summary.csv, and tables of them.
 
     baseline: of all rows, or None where they differ. A table is empty where it has no rows.
     """
@@ -38,45 +38,6 @@ class Comparisons(NamedTuple):
     declared: list[Any]
     declared_table: str
     undeclared_table: str
-
-
-class Limits(NamedTuple):
-    """What so many seeds and contrasts can show at most."""
-
-    seeds: int
-    contrasts: int
-    alpha: float
-    smallest_p: float
-    smallest_p_corrected: float
-
-
-class RetrievalResults(NamedTuple):
-    """The retrieval probe: what a trial is, and a table of the spectra."""
-
-    choices: int
-    chance_percent: str
-    seeds: int
-    trials: int
-    table: str
-
-
-class Shared(NamedTuple):
-    """An arm that several experiments have with the same seeds, and how far apart they are."""
-
-    name: str
-    apart_percent: str
-
-
-class Group(NamedTuple):
-    """Experiments whose perplexities can be compared."""
-
-    dataset: str
-    model: str
-    training: str
-    phase: str
-    rankings: list[Ranking]
-    longest: int
-    shared: list[Shared]
 
 
 def experiment_page(
@@ -92,6 +53,10 @@ def experiment_page(
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
+    # Until a confirmation has run, the limits of the page are those of the selection.
+    limiting = summary if tested.empty else tested
+    contrasts = design.comparisons.family(sorted(limiting["remap"].unique()))
+    n_seeds = int(limiting["n_seeds"].max())
     return markdown.render(
         "experiment.md.j2",
         design=design,
@@ -101,7 +66,10 @@ def experiment_page(
         exploratory=_rankings(chosen),
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
         repeats=None if noise_floor is None else _repeats(noise_floor),
-        limits=_limits(design, tested if len(tested) else summary),
+        n_contrasts=len(contrasts),
+        n_seeds=n_seeds,
+        smallest_p=statistics.smallest_p(n_seeds),
+        alpha=statistics.ALPHA,
     )
 
 
@@ -110,11 +78,10 @@ def overall_page(summary: pd.DataFrame) -> str:
     # Perplexities of selection chose the candidates, so they would look better than they are.
     summary = summary[summary["phase"] != SELECTION]
     keys = ["dataset", "model", "training", "phase"]
-    groups = []
-    for (dataset, model, training, phase), rows in summary.groupby(keys, sort=False, dropna=False):
-        longest = rows["length"].max()
-        rankings = _rankings(rows)
-        groups.append(Group(dataset, model, training, phase, rankings, longest, _shared(rows)))
+    groups = [
+        dict(zip(keys, key, strict=True)) | {"rankings": _rankings(rows), "shared": _shared(rows)}
+        for key, rows in summary.groupby(keys, sort=False, dropna=False)
+    ]
     experiments = list(summary["experiment"].unique())
     return markdown.render("overall.md.j2", groups=groups, experiments=experiments)
 
@@ -208,21 +175,17 @@ def _comparison_table(rows: list[Any], common: str | None) -> str:
     return markdown.as_table(header, table)
 
 
-def _limits(design: Design, summary: pd.DataFrame) -> Limits:
-    seeds = int(summary["n_seeds"].max())
-    contrasts = len(design.comparisons.family(sorted(summary["remap"].unique())))
-    smallest = statistics.smallest_p(seeds)
-    return Limits(seeds, contrasts, statistics.ALPHA, smallest, min(contrasts * smallest, 1.0))
-
-
 def _repeats(noise_floor: pd.DataFrame) -> pd.Series:
     """The row of the noise floor that the page reports: the longest length."""
     first_remap = noise_floor[noise_floor["remap"] == noise_floor["remap"].iloc[0]]
     return first_remap.sort_values(["protocol", "length"]).iloc[-1]
 
 
-def _retrieval(design: Design, table: pd.DataFrame) -> RetrievalResults:
-    """Accuracy by spectrum and length, and how the spectra differ at the longest one."""
+def _retrieval(design: Design, table: pd.DataFrame) -> dict[str, object]:
+    """The values of retrieval.md.j2: what a trial is, and a table of the spectra.
+
+    The table has the accuracy at each length, and how the spectra differ at the longest one.
+    """
     lengths = sorted(table["length"].unique())
     against = f"NLL gap at {lengths[-1]} against {spaced(design.baseline)}"
     lines = []
@@ -231,13 +194,12 @@ def _retrieval(design: Design, table: pd.DataFrame) -> RetrievalResults:
         accuracies = [_accuracy(at[length]) for length in lengths]
         lines.append([spaced(label(arm)), *accuracies, _nll_gap(at[lengths[-1]])])
     chance = table["chance"].iloc[0]
-    return RetrievalResults(
-        choices=round(1 / chance),
-        chance_percent=f"{100 * chance:.0f}",
-        seeds=table["n_seeds"].max(),
-        trials=table["trials"].iloc[0],
-        table=markdown.as_table(["spectrum", *map(str, lengths), against], lines),
-    )
+    return {
+        "chance": chance,
+        "seeds": table["n_seeds"].max(),
+        "trials": table["trials"].iloc[0],
+        "table": markdown.as_table(["spectrum", *map(str, lengths), against], lines),
+    }
 
 
 def _accuracy(row: pd.Series) -> str:
@@ -261,11 +223,8 @@ def _nll_gap(row: pd.Series) -> str:
     return f"{delta:+.2f} ({between})" if between else f"{delta:+.2f}"
 
 
-def _shared(summary: pd.DataFrame) -> list[Shared]:
-    """Arms that several experiments have with the same seeds, at the longest length.
-
-    How far these are apart is what two machines make of the same runs.
-    """
+def _shared(summary: pd.DataFrame) -> list[str]:
+    """Arms that several experiments have with the same seeds, and how far these are apart."""
     protocol = _protocols(summary)[0]
     longest = summary["length"].max()
     rows = summary[(summary["protocol"] == protocol) & (summary["length"] == longest)]
@@ -273,5 +232,5 @@ def _shared(summary: pd.DataFrame) -> list[Shared]:
     for _, group in rows.groupby(["spectrum", "remap", "seeds"], sort=False):
         if len(group) > 1:
             ratio = group["ppl_mean"].max() / group["ppl_mean"].min()
-            shared.append(Shared(named(group.iloc[0]), f"{100 * (ratio - 1):.2g}"))
+            shared.append(f"{named(group.iloc[0])}: {100 * (ratio - 1):.2g} %")
     return shared
