@@ -35,7 +35,7 @@ def test_initial_weights_are_the_studys_for_a_seed() -> None:
 
 
 def test_the_random_stream_is_used_up_alike() -> None:
-    """What is drawn after construction shows that nothing more and nothing less was drawn in it."""
+    """The next draw shows that construction has drawn nothing more and nothing less."""
     torch.manual_seed(42)
     reference.Reference(**reference_arguments("geometric"))
     expected = torch.rand(1)

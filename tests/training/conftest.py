@@ -1,4 +1,4 @@
-"""What the tests of training share: token caches, and a run that was left alone."""
+"""The common ground of the tests of training: token caches, and a run that was left alone."""
 
 import json
 import random

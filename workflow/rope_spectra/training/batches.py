@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rope_spectra.data.cache import Tokens
 from rope_spectra.model.llama import IGNORE_INDEX
 
-Tokens = NDArray[np.uint16]
 # Rows [n, seq_len] and their places [n] among all rows -> the rows to be read in their stead.
 RowChange = Callable[[Tokens, NDArray[np.int64]], Tokens]
 

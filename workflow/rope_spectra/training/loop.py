@@ -7,7 +7,7 @@ import torch
 
 from rope_spectra.artifacts import files, provenance, seal
 from rope_spectra.config.sections import TrainingRecipe
-from rope_spectra.data.cache import open_tokens
+from rope_spectra.data.cache import Tokens, open_tokens
 from rope_spectra.model import attention
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.weights import build_model, save_model
@@ -15,7 +15,6 @@ from rope_spectra.runtime import cli, devices, heartbeat
 from rope_spectra.runtime.determinism import make_deterministic
 from rope_spectra.runtime.progress import Progress, short_number
 from rope_spectra.training import checkpoint, ranks, tensorboard
-from rope_spectra.training.batches import Tokens
 from rope_spectra.training.interruption import CheckpointClock, Interruption
 from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, RunRecord
 from rope_spectra.training.run import CHECKPOINT, History, Run

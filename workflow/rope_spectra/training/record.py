@@ -1,22 +1,19 @@
 """The record of a finished training: run.json, which certifies model.safetensors and train.csv.
 
-It says what the run was made from (settings, data) and how it went. Whoever uses a run reads this
-record first, and of the run's files only those that it certifies.
+It names the inputs of the run (settings, data) and says how the training went. Whoever uses a run
+reads this record first, and of the run's files only those that it certifies.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from rope_spectra.artifacts import layout, provenance, seal
 from rope_spectra.config.frozen import RunSettings
+from rope_spectra.data.cache import Manifest
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
-
-if TYPE_CHECKING:
-    from rope_spectra.data.cache import Manifest
-    from rope_spectra.data.sentence import Sentence
 
 CONFIG = Path(layout.RUN_CONFIG).name
 RUN = Path(layout.RUN).name
@@ -29,16 +26,9 @@ class DataFacts(Record):
 
     sha256: str
     tokens: int
-    # SHA-256 of the sentence of the retrieval probe; None where the probe is not in use.
-    sentence: str | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """`sentence` is younger than finished runs: without the probe their records stay as is."""
-        content = handler(self)
-        if self.sentence is None:
-            del content["sentence"]
-        return content
+    # SHA-256 of the sentence of the retrieval probe, None without the probe. The key is younger than
+    # finished runs; where there is no sentence, records stay as they were without it.
+    sentence: str | None = Field(None, exclude_if=lambda sentence: sentence is None)
 
 
 class RunRecord(Record):
@@ -85,7 +75,7 @@ def check_run(folder: Path, run: RunRecord, *names: str) -> None:
     seal.check(folder / RUN, {"files": run.files}, *(folder / name for name in names))
 
 
-def data_facts(manifest: "Manifest", sentence: "Sentence | None") -> DataFacts:
+def data_facts(manifest: Manifest, sentence: Sentence | None) -> DataFacts:
     """The facts of a token cache, with the sentence of the retrieval probe where that is in use."""
     return DataFacts(
         sha256=manifest.sha256,

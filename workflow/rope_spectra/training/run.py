@@ -1,4 +1,4 @@
-"""One training run: its inputs, whether they fit together, and its history over all attempts."""
+"""One training run: its inputs, with a check that they fit together, and its history."""
 
 import time
 from collections.abc import Mapping
@@ -13,14 +13,7 @@ from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import Manifest
 from rope_spectra.data.sentence import Sentence, mentions, with_sentences
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.record import (
-    MODEL,
-    RUN,
-    TRAIN_LOG,
-    DataFacts,
-    RunRecord,
-    data_facts,
-)
+from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, DataFacts, RunRecord, data_facts
 
 # The command reads and checks a run before it imports torch, which takes seconds.
 if TYPE_CHECKING:

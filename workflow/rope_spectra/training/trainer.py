@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rope_spectra.config.sections import TrainingRecipe
+from rope_spectra.data.cache import Tokens
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.batches import (
     RowChange,
-    Tokens,
     batches,
     learning_rate,
     next_token_targets,
@@ -218,7 +218,7 @@ class Trainer:
         )
 
     def state(self) -> State:
-        """What a training needs to resume to the same bits: weights and optimizer.
+        """Weights and optimizer: all that a training needs to resume to the same bits.
 
         Batches and rates follow from the step.
         """
