@@ -6,7 +6,6 @@ rope_spectra.rope.families defines the families; docs/adding-a-spectrum.md says 
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -17,7 +16,7 @@ from rope_spectra.config import text
 from rope_spectra.config.load import plain
 from rope_spectra.rope import diagnostics
 from rope_spectra.rope.diagnostics import Diagnosis
-from rope_spectra.rope.families import NamedSpectrum, Spectrum, snap
+from rope_spectra.rope.families import NamedSpectrum, Spectrum
 from rope_spectra.runtime import cli, messages
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Name, Settings
@@ -27,14 +26,6 @@ class _Library(Settings):
     """The one section of config.yaml that is of interest here."""
 
     spectra: dict[Name, Spectrum]
-
-
-__all__ = ["snap"]
-
-
-def inv_freq(definition: dict[str, Any], head_dim: int) -> NDArray[np.float32]:
-    """For callers whose settings are not typed yet: use NamedSpectrum.inv_freq."""
-    return NamedSpectrum.model_validate({"name": "x", **definition}).inv_freq(head_dim)
 
 
 def main() -> None:
