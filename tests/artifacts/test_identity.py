@@ -6,20 +6,23 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from pydantic import BaseModel
 
-from rope_spectra.artifacts import provenance, seal
+from rope_spectra.artifacts import seal
 from rope_spectra.config import frozen
 from rope_spectra.config.design import Design
 from rope_spectra.config.load import load
+from rope_spectra.training.record import DataFacts, identity
 from support import small_experiment as small
 from support.checkout import snakemake
 
 RUN = small.folder_of("geo", 1)
 OTHER = small.folder_of("geo", 2)
 REMEDY = "delete it and run again"
+M = TypeVar("M", bound=BaseModel)
 
 
 @pytest.fixture(scope="module")
@@ -57,39 +60,41 @@ def refrozen(path: Path, section: str, **changes: Any) -> None:
 # --- names and content ----------------------------------------------------------------------------
 
 
+def changed(model: M, section: str | None = None, **values: Any) -> M:
+    """A copy with other values, of one section or of the model itself."""
+    if section is not None:
+        values = {section: changed(getattr(model, section), **values)}
+    return model.model_copy(update=values)
+
+
 def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
-    settings = frozen.run_settings(load(small.EXPERIMENT), "small", "poly", 1).content()
-    identity = provenance.run_identity(settings, {"sha256": "a"})
-    renamed = {
-        **settings,
-        "experiment": "other",
-        "spectrum": settings["spectrum"] | {"name": "another"},
-    }
-    assert provenance.run_identity(renamed, {"sha256": "a"}) == identity
-    assert provenance.run_identity(settings, {"sha256": "b"}) != identity
-    for section, key, value in [
-        ("training", "learning_rate", 2e-3),
-        ("model", "hidden_size", 4),
-        ("spectrum", "p", 3.0),
-    ]:
-        changed = {**settings, section: settings[section] | {key: value}}
-        assert provenance.run_identity(changed, {"sha256": "a"}) != identity
-    sentences = [
-        provenance.run_identity(settings, {"sha256": "a", "sentence": each}) for each in "ab"
-    ]
-    assert len({identity, *sentences}) == 3
-    for key, value in [("seed", 2), ("recipe", 99)]:
-        assert provenance.run_identity({**settings, key: value}, {"sha256": "a"}) != identity
+    settings = frozen.run_settings(load(small.EXPERIMENT), "small", "poly", 1)
+    data = DataFacts(sha256="a", tokens=9)
+    expected = identity(settings, data)
+    renamed = changed(changed(settings, experiment="other"), "spectrum", name="another")
+    assert identity(renamed, data) == expected
+    assert identity(settings, changed(data, sha256="b")) != expected
+    for other in (
+        changed(settings, "training", learning_rate=2e-3),
+        changed(settings, "model", hidden_size=4),
+        changed(settings, seed=2),
+        changed(settings, recipe=99),
+    ):
+        assert identity(other, data) != expected
+    shape = settings.spectrum.shape.model_copy(update={"p": 3.0})
+    assert identity(changed(settings, "spectrum", shape=shape), data) != expected
+    sentences = [identity(settings, changed(data, sentence=each)) for each in "ab"]
+    assert len({expected, *sentences}) == 3
 
 
 @pytest.mark.parametrize(
     "option", ["log_every", "checkpoint_minutes", "checkpoint_steps", "gpus_per_run"]
 )
 def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
-    changed = json.loads(json.dumps(small.EXPERIMENT))
-    changed["training"]["toy"][option] = 1
+    raw_changed = json.loads(json.dumps(small.EXPERIMENT))
+    raw_changed["training"]["toy"][option] = 1
     both = [
-        frozen.run_settings(load(raw), "small", "geo", 1) for raw in (small.EXPERIMENT, changed)
+        frozen.run_settings(load(raw), "small", "geo", 1) for raw in (small.EXPERIMENT, raw_changed)
     ]
     assert both[0] == both[1]
 

@@ -174,7 +174,7 @@ def read_summary(
         return None
     record_path = lineage.record_of(path)
     record = seal.load_record(record_path, lineage.TablesRecord)
-    seal.check(record_path, {"files": record.files}, path)
+    seal.check(record_path, record.files, path)
     spectrum = run.settings.spectrum.name
     seed = str(run.settings.seed)
     tabulated = record.evaluations.get(f"{spectrum}/seed{seed}")

@@ -96,14 +96,14 @@ def check(design: Design) -> None:
         )
     for pattern in (layout.RUNS, layout.EXPERIMENT_SUMMARY):
         table = layout.fill(pattern, experiment=design.experiment)
-        seal.check(path, {"files": record.files}, table)
+        seal.check(path, record.files, table)
 
 
 def check_table(table: Path, experiment: str | None = None) -> None:
     """Raises UserError unless a table is what its record certifies, and of the experiment meant."""
     path = record_of(table)
     record = seal.load_record(path, TablesRecord)
-    seal.check(path, {"files": record.files}, table)
+    seal.check(path, record.files, table)
     found = record.definition.experiment
     if experiment and found != experiment:
         raise UserError(

@@ -1,7 +1,5 @@
-"""The identity of a run, and the software and device that made a file."""
+"""The software and device that made a result, and differences between settings."""
 
-import hashlib
-import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -14,17 +12,6 @@ if TYPE_CHECKING:
 
 # Packages that can change a number.
 _PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "datasets", "transformers", "snakemake")
-
-
-def run_identity(settings: dict[str, Any], data: dict[str, Any]) -> str:
-    """SHA-256 over the settings that matter to a run and the content of its data; no names."""
-    spectrum = {key: value for key, value in settings["spectrum"].items() if key != "name"}
-    matter = {key: settings[key] for key in ("recipe", "seed", "model", "training")}
-    sentence = {"sentence": data["sentence"]} if "sentence" in data else {}
-    text = json.dumps(
-        {**matter, "spectrum": spectrum, "data": data["sha256"], **sentence}, sort_keys=True
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def first_difference(found: Any, expected: Any, path: str = "") -> str | None:

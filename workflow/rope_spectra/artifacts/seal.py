@@ -9,7 +9,7 @@ text as it lies on disk.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from rope_spectra.runtime import messages
 from rope_spectra.runtime.errors import UserError
 
 Content = dict[str, Any]
-S = TypeVar("S", bound=BaseModel)
+M = TypeVar("M", bound=BaseModel)
 
 _KEY = "seal"
 _BLANK = "0" * 64
@@ -43,48 +43,31 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     files.write_text(path, dumps(content, indent=2) + "\n")
 
 
-def read(path: Path, *keys: str) -> Content:
-    """The content of a sealed file without its seal.
-
-    Raises UserError if the file is missing, damaged or lacks one of `keys`.
-    """
-    content = files.read_json(path, _KEY, *keys)
+def read(path: Path) -> Content:
+    """The content of a sealed file without its seal; UserError if it is missing or damaged."""
+    content: Content = files.read_json(path, _KEY)
     _verify(path, content)
     return content
 
 
-def read_if_sealed(path: Path, *keys: str) -> Any:
-    """The content of a file that the rules seal and that a user may also write by hand.
+def load_settings(path: Path, model: type[M]) -> M:
+    """Frozen settings, sealed by the rules or written by hand without a seal.
 
-    Raises UserError for a seal that does not fit. The caller must refuse unknown keys: damage to
-    the word "seal" itself would otherwise leave a file that looks as if it never had one.
+    Raises UserError for a seal that does not fit and for a mistake in the settings.
     """
-    content = files.read_json(path, *keys)
+    content = files.read_json(path)
+    # Damage to the word "seal" itself does not pass: the models of settings refuse unknown keys.
     if isinstance(content, dict) and _KEY in content:
         _verify(path, content)
-    return content
+    return _validated(path, model, content)
 
 
-def read_settings(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> Content:
-    """Frozen settings, sealed or written by hand; UserError for a broken seal or an unknown key."""
-    known = [*required, *optional]
-    content = read_if_sealed(path, *required)
-    if unknown := content.keys() - set(known):
-        raise UserError(f"{path}: unknown key {min(unknown)!r}; the keys are {', '.join(known)}")
-    return content
-
-
-def load_settings(path: Path, model: type[S]) -> S:
-    """Frozen settings, sealed or written by hand; UserError for a broken seal or a mistake."""
-    return _validated(path, model, read_if_sealed(path))
-
-
-def load_record(path: Path, model: type[S]) -> S:
+def load_record(path: Path, model: type[M]) -> M:
     """A record; UserError if it is missing, damaged or not such a record."""
     return _validated(path, model, read(path))
 
 
-def _validated(path: Path, model: type[S], content: Any) -> S:
+def _validated(path: Path, model: type[M], content: Any) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -108,12 +91,15 @@ def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterat
         last.write_text(dumps({**content, "files": hashes}, indent=2) + "\n")
 
 
-def check(record: Path, content: Content, *paths: Path) -> None:
-    """Raise UserError unless each of `paths` is, byte for byte, what the record certifies."""
+def check(record: Path, hashes: Mapping[str, str], *paths: Path) -> None:
+    """Raise UserError unless each of `paths` is, byte for byte, what the record certifies.
+
+    `hashes` are those under "files" in the record.
+    """
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run snakemake to have it made")
-        if files.sha256(path) != content["files"].get(_name(record, path)):
+        if files.sha256(path) != hashes.get(_name(record, path)):
             raise UserError(
                 f"{path}: not the file that {record} describes (its sha256 differs); {_REMEDY}"
             )

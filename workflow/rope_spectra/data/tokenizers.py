@@ -41,7 +41,7 @@ def check_record(path: Path) -> None:
     """
     record = record_path(path)
     if record.exists():
-        seal.check(record, seal.load_record(record, TokenizerRecord).content(), path)
+        seal.check(record, seal.load_record(record, TokenizerRecord).files, path)
 
 
 def load_tokenizer(path: Path) -> "Tokenizer":

@@ -79,5 +79,5 @@ def read_evaluation(folder: Path, settings: EvaluationSettings) -> EvaluationRec
     if difference:
         raise UserError(f"{path}: was evaluated with another {difference}; delete it and run again")
     check_run(folder, run, TRAIN_LOG)
-    seal.check(path, {"files": evaluation.files}, folder / EVAL, folder / EVAL_NLL)
+    seal.check(path, evaluation.files, folder / EVAL, folder / EVAL_NLL)
     return evaluation

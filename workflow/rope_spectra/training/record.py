@@ -4,6 +4,8 @@ It names the inputs of the run (settings, data) and says how the training went. 
 reads this record first, and of the run's files only those that it certifies.
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 from pydantic import Field
@@ -55,6 +57,21 @@ class RunRecord(Record):
     files: dict[str, str]
 
 
+def identity(settings: RunSettings, data: DataFacts) -> str:
+    """SHA-256 over the settings that matter to a run and the content of its data.
+
+    Names do not matter: a renamed experiment, spectrum or dataset is the same.
+    """
+    content = settings.content()
+    matter = {key: content[key] for key in ("recipe", "seed", "spectrum", "model", "training")}
+    del matter["spectrum"]["name"]
+    matter["data"] = data.sha256
+    # Without the probe the key is left out, as in records: finished runs keep their identity.
+    if data.sentence is not None:
+        matter["sentence"] = data.sentence
+    return hashlib.sha256(json.dumps(matter, sort_keys=True).encode()).hexdigest()
+
+
 def read_run(folder: Path) -> RunRecord:
     """The record of the run in `folder`.
 
@@ -72,7 +89,7 @@ def read_run(folder: Path) -> RunRecord:
 
 def check_run(folder: Path, run: RunRecord, *names: str) -> None:
     """Raises UserError unless these files of a run are, byte for byte, what its training wrote."""
-    seal.check(folder / RUN, {"files": run.files}, *(folder / name for name in names))
+    seal.check(folder / RUN, run.files, *(folder / name for name in names))
 
 
 def data_facts(manifest: Manifest, sentence: Sentence | None) -> DataFacts:

@@ -7,13 +7,21 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra.artifacts import provenance, seal
+from rope_spectra.artifacts import seal
 from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import Manifest
 from rope_spectra.data.sentence import Sentence, mentions, with_sentences
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, DataFacts, RunRecord, data_facts
+from rope_spectra.training.record import (
+    MODEL,
+    RUN,
+    TRAIN_LOG,
+    DataFacts,
+    RunRecord,
+    data_facts,
+    identity,
+)
 
 # The command reads and checks a run before it imports torch, which takes seconds.
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ class Run:
     @cached_property
     def identity(self) -> str:
         """SHA-256 over all that its result depends on."""
-        return provenance.run_identity(self.settings.content(), self.data.content())
+        return identity(self.settings, self.data)
 
     def path(self, name: str) -> Path:
         """The path of one of its files."""
