@@ -14,18 +14,25 @@ SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 GOOD = yaml.safe_load("""
 run: [demo]
 experiments:
-  demo: {dataset: toy, model: tiny, training: tiny, evaluation: tiny, spectra: [geo, poly, hybrid], seeds: [42, 7], baseline: geo}
-  other: {dataset: toy, model: tiny, training: tiny, evaluation: tiny, spectra: [geo, own], seeds: [1], baseline: own}
-  hubbed: {dataset: web, model: tiny, training: tiny, evaluation: tiny, spectra: [geo], seeds: [1], baseline: geo}
-  texts: {dataset: books, model: tiny, training: tiny, evaluation: tiny, spectra: [geo], seeds: [1], baseline: geo}
-  tokens: {dataset: raw, model: tiny, training: tiny, evaluation: tiny, spectra: [geo], seeds: [1], baseline: geo}
+  demo: {dataset: toy, model: tiny, training: tiny, evaluation: tiny,
+         spectra: [geo, poly, hybrid], seeds: [42, 7], baseline: geo}
+  other: {dataset: toy, model: tiny, training: tiny, evaluation: tiny,
+          spectra: [geo, own], seeds: [1], baseline: own}
+  hubbed: {dataset: web, model: tiny, training: tiny, evaluation: tiny,
+           spectra: [geo], seeds: [1], baseline: geo}
+  texts: {dataset: books, model: tiny, training: tiny, evaluation: tiny,
+          spectra: [geo], seeds: [1], baseline: geo}
+  tokens: {dataset: raw, model: tiny, training: tiny, evaluation: tiny,
+           spectra: [geo], seeds: [1], baseline: geo}
 datasets:
-  toy: {source: synthetic, train_tokens: 4096, validation_tokens: 1000, tokenizer: {train: 10000, vocab_size: 300}}
+  toy: {source: synthetic, train_tokens: 4096, validation_tokens: 1000,
+        tokenizer: {train: 10000, vocab_size: 300}}
   web: {source: hub, path: some/where, tokenizer: {path: some/tokenizer}}
   books: {source: text, train: "train/*.txt", validation: [val.txt], tokenizer: {path: ./tokenizer}}
   raw: {source: tokens, train: train.bin, validation: val.bin, vocab_size: 64}
 models:
-  tiny: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, head_dim: 8, intermediate_size: 32, vocab_size: 512}
+  tiny: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, head_dim: 8,
+         intermediate_size: 32, vocab_size: 512}
 training:
   tiny: {tokens: 2048, seq_len: 32, batch_size: 8, learning_rate: 3.0e-3}
 evaluation:
@@ -34,7 +41,8 @@ spectra:
   geo: {family: geometric, theta: 500000}
   poly: {family: anchored_poly, theta: 500000}
   sig: {family: sigmoid, theta: 1.0e+5}
-  hybrid: {family: mix, alpha: 0.2, a: {family: geometric, theta: 10000}, b: {family: anchored_poly, theta: 10000}}
+  hybrid: {family: mix, alpha: 0.2, a: {family: geometric, theta: 10000},
+           b: {family: anchored_poly, theta: 10000}}
   own: {family: values, inv_freq: [1, 0.5, 0.25, 0]}
   evq: {family: evq_cosh, theta: 500000}
   cut: {family: truncate, of: {family: geometric, theta: 500000}}

@@ -1,6 +1,7 @@
-"""The published experiment once more, written from protocol.md alone: no project code, no shared ideas, no speed.
+"""The published experiment once more, written from the protocol alone, for clarity and not speed.
 
-Attention is spelled out with a mask, rows are fed as row[:-1] -> row[1:], the optimizer is written by hand.
+It shares no code with the project. Attention is spelled out with a mask, rows are fed as
+row[:-1] -> row[1:], the optimizer is written by hand.
 """
 
 import math
@@ -57,7 +58,7 @@ class Layer(nn.Module):
 
 
 def turned(x, omega):
-    """Each pair as a complex number (first half real, second half imaginary), times e^(i omega position)."""
+    """Each pair as a complex number (first half real, second imaginary), times e^(i omega p)."""
     half = x.shape[-1] // 2
     angle = torch.arange(x.shape[-2], dtype=torch.float64)[:, None] * omega.double()[None]
     z = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.polar(

@@ -1,3 +1,3 @@
-"""rope-spectra: how should rotary frequencies be distributed to degrade least beyond the training length?"""
+"""rope-spectra: the rotary frequencies that degrade least beyond the training length."""
 
 __version__ = "0.1.0"

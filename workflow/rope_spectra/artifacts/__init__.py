@@ -1,1 +1,1 @@
-"""The files of results/ and how they are kept true: paths, atomic files, seals, tables, provenance."""
+"""The files of results/ and how they are kept true: paths, atomic files, seals, tables."""

@@ -1,1 +1,1 @@
-"""What config.yaml may say, and the frozen settings that each job reads instead of it."""
+"""The settings of config.yaml, and the frozen ones that each job reads instead."""

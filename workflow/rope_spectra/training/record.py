@@ -28,8 +28,8 @@ class DataFacts(Record):
 
     sha256: str
     tokens: int
-    # SHA-256 of the sentence of the retrieval probe, None without the probe. The key is younger than
-    # finished runs; where there is no sentence, records stay as they were without it.
+    # SHA-256 of the sentence of the retrieval probe, None without the probe. The key is younger
+    # than finished runs; where there is no sentence, records stay as they were without it.
     sentence: str | None = Field(None, exclude_if=lambda sentence: sentence is None)
 
 
