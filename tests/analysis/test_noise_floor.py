@@ -106,7 +106,7 @@ def shift(folder: Path, factor: float) -> None:
     seal.write(folder / "eval.json", evaluation)
 
 
-def test_repeats_that_differ_are_measured_beside_the_seeds(copied: Design) -> None:
+def test_repeats_that_differ_are_measured_next_to_the_seeds(copied: Design) -> None:
     first = pd.read_csv(FIRST / "eval.csv").query(LONGEST)["ppl"].iloc[0]
     shift(REPEATS[0], 1.1)
     shift(REPEATS[1], 0.9)

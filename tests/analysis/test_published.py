@@ -236,7 +236,7 @@ def test_compare_never_mixes_protocols_or_remaps() -> None:
     assert len(published.compare(facts, other)) == 0
 
 
-def test_compare_sets_a_run_beside_each_machine() -> None:
+def test_compare_sets_a_run_next_to_each_machine() -> None:
     result = published.compare(
         published.published_runs("unified_search"), our_runs({("geo_500k", 42): 17.0})
     )

@@ -86,6 +86,7 @@ def check(design: Design) -> None:
     path = layout.fill(layout.TABLES, experiment=design.experiment)
     record = seal.load_record(path, TablesRecord)
     _refuse_other_design(path, record, design)
+    # These runs and no others: tables of a part of the runs (--partial) are up to date too.
     runs = [_run_of(name) for name in record.evaluations]
     difference = provenance.first_difference(
         _content(record.evaluations), _content(read_evaluations(design, runs))
@@ -145,6 +146,7 @@ def _refuse_other_training(
     folder: Path, evaluation: EvaluationRecord, spectrum: NamedSpectrum, train_length: int
 ) -> None:
     settings = evaluation.run.settings
+    # Of the training, the design knows its length alone.
     found = {
         "spectrum": settings.spectrum.content(),
         "training": {"seq_len": settings.training.seq_len},

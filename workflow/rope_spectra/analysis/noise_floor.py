@@ -21,6 +21,7 @@ def measure(design: Design) -> pd.DataFrame:
     """
     first = design.noise_floor_runs[0]
     repeated = [first, *design.repeats]
+    # First of all, because it refuses files that do not belong together.
     n_weights = _count_weights(design, repeated)
     scores = [
         read_scores(design.experiment, spectrum, seed).assign(seed=seed)
@@ -36,6 +37,7 @@ def _row(cell: pd.DataFrame, repeated: list[tuple[str, str]]) -> dict[str, objec
     spectrum, first = repeated[0]
     is_repeated = cell["seed"].isin([seed for _, seed in repeated])
     ppl = cell.loc[is_repeated, "ppl"]
+    # Repeats are no seeds: of the equal runs only the first one counts among these.
     by_seed = cell.loc[~is_repeated | (cell["seed"] == first), "ppl"]
     return {
         "spectrum": spectrum,
@@ -56,6 +58,7 @@ def _count_weights(design: Design, repeated: list[tuple[str, str]]) -> int:
     found = lineage.read_evaluations(design, design.noise_floor_runs)
     first, *others = (found[f"{spectrum}/seed{seed}"] for spectrum, seed in repeated)
     for (spectrum, seed), other in zip(repeated[1:], others, strict=True):
+        # The identity is of settings and data, not of the weights, which may differ.
         if other.identity != first.identity:
             run = layout.fill(
                 layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed

@@ -87,6 +87,7 @@ def compare(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     repeated.
     """
     theirs = _over_seeds(published, ["experiment", "spectrum", "length", "source"])
+    # The merge keeps what both sides have.
     result = theirs.merge(
         _over_seeds(comparable(ours), ["spectrum", "length"]),
         on=["spectrum", "length"],
@@ -96,6 +97,7 @@ def compare(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     spread = pd.Series([rerun_spread(length) for length in result["length"]], dtype="float64")
     result["rerun_std"] = spread.where(result["experiment"].str.startswith("50m_"))
     result["difference_in_rerun_std"] = result["difference"] / result["rerun_std"]
+    # Last, because it is long.
     result["source"] = result.pop("source")
     return result
 

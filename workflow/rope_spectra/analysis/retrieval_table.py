@@ -108,6 +108,7 @@ def _comparison(ours: pd.DataFrame, theirs: pd.DataFrame) -> Row:
         deltas = (ours.loc[common, name] - theirs.loc[common, name]).to_numpy()
         row[f"delta_{name}"] = deltas.mean()
         row |= _interval(f"delta_{name}_ci95", statistics.mean_ci95(deltas))
+    # Of the two measures the gap is the finer one: accuracy moves in steps of a trial.
     gaps = (ours.loc[common, "nll_gap"] - theirs.loc[common, "nll_gap"]).to_numpy()
     row["p_sign_flip"] = statistics.sign_flip_p(gaps)
     row["wins"] = f"{np.count_nonzero(gaps > 0)}/{len(gaps)}"

@@ -102,11 +102,13 @@ def of_phase(arrays: Arrays, design: Design, seed: int) -> Arrays:
 
 def rescored(rows: pd.DataFrame, arrays: Arrays) -> pd.DataFrame:
     """The rows of eval.csv, those of protocol `full` over the blocks that the arrays have left."""
+    # eval.csv is of all blocks. first_chunks has no blocks: it reads the start of the text.
     for row in rows[rows["protocol"] == "full"].itertuples():
         nll = arrays[f"{row.remap}/{row.length}/nll"]
         tokens = arrays[f"{row.remap}/{row.length}/tokens"]
         count = int(tokens.sum()) * len(nll)
         mean = nll.sum() / count
+        # Every block has as many chunks and tokens as any other.
         chunks = row.chunks * count // row.tokens
         rows.loc[row.Index, ["ppl", "nll", "tokens", "chunks"]] = [
             np.exp(mean),

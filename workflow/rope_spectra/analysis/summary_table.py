@@ -160,6 +160,7 @@ def summarize(
     family = declared.family(sorted(runs["remap"].unique()))
     rows: list[dict[str, object]] = []
     for (protocol, _), cell in runs.groupby(["protocol", "length"]):
+        # Only protocol `full` scores the same text at every length, block by block.
         of_cell = blocks if protocol == "full" else None
         rows += _cell_rows(cell, declared, family, margin, of_cell)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -177,6 +178,7 @@ def _cell_rows(
     arms: dict[Arm, pd.DataFrame] = dict(
         list(cell.sort_values("seed").groupby(["spectrum", "remap"]))
     )
+    # An arm whose runs are all missing still has columns.
     nothing = cell.iloc[:0]
     comparisons = {}
     for arm, runs in arms.items():
@@ -200,6 +202,7 @@ def _judged(
     comparisons: Mapping[Arm, Comparison], family: list[Arm], margin: float
 ) -> dict[Arm, Comparison]:
     """The comparisons with their corrected p, where they are of the family, and their verdict."""
+    # A declared contrast without runs still counts, or its absence would help the others.
     p_values = [comparisons[arm].p_sign_flip if arm in comparisons else np.nan for arm in family]
     p_holm = dict(zip(family, statistics.holm(p_values), strict=True))
     judged = {}

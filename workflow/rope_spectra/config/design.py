@@ -25,7 +25,7 @@ ALL, SELECTION, CONFIRMATION = "all", "selection", "confirmation"
 
 
 class Design(Settings):
-    """What tables and figures depend on besides the runs."""
+    """The settings that tables and figures depend on, besides the runs."""
 
     experiment: Name
     description: str
@@ -112,7 +112,7 @@ def repeats(baseline: str, seeds: list[int], count: int) -> list[tuple[str, str]
 
 
 def label(arm: Arm) -> str:
-    """How an arm is written: `geo_500k+yarn`, and `geo_500k` for the spectrum as it was trained."""
+    """The name of an arm: `geo_500k+yarn`, and `geo_500k` for the spectrum as it was trained."""
     spectrum, remap = arm
     return spectrum if remap == NATIVE else f"{spectrum}+{remap}"
 
@@ -141,7 +141,7 @@ class Contrasts:
         return cls(baseline, {name.strip(): other.strip() or baseline for name, _, other in pairs})
 
     def reference(self, arm: Arm) -> Arm:
-        """What the row of an arm is compared with; the arm itself if it is a baseline."""
+        """The arm that the row of an arm is compared with; the arm itself if it is a baseline."""
         spectrum, remap = arm
         other = self.baseline
         for name in (f"{spectrum}+{remap}", spectrum):
