@@ -1,4 +1,4 @@
-"""What transformers makes of an exported model alone equals what this project computes."""
+"""An exported model computes in transformers alone what it computes here."""
 
 import json
 import math

@@ -76,6 +76,7 @@ def main() -> None:
     )
     model = _load(args.run, run, args.threads)
 
+    # Not at the top: it imports torch, for which _load has set up the arithmetic.
     from rope_spectra.evaluation import passes
 
     training = run.settings.training
@@ -97,11 +98,11 @@ def read_token_bytes(path: Path) -> NDArray[np.uint16]:
 
 
 def _load(folder: Path, run: RunRecord, threads: int | None) -> "Llama":
-    """The trained model on its device, with the arithmetic of its training."""
+    """The trained model on the device, and with the arithmetic, that its training asks for."""
     training = run.settings.training
     if training.deterministic:
         determinism.pin_arithmetic()
-    # Only now: what pin_arithmetic sets is read when torch is imported.
+    # Only now, because what pin_arithmetic sets is read when torch is imported.
     import torch
 
     from rope_spectra.model import attention

@@ -157,7 +157,7 @@ def read_tokenizer(path: Path | None) -> Tokenizer | None:
 
 
 def _tokenizer_settings(path: Path | None) -> TokenizerSettings | None:
-    """What a tokenizer was made from, of the record next to it."""
+    """The settings of a tokenizer, from the record next to it."""
     if path is None:
         return None
     return seal.load_record(tokenizers.record_path(path), tokenizers.TokenizerRecord).settings

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rope_spectra.config.design import NATIVE
 from rope_spectra.config.sections import EvaluationSettings, Protocol
 from rope_spectra.data.cache import Tokens
 from rope_spectra.data.sentence import Sentence
@@ -76,7 +77,8 @@ def perplexities(
     measured: dict[tuple[str, str, int], Measured] = {}
     with autocast(model.inv_freq.device, precision):
         for done, (remap, protocol, length) in enumerate(jobs, start=1):
-            effective = remap if remaps.changes(remap, length, train_length) else "none"
+            # Up to the training length all remaps are the trained spectrum: measured once.
+            effective = remap if remaps.changes(remap, length, train_length) else NATIVE
             key = (effective, protocol, length)
             if key not in measured:
                 with _remapped(model, effective, length, train_length):
@@ -113,7 +115,7 @@ def retrieval(
     measured: dict[tuple[str, int], NDArray[np.float32]] = {}
     with autocast(model.inv_freq.device, precision):
         for done, (remap, length) in enumerate(jobs, start=1):
-            effective = remap if remaps.changes(remap, length, train_length) else "none"
+            effective = remap if remaps.changes(remap, length, train_length) else NATIVE
             key = (effective, length)
             if key not in measured:
                 trials = probe.trials(sentence, tokens, length, probed.trials, probed.distractors)
@@ -146,6 +148,7 @@ def _measure(
         measured = Measured(score.nll, score.tokens, score.chunks, arrays={})
     else:
         table = perplexity.full(model, tokens, length, max(settings.lengths), train_length)
+        # Every block has the same number of targets in each bin.
         count = int(table.tokens.sum()) * len(table.nll)
         arrays: Arrays = {
             "nll": table.nll,

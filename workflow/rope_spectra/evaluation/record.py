@@ -1,7 +1,7 @@
 """The record of a finished evaluation: eval.json, which certifies eval.csv and eval.npz.
 
-It says what the evaluation was made from: the run, the settings, the text. Each part is compared
-with what there is now, so that a refusal can name the difference.
+It names the inputs of the evaluation: the run, the settings, the text. Each is compared with what
+there is now, so that a refusal can name the difference.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ class EvaluatedRun(Record):
 
 
 class EvaluationFacts(Record):
-    """What an evaluation is made from; `data` is the validation text."""
+    """The inputs of an evaluation; `data` is the validation text."""
 
     run: EvaluatedRun
     settings: EvaluationSettings
@@ -50,7 +50,7 @@ class EvaluationRecord(EvaluationFacts):
 
 
 def evaluated(run: RunRecord) -> EvaluatedRun:
-    """What an evaluation remembers of a run."""
+    """The facts of a run that its evaluation depends on."""
     return EvaluatedRun(
         identity=run.identity, settings=run.settings, data=run.data, model=run.files[MODEL]
     )
