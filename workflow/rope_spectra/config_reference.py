@@ -2,8 +2,8 @@
 
 Both are made from the models of config.yaml.
 
-python -m rope_spectra.config_reference > docs/configuration.md python -m
-rope_spectra.config_reference --schema > workflow/schemas/config.schema.json
+    python -m rope_spectra.config_reference > docs/configuration.md
+    python -m rope_spectra.config_reference --schema > workflow/schemas/config.schema.json
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from rope_spectra.config import schema
 from rope_spectra.config.sections import Config
+from rope_spectra.data.sources import Dataset
 from rope_spectra.rope.families import families
 from rope_spectra.runtime import cli
 
@@ -26,14 +27,21 @@ Made from the models that start in
 Unknown keys are errors. A key without a default must be given. `<name>` is a name of your choice:
 up to 100 letters, digits, `.`, `_` and `-`, a letter or a digit first, no two dots in a row."""
 
+
+def _sources() -> dict[str, str]:
+    """Heading and model of each source that a dataset can have."""
+    result = {}
+    for model in get_args(get_args(Dataset)[0]):
+        (source,) = get_args(model.model_fields["source"].annotation)
+        result[f"datasets.<name>, source: {source}"] = model.__name__
+    return result
+
+
 # Heading and model of each table, in the order of config.yaml.
 SECTIONS = {
     "experiments.<name>": "Experiment",
     "experiments.<name>.selection": "Selection",
-    "datasets.<name>, source: hub": "HubData",
-    "datasets.<name>, source: text": "TextData",
-    "datasets.<name>, source: tokens": "TokensData",
-    "datasets.<name>, source: synthetic": "SyntheticData",
+    **_sources(),
     "datasets.<name>.tokenizer, ready made": "ReadyTokenizer",
     "datasets.<name>.tokenizer, trained here": "TrainedTokenizer",
     "models.<name>": "ModelConfig",

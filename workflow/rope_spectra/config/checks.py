@@ -14,7 +14,6 @@ from rope_spectra.artifacts.layout import RESERVED_NAMES
 from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.sections import Config, Experiment, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
-from rope_spectra.data.token_files import TokensData
 from rope_spectra.rope.families import Family, Values
 from rope_spectra.runtime.messages import remedy, unknown
 
@@ -198,7 +197,7 @@ def _budgets(config: Config, name: str) -> Iterator[str]:
 def _vocabulary(config: Config, name: str) -> Iterator[str]:
     experiment = config.experiments[name]
     dataset = config.dataset_of(name)
-    sizes = dataset if isinstance(dataset, TokensData) else dataset.tokenizer
+    sizes = dataset.tokenizer if isinstance(dataset, DocumentSection) else dataset
     if isinstance(sizes, ReadyTokenizer):
         return  # its file says how many there are
     rows = config.model_of(name).vocab_size
@@ -217,7 +216,7 @@ def _sentence(path: str, sentence: str) -> Iterator[str]:
 def _probe(config: Config, name: str) -> Iterator[str]:
     """The retrieval probe asks in words, so it needs a tokenizer."""
     experiment = config.experiments[name]
-    if not isinstance(config.dataset_of(name), TokensData):
+    if isinstance(config.dataset_of(name), DocumentSection):
         return
     used = {
         f"training.{experiment.training}.retrieval_share": config.training_of(name).retrieval_share,

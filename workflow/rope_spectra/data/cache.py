@@ -53,6 +53,7 @@ def open_tokens(path: Path, manifest: Manifest) -> np.ndarray:
     Reads the file once in blocks to compare its sha256. Raises UserError if the file is missing or
     differs from the manifest.
     """
+    # The header is compared as bytes: np.load would believe a damaged one.
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the data steps first")
     start = _header(manifest.tokens)
@@ -142,6 +143,7 @@ def write_cache(path: Path, blocks: Iterable[np.ndarray], tokens: int) -> str:
 
 def _header(tokens: int) -> bytes:
     """The first bytes of a cache: the .npy header of an array (tokens,) of little-endian uint16."""
+    # np.save would need all tokens in memory; a header and then block by block does not.
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         file, {"descr": _DTYPE, "fortran_order": False, "shape": (tokens,)}

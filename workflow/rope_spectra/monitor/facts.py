@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rope_spectra.artifacts import layout
 from rope_spectra.config.sections import Config
-from rope_spectra.data.token_files import TokensData
+from rope_spectra.data.base import DocumentSection
 from rope_spectra.monitor import gpu_use
 from rope_spectra.monitor.gpu_use import Gpu
 from rope_spectra.monitor.state import Facts, Job, Part, part, snakemake_runs
@@ -67,7 +67,7 @@ def look(results: Path, config: Config | None, note: str | None = None) -> Statu
 def _configured(results: Path, name: str, config: Config, now: float) -> Experiment:
     """All parts of an experiment of the configuration."""
     experiment = config.experiments[name]
-    is_tokens = isinstance(config.dataset_of(name), TokensData)
+    is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
     parts = list(_data_parts(results, experiment.dataset, is_tokens, now))
     for seed in experiment.seeds:
         parts += [_run_part(results, name, spectrum, seed, now) for spectrum in experiment.spectra]
