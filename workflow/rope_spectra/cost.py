@@ -12,7 +12,6 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -95,7 +94,7 @@ def _throughputs(item: Estimate, args: argparse.Namespace) -> list[Throughput]:
     return [throughput for throughput in found if throughput]
 
 
-def _as_json(item: Estimate, throughputs: list[Throughput]) -> dict[str, Any]:
+def _as_json(item: Estimate, throughputs: list[Throughput]) -> dict[str, object]:
     times = []
     for throughput in throughputs:
         times.append(asdict(throughput) | {"hours": estimates.hours(item, throughput)})
