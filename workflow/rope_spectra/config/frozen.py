@@ -26,7 +26,7 @@ DataPart: TypeAlias = Literal["tokenizer", "options", "sentence", "train", "vali
 
 
 class RunSettings(Settings):
-    """What one training run depends on besides its tokens (config.json)."""
+    """All that one training run depends on besides its tokens (config.json)."""
 
     recipe: int
     experiment: Name
@@ -37,7 +37,7 @@ class RunSettings(Settings):
 
 
 class TokenizeOptions(Settings):
-    """What may change without making the tokens again."""
+    """Options that may change without making the tokens again."""
 
     tokenizer_check: int | None = 2000
 
@@ -82,17 +82,17 @@ def named_spectrum(config: Config, experiment: str, name: str) -> NamedSpectrum:
 
 
 def run_options(config: Config, experiment: str) -> RunOptions:
-    """What may change without training again."""
+    """The options that may change without training again."""
     return config.training_of(experiment).options
 
 
 def evaluation_settings(config: Config, experiment: str) -> EvaluationSettings:
-    """What an evaluation depends on."""
+    """The settings that an evaluation depends on."""
     return config.evaluation_of(experiment).settings
 
 
 def design(config: Config, experiment: str) -> Design:
-    """What the tables and figures of an experiment depend on besides its runs."""
+    """The settings that an experiment's tables and figures depend on besides its runs."""
     parts, evaluation = config.experiments[experiment], config.evaluation_of(experiment)
     return Design(
         experiment=experiment,

@@ -40,7 +40,7 @@ SpectrumNames: TypeAlias = Annotated[
 
 
 class Selection(Settings):
-    """What serves to choose candidates; verdicts come from the other seeds on the other blocks."""
+    """Seeds and text that choose candidates; verdicts come from other seeds on other blocks."""
 
     seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
         description="Those of the experiment's seeds that serve selection"

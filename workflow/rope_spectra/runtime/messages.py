@@ -13,13 +13,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rope_spectra.runtime import names
+
+# The facts that pydantic gives with a mistake; their keys depend on its kind.
+_Context: TypeAlias = Mapping[str, Any]
 
 _MAPPING = "a mapping of keys to values"
 _EXPECTED = {
@@ -218,7 +221,7 @@ def _missing_key(place: _Place, *_: Any) -> str:
     return f"missing key {key!r}" + (f": {description}" if description else "")
 
 
-def _missing_tag(place: _Place, value: dict[str, Any], context: dict[str, Any]) -> str:
+def _missing_tag(place: _Place, value: Mapping[str, Any], context: _Context) -> str:
     """A mapping that does not say its kind: the key that would is missing, or misspelt."""
     key = context["discriminator"].strip("'")
     for given in value:
@@ -227,7 +230,7 @@ def _missing_tag(place: _Place, value: dict[str, Any], context: dict[str, Any]) 
     return f"missing key {key!r}; choose from: {', '.join(_tags(place.wanted, key))}"
 
 
-def _unknown_tag(place: _Place, value: dict[str, Any], context: dict[str, Any]) -> str:
+def _unknown_tag(place: _Place, value: Mapping[str, Any], context: _Context) -> str:
     key = context["discriminator"].strip("'")
     choices = ", ".join(_tags(place.wanted, key))
     return f"unknown value {_shown(value[key])}; choose from: {choices}"
@@ -319,13 +322,13 @@ def _number_hint(text: str, whole: bool) -> str:
     return f"; in YAML write {mantissa}{point}e{sign}{exponent}"
 
 
-def _pattern(_: _Place, value: Any, context: dict[str, Any]) -> str:
+def _pattern(_: _Place, value: Any, context: _Context) -> str:
     if context["pattern"] == names.PATTERN:
         return f"{_shown(value)} cannot be a name; {names.RULE}"
     return f"{_shown(value)} cannot be a path; give the name of a file, a directory or a hub id"
 
 
-def _too_short(_: _Place, value: Any, context: dict[str, Any]) -> str:
+def _too_short(_: _Place, value: Any, context: _Context) -> str:
     count = f"{len(value)} given" if len(value) else "empty"
     return f"{count}; give at least {context['min_length']}"
 
@@ -335,7 +338,7 @@ def _shown(value: Any) -> str:
 
 
 _OF_A_KEY = ("missing", "extra_forbidden")
-_TEXTS: dict[str, Callable[[_Place, Any, dict[str, Any]], str]] = {
+_TEXTS: dict[str, Callable[[_Place, Any, _Context], str]] = {
     "missing": _missing_key,
     "extra_forbidden": _unknown_key,
     "union_tag_not_found": _missing_tag,

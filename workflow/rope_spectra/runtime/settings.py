@@ -1,4 +1,4 @@
-"""What all typed settings have in common: unknown keys are errors, nothing is converted in silence.
+"""The base of all typed settings: unknown keys are errors, nothing is converted in silence.
 
 The models that describe config.yaml and the frozen files of jobs are made of these. Imports nothing
 heavy.
@@ -36,7 +36,7 @@ class Settings(BaseModel):
 
 
 class Record(BaseModel):
-    """What a step wrote about its work; keys that this version does not know are left out."""
+    """The report of a step about its work; keys that this version does not know are left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
