@@ -132,7 +132,7 @@ class Values(Family):
 
 
 class Midpoint(Family):
-    """omega = theta^-u on the midpoints u = (k + 1/2)/K; the control beside evq_cosh"""
+    """omega = theta^-u on the midpoints u = (k + 1/2)/K; the control for evq_cosh"""
 
     family: Literal["midpoint"]
     theta: Theta
