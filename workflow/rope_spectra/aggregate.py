@@ -24,16 +24,12 @@ from rope_spectra.runtime.errors import UserError
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--definition",
-        type=Path,
-        required=True,
-        help="experiment.json: the design of the experiment",
+    cli.add_paths(
+        parser,
+        definition="experiment.json: the design of the experiment",
+        runs="where to write the tidy table of runs",
+        csv="where to write the summary",
     )
-    parser.add_argument(
-        "--runs", type=Path, required=True, help="where to write the tidy table of runs"
-    )
-    parser.add_argument("--csv", type=Path, required=True, help="where to write the summary")
     parser.add_argument(
         "--partial", action="store_true", help="leave out runs that are not finished"
     )

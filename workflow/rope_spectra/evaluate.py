@@ -35,28 +35,20 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--run",
-        type=Path,
-        required=True,
-        help="folder with config.json, run.json and model.safetensors",
+    cli.add_paths(
+        parser,
+        run="folder with config.json, run.json and model.safetensors",
+        settings="lengths, protocols, chunks and remaps as JSON",
+        tokens="token cache of the validation split",
+        manifest="manifest of that cache",
     )
-    parser.add_argument(
-        "--settings", type=Path, required=True, help="lengths, protocols, chunks and remaps as JSON"
+    cli.add_paths(
+        parser,
+        required=False,
+        token_bytes="bytes of each token id, for bits per byte",
+        sentence="sentence of the retrieval probe, where the settings have retrieval",
+        output="where to write (default: the run's folder)",
     )
-    parser.add_argument(
-        "--tokens", type=Path, required=True, help="token cache of the validation split"
-    )
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
-    parser.add_argument(
-        "--token-bytes", type=Path, help="bytes of each token id, for bits per byte"
-    )
-    parser.add_argument(
-        "--sentence",
-        type=Path,
-        help="sentence of the retrieval probe, where the settings have retrieval",
-    )
-    parser.add_argument("--output", type=Path, help="where to write (default: the run's folder)")
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     args = cli.parse(parser)
 

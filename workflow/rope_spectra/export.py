@@ -41,22 +41,19 @@ from rope_spectra.training.trained import load_trained
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run, evaluated")
-    parser.add_argument(
-        "--settings", type=Path, required=True, help="settings of its evaluation as JSON"
+    cli.add_paths(
+        parser,
+        run="folder of the run, evaluated",
+        settings="settings of its evaluation as JSON",
+        manifest="manifest of the training split",
+        output="folder to write",
     )
-    parser.add_argument(
-        "--manifest", type=Path, required=True, help="manifest of the training split"
+    cli.add_paths(
+        parser,
+        required=False,
+        tokenizer="tokenizer.json of the data set, where it has one",
+        summary="summary.csv of the experiment, for the model card; may be missing",
     )
-    parser.add_argument(
-        "--tokenizer", type=Path, help="tokenizer.json of the data set, where it has one"
-    )
-    parser.add_argument(
-        "--summary",
-        type=Path,
-        help="summary.csv of the experiment, for the model card; may be missing",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = cli.parse(parser)
 
     run = read_run(args.run)

@@ -21,10 +21,11 @@ from rope_spectra.runtime import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--definition", type=Path, required=True, help="experiment.json: the experiment's design"
+    cli.add_paths(
+        parser,
+        definition="experiment.json: the experiment's design",
+        output="folder of the figures",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the figures")
     parser.add_argument(
         "--spectra-csv", type=Path, help="where to write the diagnostics of the spectra"
     )

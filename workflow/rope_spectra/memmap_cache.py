@@ -7,8 +7,6 @@ The cache is a plain numpy array, uint16 [tokens], exactly as long as its tokens
 to it describes and certifies it. Same shards in, same bytes out.
 """
 
-from pathlib import Path
-
 from rope_spectra.artifacts import seal
 from rope_spectra.data.cache import publish
 from rope_spectra.data.sources import SplitSettings
@@ -17,17 +15,13 @@ from rope_spectra.runtime import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--settings", type=Path, required=True, help="frozen settings of the split (JSON)"
+    cli.add_paths(
+        parser,
+        settings="frozen settings of the split (JSON)",
+        shards="folder of shards; for source 'tokens' the raw uint16 file",
+        output="token cache to write (.npy)",
+        manifest="manifest to write (.json)",
     )
-    parser.add_argument(
-        "--shards",
-        type=Path,
-        required=True,
-        help="folder of shards; for source 'tokens' the raw uint16 file",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="token cache to write (.npy)")
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest to write (.json)")
     args = cli.parse(parser)
     settings = seal.load_settings(args.settings, SplitSettings)
     publish(settings, args.shards, args.output, args.manifest)

@@ -8,8 +8,6 @@ A difference between spectra that is below this noise floor means nothing. An ex
 settings, in folders such as seed42-repeat1.
 """
 
-from pathlib import Path
-
 from rope_spectra.analysis import noise_floor
 from rope_spectra.artifacts import seal, tables
 from rope_spectra.config.design import Design
@@ -19,13 +17,11 @@ from rope_spectra.runtime.errors import UserError
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--definition",
-        type=Path,
-        required=True,
-        help="experiment.json: the design of the experiment",
+    cli.add_paths(
+        parser,
+        definition="experiment.json: the design of the experiment",
+        csv="where to write the table",
     )
-    parser.add_argument("--csv", type=Path, required=True, help="where to write the table")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)

@@ -23,13 +23,18 @@ from rope_spectra.runtime.errors import UserError
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--definition", type=Path, required=True, help="experiment.json: the experiment's design"
+    cli.add_paths(
+        parser,
+        definition="experiment.json: the experiment's design",
+        summary="its summary.csv",
+        output="where to write the page",
     )
-    parser.add_argument("--summary", type=Path, required=True, help="its summary.csv")
-    parser.add_argument("--noise-floor", type=Path, help="its noise_floor.csv, if it has one")
-    parser.add_argument("--retrieval", type=Path, help="its retrieval.csv, if it has one")
-    parser.add_argument("--output", type=Path, required=True, help="where to write the page")
+    cli.add_paths(
+        parser,
+        required=False,
+        noise_floor="its noise_floor.csv, if it has one",
+        retrieval="its retrieval.csv, if it has one",
+    )
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)

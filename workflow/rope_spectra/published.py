@@ -23,9 +23,12 @@ def main() -> None:
     parser.add_argument(
         "--experiment", required=True, help="name of the experiment whose published runs are meant"
     )
-    parser.add_argument("--runs", type=Path, required=True, help="runs.csv of our runs")
-    parser.add_argument("--csv", type=Path, required=True, help="where to write the comparison")
-    parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
+    cli.add_paths(
+        parser,
+        runs="runs.csv of our runs",
+        csv="where to write the comparison",
+        figure="where to draw it, as SVG",
+    )
     args = cli.parse(parser)
 
     # A table made by hand has no record.

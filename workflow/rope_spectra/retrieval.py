@@ -8,8 +8,6 @@
 Reads every run's eval.npz but those of seeds that serve selection.
 """
 
-from pathlib import Path
-
 from rope_spectra.analysis import lineage, retrieval_table
 from rope_spectra.analysis.runs import read_retrieval
 from rope_spectra.artifacts import seal, tables
@@ -20,16 +18,13 @@ from rope_spectra.runtime import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--definition", type=Path, required=True, help="experiment.json: the experiment's design"
+    cli.add_paths(
+        parser,
+        definition="experiment.json: the experiment's design",
+        csv="where to write the table of the spectra",
+        runs="where to write the table of the runs",
+        figure="where to draw it, as SVG",
     )
-    parser.add_argument(
-        "--csv", type=Path, required=True, help="where to write the table of the spectra"
-    )
-    parser.add_argument(
-        "--runs", type=Path, required=True, help="where to write the table of the runs"
-    )
-    parser.add_argument("--figure", type=Path, required=True, help="where to draw it, as SVG")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)

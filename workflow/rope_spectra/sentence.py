@@ -10,8 +10,6 @@ The words are those of the text at hand that are one token within the sentence: 
 ones of four letters or more.
 """
 
-from pathlib import Path
-
 from rope_spectra.artifacts import files, seal
 from rope_spectra.config.frozen import SentenceSettings
 from rope_spectra.data.cache import open_tokens, read_manifest
@@ -23,18 +21,14 @@ from rope_spectra.runtime.errors import UserError
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--settings",
-        type=Path,
-        required=True,
-        help='frozen settings: {"sentence": "Key: {value}."}',
+    cli.add_paths(
+        parser,
+        settings='frozen settings: {"sentence": "Key: {value}."}',
+        tokenizer="tokenizer.json",
+        tokens="token cache of the training split",
+        manifest="manifest of that cache",
+        output="record to write (JSON)",
     )
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
-    parser.add_argument(
-        "--tokens", type=Path, required=True, help="token cache of the training split"
-    )
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
-    parser.add_argument("--output", type=Path, required=True, help="record to write (JSON)")
     args = cli.parse(parser)
 
     settings = seal.load_settings(args.settings, SentenceSettings)

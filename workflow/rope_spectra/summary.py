@@ -19,9 +19,10 @@ def main() -> None:
     parser.add_argument(
         "--experiments", type=Path, nargs="+", required=True, help="summary.csv of each experiment"
     )
-    parser.add_argument("--csv", type=Path, required=True, help="where to write the joined table")
-    parser.add_argument(
-        "--md", type=Path, required=True, help="where to write the leaderboard for reading"
+    cli.add_paths(
+        parser,
+        csv="where to write the joined table",
+        md="where to write the leaderboard for reading",
     )
     args = cli.parse(parser)
 

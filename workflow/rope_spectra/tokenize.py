@@ -21,11 +21,12 @@ from rope_spectra.runtime.errors import UserError
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--settings", type=Path, required=True, help="frozen settings of the split (JSON)"
+    cli.add_paths(
+        parser,
+        settings="frozen settings of the split (JSON)",
+        tokenizer="tokenizer.json",
+        output="folder of shards to write",
     )
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
-    parser.add_argument("--output", type=Path, required=True, help="folder of shards to write")
     parser.add_argument(
         "--options", type=Path, help="what does not change the tokens (JSON: tokenizer_check)"
     )

@@ -8,8 +8,6 @@ taken byte for byte as it is, or {"train": characters to learn from, "vocab_size
 byte-level BPE learned here.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from rope_spectra.artifacts import seal
@@ -21,15 +19,11 @@ from rope_spectra.runtime import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--settings", type=Path, required=True, help="frozen settings of the tokenizer (JSON)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="tokenizer.json to write")
-    parser.add_argument(
-        "--token-bytes",
-        type=Path,
-        required=True,
-        help="token_bytes.npy to write: bytes per token, uint16",
+    cli.add_paths(
+        parser,
+        settings="frozen settings of the tokenizer (JSON)",
+        output="tokenizer.json to write",
+        token_bytes="token_bytes.npy to write: bytes per token, uint16",
     )
     args = cli.parse(parser)
 

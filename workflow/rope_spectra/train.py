@@ -9,8 +9,6 @@ there is one, or several with --processes. Until it is done checkpoint.pt holds 
 training: SIGTERM and Ctrl-C save it, and the same command resumes from there, to the same bits.
 """
 
-from pathlib import Path
-
 from rope_spectra.artifacts import seal
 from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
@@ -23,24 +21,19 @@ from rope_spectra.training.run import Run
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="frozen settings of the run")
-    parser.add_argument(
-        "--options",
-        type=Path,
-        help="what does not change the result (log_every, checkpoint_minutes ...)",
+    cli.add_paths(
+        parser,
+        config="frozen settings of the run",
+        tokens="token cache of the training split",
+        manifest="manifest of that cache",
+        output="folder of the run",
     )
-    parser.add_argument(
-        "--tokens", type=Path, required=True, help="token cache of the training split"
-    )
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of that cache")
-    parser.add_argument(
-        "--sentence",
-        type=Path,
-        help="sentence of the retrieval probe, where retrieval_share is above 0",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--curves", type=Path, help="folder for TensorBoard event files (default: none)"
+    cli.add_paths(
+        parser,
+        required=False,
+        options="what does not change the result (log_every, checkpoint_minutes ...)",
+        sentence="sentence of the retrieval probe, where retrieval_share is above 0",
+        curves="folder for TensorBoard event files (default: none)",
     )
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     parser.add_argument(

@@ -29,6 +29,13 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return result
 
 
+def add_paths(parser: argparse.ArgumentParser, required: bool = True, **helps: str) -> None:
+    """Adds options that take a path: `token_bytes="..."` is --token-bytes with that help."""
+    for name, text in helps.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=Path, required=required, help=text)
+
+
 def parse(
     parser: argparse.ArgumentParser, arguments: list[str] | None = None
 ) -> argparse.Namespace:
