@@ -67,7 +67,7 @@ def read_tables(design: Design) -> None:
 
 
 def readers(design: Design) -> dict[Path, Callable[[], Any]]:
-    """How each file of results/ that a step reads is read before it is used."""
+    """The way each file of results/ that a step reads is read before it is used."""
     of_run = ("config.json", "run.json", "train.csv", "eval.csv", "eval.npz", "eval.json")
     return {
         DATA / "tokenizer.config.json": lambda: seal.load_settings(

@@ -18,7 +18,7 @@ import workflow
 
 
 def benchmark(name: str, output: Path, *options: str | Path) -> dict[str, Any]:
-    """What the benchmark writes as JSON; its table is Markdown."""
+    """The JSON that the benchmark writes; its table is Markdown."""
     command = [
         sys.executable,
         ROOT / "benchmarks" / f"{name}.py",

@@ -17,7 +17,7 @@ SCHEMA = schema.json_schema()
 def described_keys(
     schema: Any, where: str = "config"
 ) -> list[tuple[str, str, dict[str, Any], list[str]]]:
-    """(where, key, definition, required keys beside it) of every key the schema describes."""
+    """(where, key, definition, required keys next to it) of every key the schema describes."""
     if isinstance(schema, list):
         return [found for item in schema for found in described_keys(item, where)]
     if not isinstance(schema, dict):

@@ -59,7 +59,7 @@ def steps(snakemake: psutil.Popen) -> dict[str, psutil.Process]:
 
 
 def is_saving(train: psutil.Process) -> bool:
-    """Whether a training has a half-written checkpoint at this moment."""
+    """True while a training has a half-written checkpoint at this moment."""
     line = train.cmdline()
     return any((Path(train.cwd()) / line[line.index("--output") + 1]).glob("checkpoint.pt.tmp.*"))
 

@@ -57,7 +57,7 @@ def prose(page: Path) -> str:
 
 
 def spans(text: str) -> list[str]:
-    """What stands in single backticks, each on one line."""
+    """The words in single backticks, each on one line."""
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
 
 

@@ -269,7 +269,7 @@ def test_runs_of_a_cpu_preset_ask_for_no_gpu_and_one_core_each(fresh: Path) -> N
 
 
 def at_the_end_of(project: Path, command: str, expression: str) -> str:
-    """What an expression is in the process of `snakemake COMMAND` once that is done."""
+    """The value of an expression in the process of `snakemake COMMAND` once that is done."""
     code = (
         "import gc, sys; from snakemake.cli import main\n"
         f"try: main({command.split()!r})\n"
