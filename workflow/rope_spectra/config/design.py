@@ -10,9 +10,9 @@ remap of the row. A contrast is `name`, compared with the baseline, or `name vs 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from rope_spectra.config.sections import Protocol, Remap, Retrieval, Selection
 from rope_spectra.rope.families import NamedSpectrum
@@ -41,17 +41,11 @@ class Design(Settings):
     protocols: list[Protocol]
     remaps: list[Remap]
     equivalence_margin: float
-    retrieval: Retrieval | None = None
+    # Younger than finished experiments, whose frozen design must stay as it was.
+    retrieval: Retrieval | None = Field(None, exclude_if=lambda probe: probe is None)
     head_dim: int
     train_length: int
     spectra: Annotated[list[NamedSpectrum], Field(min_length=1)]
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content = handler(self)
-        if not self.retrieval:
-            content.pop("retrieval", None)
-        return content
 
     @property
     def longest(self) -> int:

@@ -36,13 +36,18 @@ def as_text(schema: dict[str, Any]) -> str:
 
 
 def _tidy(schema: Any) -> None:
-    """Drops the titles, which pydantic makes of the names, and closes mappings to other names."""
+    """Drops the titles, which pydantic makes of the names, and closes mappings to other names.
+
+    Descriptions lose the line breaks that they have in the code.
+    """
     if isinstance(schema, list):
         for item in schema:
             _tidy(item)
     elif isinstance(schema, dict):
         if isinstance(schema.get("title"), str):
             del schema["title"]
+        if isinstance(schema.get("description"), str):
+            schema["description"] = " ".join(schema["description"].split())
         if "patternProperties" in schema:
             schema["additionalProperties"] = False
         for value in schema.values():

@@ -6,13 +6,7 @@ sections is in checks.
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
@@ -39,65 +33,49 @@ SpectrumNames: TypeAlias = Annotated[
 ]
 
 
-class Selection(Settings):
+class Section(Settings, use_attribute_docstrings=True):
+    """A mapping of config.yaml; the text below a key is its description on the page and schema."""
+
+
+class Selection(Section):
     """Seeds and text that choose candidates; verdicts come from other seeds on other blocks."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
-        description="Those of the experiment's seeds that serve selection"
-    )
-    blocks: float = Field(
-        0.5,
-        gt=0,
-        lt=1,
-        description=(
-            "Part of the blocks of protocol full, from the start of the text, that serves selection"
-        ),
-    )
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct]
+    """Those of the experiment's seeds that serve selection"""
+    blocks: float = Field(0.5, gt=0, lt=1)
+    """Part of the blocks of protocol full, from the start of the text, that serves selection"""
 
 
-class Experiment(Settings):
+class Experiment(Section):
     """One model per spectrum and seed, and what is compared with what."""
 
-    description: str = Field("", description="The question the experiment answers")
-    dataset: str = Field(description="Name of a dataset")
-    model: str = Field(description="Name of a model")
-    training: str = Field(description="Name of a way to train")
-    evaluation: str = Field(description="Name of a way to evaluate")
-    spectra: SpectrumNames = Field(
-        description="Names of the spectra to compare; a list may hold other lists"
-    )
-    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = Field(
-        description=(
-            "One run of every spectrum per seed; runs of one seed share initial weights"
-            " and batch order"
-        )
-    )
-    baseline: str = Field(description="The spectrum all others are compared with")
-    contrasts: Annotated[list[str], Distinct] | None = Field(
-        None,
-        description=(
-            "Spectra whose comparison with the baseline is claimed, the family of the Holm"
-            " correction (null is all but the baseline). `a vs b` compares with another than the"
-            " baseline. Here and in baseline, `a` is compared at the same remap, all remaps in"
-            " turn; `a+yarn` and `a+none` mean that remap alone"
-        ),
-    )
-    noise_floor: int = Field(
-        0,
-        ge=0,
-        le=100,
-        description=(
-            "Times that the baseline is trained again with its first seed, to see how far equal"
-            " runs differ"
-        ),
-    )
-    selection: Selection | None = Field(
-        None,
-        description=(
-            "Seeds and blocks of validation text on which candidates were or may be chosen;"
-            " verdicts come from the other seeds on the other blocks (null is no such split)"
-        ),
-    )
+    description: str = ""
+    """The question the experiment answers"""
+    dataset: str
+    """Name of a dataset"""
+    model: str
+    """Name of a model"""
+    training: str
+    """Name of a way to train"""
+    evaluation: str
+    """Name of a way to evaluate"""
+    spectra: SpectrumNames
+    """Names of the spectra to compare; a list may hold other lists"""
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct]
+    """One run of every spectrum per seed; runs of one seed share initial weights and batch order"""
+    baseline: str
+    """The spectrum all others are compared with"""
+    contrasts: Annotated[list[str], Distinct] | None = None
+    """Spectra whose comparison with the baseline is claimed, the family of the Holm correction
+    (null is all but the baseline). `a vs b` compares with another than the baseline. Here and in
+    baseline, `a` is compared at the same remap, all remaps in turn; `a+yarn` and `a+none` mean that
+    remap alone"""
+    noise_floor: int = Field(0, ge=0, le=100)
+    """Times that the baseline is trained again with its first seed, to see how far equal runs
+    differ"""
+    selection: Selection | None = None
+    """Seeds and blocks of validation text on which candidates were or may be chosen; verdicts come
+    from the other seeds on the other blocks (null is no such split)"""
 
     @property
     def declared_contrasts(self) -> list[str]:
@@ -107,65 +85,43 @@ class Experiment(Settings):
         return [name for name in self.spectra if name != self.baseline]
 
 
-class TrainingRecipe(Settings):
+class TrainingRecipe(Section):
     """The keys of a training preset that decide what a run learns."""
 
-    tokens: Annotated[int, Field(ge=1)] | None = Field(
-        None,
-        description=(
-            "Training tokens of a run, at most what the dataset has (null is all whole rows)"
-        ),
-    )
-    seq_len: int = Field(ge=2, description="Tokens per row")
-    batch_size: int = Field(ge=1, description="Rows per optimizer step")
-    micro_batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto",
-        description=(
-            "Rows per forward pass (auto is the most that fit into memory); the gradient is of the"
-            " whole batch"
-        ),
-    )
-    learning_rate: float = Field(gt=0, description="Peak learning rate")
-    warmup_fraction: float = Field(
-        0.02,
-        ge=0,
-        lt=1,
-        description="Part of the steps with a linearly rising learning rate; a cosine to 0 follows",
-    )
-    weight_decay: float = Field(0.1, ge=0, description="AdamW's weight decay on all parameters")
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Training tokens of a run, at most what the dataset has (null is all whole rows)"""
+    seq_len: int = Field(ge=2)
+    """Tokens per row"""
+    batch_size: int = Field(ge=1)
+    """Rows per optimizer step"""
+    micro_batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Rows per forward pass (auto is the most that fit into memory); the gradient is of the whole
+    batch"""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate"""
+    warmup_fraction: float = Field(0.02, ge=0, lt=1)
+    """Part of the steps with a linearly rising learning rate; a cosine to 0 follows"""
+    weight_decay: float = Field(0.1, ge=0)
+    """AdamW's weight decay on all parameters"""
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
-        [0.9, 0.95], min_length=2, max_length=2, description="AdamW's two decay rates"
+        [0.9, 0.95], min_length=2, max_length=2
     )
-    grad_clip: float = Field(1.0, gt=0, description="Largest global norm of the gradient")
-    precision: Literal["bf16", "fp32"] = Field(
-        "bf16",
-        description=(
-            "Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32"
-            " always"
-        ),
-    )
-    deterministic: bool = Field(
-        True, description="Same seed gives the same bits on the same machine"
-    )
-    compile: Literal["auto"] | bool = Field(
-        "auto", description="Whether to use torch.compile (auto is on a GPU only)"
-    )
-    retrieval_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description=(
-            "Part of the training rows that have the sentence of the retrieval probe between their"
-            " text; the study has none"
-        ),
-    )
-    device: Literal["auto", "cpu"] = Field(
-        "auto",
-        description=(
-            "Where to train and evaluate (auto is a GPU where there is one; cpu needs none and runs"
-            " side by side)"
-        ),
-    )
+    """AdamW's two decay rates"""
+    grad_clip: float = Field(1.0, gt=0)
+    """Largest global norm of the gradient"""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32 always"""
+    deterministic: bool = True
+    """Same seed gives the same bits on the same machine"""
+    compile: Literal["auto"] | bool = "auto"
+    """Whether to use torch.compile (auto is on a GPU only)"""
+    # Younger than finished runs, whose frozen settings must stay as they were: left out at 0.
+    retrieval_share: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: share == 0)
+    """Part of the training rows that have the sentence of the retrieval probe between their text;
+    the study has none"""
+    device: Literal["auto", "cpu"] = "auto"
+    """Where to train and evaluate (auto is a GPU where there is one; cpu needs none and runs side
+    by side)"""
 
     def rows(self, available_tokens: int) -> int:
         """int rows of seq_len tokens that a run trains on."""
@@ -176,50 +132,25 @@ class TrainingRecipe(Settings):
         """Optimizer steps of a run: whole batches."""
         return self.rows(available_tokens) // self.batch_size
 
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out retrieval_share where it is 0.
 
-        It is younger than finished runs, whose frozen settings must stay as they were.
-        """
-        content = handler(self)
-        if not self.retrieval_share:
-            content.pop("retrieval_share", None)
-        return content
-
-
-class RunOptions(Settings):
+class RunOptions(Section):
     """The keys of a training preset that change how a run goes, not what it learns.
 
     Several GPUs change results by rounding.
     """
 
-    gpus_per_run: int = Field(
-        1,
-        ge=1,
-        description="GPUs that share each run, a process each; changes results by rounding only",
-    )
-    log_every: int = Field(
-        10, ge=1, description="Steps between two rows of train.csv; changes no result"
-    )
-    tensorboard: Literal["auto"] | bool = Field(
-        "auto",
-        description=(
-            "Whether to write training curves for TensorBoard (auto is where the package"
-            " tensorboard is installed)"
-        ),
-    )
-    checkpoint_minutes: Annotated[float, Field(ge=0)] | None = Field(
-        10.0,
-        description=(
-            "Minutes between two saved states that an interrupted training resumes from (null is"
-            " none by time)"
-        ),
-    )
-    checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
-        None,
-        description="Steps between two saved states, besides those by time (null is none by steps)",
-    )
+    gpus_per_run: int = Field(1, ge=1)
+    """GPUs that share each run, a process each; changes results by rounding only"""
+    log_every: int = Field(10, ge=1)
+    """Steps between two rows of train.csv; changes no result"""
+    tensorboard: Literal["auto"] | bool = "auto"
+    """Whether to write training curves for TensorBoard (auto is where the package tensorboard is
+    installed)"""
+    checkpoint_minutes: Annotated[float, Field(ge=0)] | None = 10.0
+    """Minutes between two saved states that an interrupted training resumes from (null is none by
+    time)"""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps between two saved states, besides those by time (null is none by steps)"""
 
 
 class Training(RunOptions, TrainingRecipe):
@@ -249,63 +180,41 @@ class Training(RunOptions, TrainingRecipe):
         return self.gpus_per_run * (4 if self.device == "auto" else 1)
 
 
-class Retrieval(Settings):
+class Retrieval(Section):
     """The retrieval probe."""
 
-    trials: int = Field(200, ge=10, le=100_000, description="Trials at each length")
-    distractors: int = Field(
-        9,
-        ge=9,
-        le=31,
-        description=(
-            "Other words that the true one competes with, so that chance is 1 / (1 + distractors)"
-        ),
-    )
+    trials: int = Field(200, ge=10, le=100_000)
+    """Trials at each length"""
+    distractors: int = Field(9, ge=9, le=31)
+    """Other words that the true one competes with, so that chance is 1 / (1 + distractors)"""
 
 
-class EvaluationSettings(Settings):
+class EvaluationSettings(Section):
     """The keys of an evaluation preset that decide what is measured."""
 
     lengths: Annotated[
-        list[Annotated[int, Field(ge=2)]],
-        Field(min_length=1),
-        Distinct,
-        AfterValidator(sorted),
-    ] = Field(description="Context lengths in tokens")
+        list[Annotated[int, Field(ge=2)]], Field(min_length=1), Distinct, AfterValidator(sorted)
+    ]
+    """Context lengths in tokens"""
     protocols: Annotated[list[Protocol], Field(min_length=1), Distinct] = Field(
-        ["first_chunks", "full"],
-        description="first_chunks is the published one; full scores the same text at every length",
+        ["first_chunks", "full"]
     )
-    chunks: int = Field(10, ge=1, description="Chunks per length in first_chunks")
-    remaps: Annotated[list[Remap], Field(min_length=1), Distinct] = Field(
-        ["none"],
-        description=(
-            "Changes of a trained spectrum beyond its training length, at evaluation time (none"
-            " leaves it as it is)"
-        ),
-    )
-    retrieval: Retrieval | None = Field(
-        None, description="The retrieval probe at every length (null is none)"
-    )
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out `retrieval` where it is off.
-
-        It is younger than finished evaluations, whose frozen settings must stay as they were.
-        """
-        content = handler(self)
-        if not self.retrieval:
-            content.pop("retrieval", None)
-        return content
+    """first_chunks is the published one; full scores the same text at every length"""
+    chunks: int = Field(10, ge=1)
+    """Chunks per length in first_chunks"""
+    remaps: Annotated[list[Remap], Field(min_length=1), Distinct] = Field(["none"])
+    """Changes of a trained spectrum beyond its training length, at evaluation time (none leaves it
+    as it is)"""
+    # Younger than finished evaluations, whose frozen settings must stay as they were.
+    retrieval: Retrieval | None = Field(None, exclude_if=lambda probe: probe is None)
+    """The retrieval probe at every length (null is none)"""
 
 
 class Evaluation(EvaluationSettings):
     """A way to evaluate."""
 
-    equivalence_margin: float = Field(
-        0.01, gt=0, lt=1, description="Differences of perplexity below this fraction count as none"
-    )
+    equivalence_margin: float = Field(0.01, gt=0, lt=1)
+    """Differences of perplexity below this fraction count as none"""
 
     @property
     def settings(self) -> EvaluationSettings:
@@ -314,20 +223,23 @@ class Evaluation(EvaluationSettings):
         return EvaluationSettings(**{key: getattr(self, key) for key in keys})
 
 
-class Config(Settings):
+class Config(Section):
     """All of config.yaml: `run` chooses experiments, which are made of named parts."""
 
-    run: Annotated[list[str], Distinct] = Field(description="Names of the experiments to build")
-    experiments: dict[Name, Experiment] = Field(description="Experiments by name")
-    datasets: dict[Name, Dataset] = Field(
-        description="Where text comes from and how much of it is used, by name"
-    )
-    models: dict[Name, ModelConfig] = Field(
-        description="Model sizes by name, with the key names of transformers' LlamaConfig"
-    )
-    training: dict[Name, Training] = Field(description="Ways to train by name")
-    evaluation: dict[Name, Evaluation] = Field(description="Ways to evaluate by name")
-    spectra: dict[Name, Spectrum] = Field(description="Rotary frequency spectra by name")
+    run: Annotated[list[str], Distinct]
+    """Names of the experiments to build"""
+    experiments: dict[Name, Experiment]
+    """Experiments by name"""
+    datasets: dict[Name, Dataset]
+    """Where text comes from and how much of it is used, by name"""
+    models: dict[Name, ModelConfig]
+    """Model sizes by name, with the key names of transformers' LlamaConfig"""
+    training: dict[Name, Training]
+    """Ways to train by name"""
+    evaluation: dict[Name, Evaluation]
+    """Ways to evaluate by name"""
+    spectra: dict[Name, Spectrum]
+    """Rotary frequency spectra by name"""
 
     def dataset_of(self, experiment: str) -> Dataset:
         """The dataset of an experiment."""

@@ -217,7 +217,8 @@ def _unknown_key(place: _Place, *_: Any) -> str:
 
 def _missing_key(place: _Place, *_: Any) -> str:
     key = str(place.path[-1])
-    description = place.owner.model_fields[key].description
+    # Its line breaks are those of the code.
+    description = " ".join((place.owner.model_fields[key].description or "").split())
     return f"missing key {key!r}" + (f": {description}" if description else "")
 
 
