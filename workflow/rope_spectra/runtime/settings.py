@@ -7,13 +7,7 @@ heavy.
 import os
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from rope_spectra.runtime.names import PATTERN
@@ -48,7 +42,8 @@ class Record(BaseModel):
 def _distinct(values: list[Any]) -> list[Any]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise PydanticCustomError("repeated", "{value} is given twice", {"value": value})
+            text = f"{value!r} is given twice; give it once"
+            raise PydanticCustomError("mistake", "{text}", {"text": text})
     return values
 
 
