@@ -124,26 +124,20 @@ def _facts(item: Estimate) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for split, data in (("train", item.train_data), ("validation", item.validation_data)):
         table.add_row(f"{split} text", f"{data.count:,} tokens, {_HOW[data.source]}")
-    table.add_row(
-        "each run", f"{item.tokens_per_run:,} tokens: {item.steps:,} steps, {item.rows:,} rows"
-    )
-    table.add_row(
-        "training",
-        f"{item.training_flop:.3g} FLOP, {item.flop_per_token / 1e6:,.0f} MFLOP per token",
-    )
-    table.add_row(
-        "evaluation", f"{item.evaluation_flop:.3g} FLOP, {item.evaluation_tokens:,} tokens"
-    )
+    amount = f"{item.tokens_per_run:,} tokens: {item.steps:,} steps, {item.rows:,} rows"
+    table.add_row("each run", amount)
+    work = f"{item.training_flop:.3g} FLOP, {item.flop_per_token / 1e6:,.0f} MFLOP per token"
+    table.add_row("training", work)
+    work = f"{item.evaluation_flop:.3g} FLOP, {item.evaluation_tokens:,} tokens"
+    table.add_row("evaluation", work)
     caches = decimal(item.cache_bytes)
     models = decimal(item.model_bytes)
     tables = decimal(item.table_bytes)
     table.add_row("disk, kept", f"caches {caches}, models {models}, tables {tables}")
     shards = decimal(item.shard_bytes)
     checkpoint = decimal(item.checkpoint_bytes_per_run)
-    table.add_row(
-        "disk, for a while",
-        f"shards {shards}, checkpoint {checkpoint} a run (twice while saved)",
-    )
+    passing = f"shards {shards}, checkpoint {checkpoint} a run (twice while saved)"
+    table.add_row("disk, for a while", passing)
     least = decimal(item.memory_bytes_least)
     whole = decimal(item.memory_bytes_whole_batch)
     table.add_row("GPU memory", f"about {least} for one row at a time, {whole} for a whole batch")

@@ -11,19 +11,17 @@ from pathlib import Path
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config.sections import Config, EvaluationSettings
 from rope_spectra.data.base import ReadyTokenizer, SplitName
-from rope_spectra.data.cache import read_manifest
 from rope_spectra.data.hub import HubData
 from rope_spectra.data.sources import Dataset, SplitSettings
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.record import RunRecord
+from rope_spectra.runtime.settings import Record
 
-# Counted with the GPT-NeoX tokenizer (docs/protocol.md section 1).
+# By tokenizer, dataset and split (docs/protocol.md section 1).
 _KNOWN = {
-    ("roneneldan/TinyStories", "train"): 472_770_254,
-    ("roneneldan/TinyStories", "validation"): 4_753_217,
+    ("EleutherAI/gpt-neox-20b", "roneneldan/TinyStories", "train"): 472_770_254,
+    ("EleutherAI/gpt-neox-20b", "roneneldan/TinyStories", "validation"): 4_753_217,
 }
-_KNOWN_TOKENIZER = "EleutherAI/gpt-neox-20b"
 _BYTES_PER_TOKEN = 4.0  # of English text, with a vocabulary of about 50,000
 _NPY_HEADER = 128
 
@@ -94,15 +92,27 @@ class Estimate:
     memory_bytes_whole_batch: int
 
 
+# The keys that matter here of a manifest and of run.json: their own models would load numpy.
+class _Cache(Record):
+    settings: SplitSettings
+    tokens: int
+
+
+class _Run(Record):
+    tokens: int
+    seconds: dict[str, float]
+    device: dict[str, str | int | bool | None]
+
+
 def split_tokens(config: Config, dataset: str, split: SplitName, results: Path) -> Tokens | None:
     """The tokens that a split has or will have; None where only the text could tell."""
     section = config.datasets[dataset]
+    source = section.split(split)
     budget = section.budget(split)
-    settings = SplitSettings(split=split, tokens=budget, source=section.split(split))
-    cached = _cached(settings, dataset, results)
+    cached = _cached(results, dataset, SplitSettings(split=split, tokens=budget, source=source))
     if cached is not None:
         return Tokens(cached, "cache")
-    if budget is not None and settings.source.is_endless:
+    if budget is not None and source.is_endless:
         return Tokens(budget, "generated")
     whole = _whole_split(section, split)
     if budget is not None and (whole is None or budget <= whole.count):
@@ -113,31 +123,22 @@ def split_tokens(config: Config, dataset: str, split: SplitName, results: Path) 
 def _whole_split(section: Dataset, split: SplitName) -> Tokens | None:
     """The size of a split without its budget, as far as it is known."""
     source = section.split(split)
-    if isinstance(section, HubData):
-        return _published_count(section, split)
+    if isinstance(section, HubData) and isinstance(section.tokenizer, ReadyTokenizer):
+        key = (section.tokenizer.path, section.path, section.split(split).split)
+        if key in _KNOWN:
+            return Tokens(_KNOWN[key], "count")
     count = source.known_tokens()
     if count is not None:
         return Tokens(count, "file")
-    files = source.local_files()
-    if not files:
-        return None
-    size = sum(Path(file).stat().st_size for file in files)
-    return Tokens(round(size / _BYTES_PER_TOKEN), "guess")
+    size = sum(Path(file).stat().st_size for file in source.local_files())
+    return Tokens(round(size / _BYTES_PER_TOKEN), "guess") if size else None
 
 
-def _published_count(section: HubData, split: SplitName) -> Tokens | None:
-    tokenizer = section.tokenizer
-    if not isinstance(tokenizer, ReadyTokenizer) or tokenizer.path != _KNOWN_TOKENIZER:
-        return None
-    count = _KNOWN.get((section.path, section.split(split).split))
-    return None if count is None else Tokens(count, "count")
-
-
-def _cached(settings: SplitSettings, dataset: str, results: Path) -> int | None:
+def _cached(results: Path, dataset: str, settings: SplitSettings) -> int | None:
     """The tokens of a finished cache, if it is of the same text."""
     path = layout.MANIFEST.format(dataset=dataset, split=settings.split)
     try:
-        manifest = read_manifest(layout.within(results, path))
+        manifest = seal.load_record(layout.within(results, path), _Cache)
     except UserError:  # there is none, or it will be made again
         return None
     return manifest.tokens if manifest.settings == settings else None
@@ -250,12 +251,10 @@ def on_gpu(gpu: str, parameters: int, flop_per_token: float) -> Throughput | Non
 def measured(results: Path, experiment: str) -> Throughput | None:
     """Throughput of the fastest finished run of the experiment in `results`, if there is one."""
     known = []
-    for name, spectrum, seed in layout.found_runs(results):
-        path = layout.RUN.format(experiment=name, spectrum=spectrum, seed=seed)
-        record = layout.within(results, path)
-        if name == experiment and record.is_file():
-            run = seal.load_record(record, RunRecord)
-            known.append((run.tokens / run.seconds["training"], str(run.device["name"])))
+    any_run = layout.RUN.format(experiment=experiment, spectrum="*", seed="[0-9]*")
+    for record in results.glob(any_run.removeprefix("results/")):
+        run = seal.load_record(record, _Run)
+        known.append((run.tokens / run.seconds["training"], str(run.device["name"])))
     if not known:
         return None
     rate, device = max(known)

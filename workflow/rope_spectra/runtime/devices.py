@@ -63,11 +63,8 @@ def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
     _make_private(folder)
     leased = _lock_free_ones(names, count, folder)
     if not leased:
-        log.info(
-            "waiting: %d of %d GPUs wanted, other runs hold the rest; lower --resources gpu=",
-            count,
-            len(names),
-        )
+        wanted = f"{count} of {len(names)} GPUs wanted"
+        log.info("waiting: %s, other runs hold the rest; lower --resources gpu=", wanted)
     while not leased:
         time.sleep(_POLL_S)
         leased = _lock_free_ones(names, count, folder)
@@ -122,16 +119,13 @@ def _gpus() -> dict[str, list[str]]:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
-    gpus: dict[str, list[str]] = {}
-    parts: list[str] = []
-    for gpu, part in re.findall(
-        r"^GPU .*\(UUID: (.+)\)|^\s+MIG .*\(UUID: (.+)\)", listing, flags=re.MULTILINE
-    ):
-        if gpu:
-            parts = gpus[gpu] = []
-        else:
-            parts.append(part)  # of the GPU in whose lines it is listed
-    return {gpu: parts or [gpu] for gpu, parts in gpus.items()}
+    gpus = {}
+    for lines in re.split(r"^(?=GPU )", listing, flags=re.MULTILINE):
+        # A GPU comes first, then its parts.
+        names = re.findall(r"\(UUID: (.+)\)", lines)
+        if names:
+            gpus[names[0]] = names[1:] or names
+    return gpus
 
 
 def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
@@ -141,11 +135,8 @@ def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
         return list(gpus.values())[number] if number < len(gpus) else []
     if entry.startswith("MIG-"):
         return [part for parts in gpus.values() for part in parts if part.startswith(entry)]
-    if entry.startswith("GPU-"):
-        for gpu, parts in gpus.items():
-            if gpu.startswith(entry):
-                return parts
-    return []
+    named = [gpu for gpu in gpus if entry.startswith("GPU-") and gpu.startswith(entry)]
+    return gpus[named[0]] if named else []
 
 
 def _make_private(folder: Path) -> None:

@@ -75,8 +75,7 @@ class Progress:
             return
         then, done_then = self._recent[0]
         rate = (done - done_then) / (now - then) if now > then else 0.0
-        position = self._position(done, rate, note)
-        heartbeat.beat(position)
+        position = self._beat(done, rate, note)
         self._last_beat = now
         self._recent.append((now, done))
         if now - self._last_line >= self.every_s:
@@ -87,15 +86,13 @@ class Progress:
         """Tells how far the job came, with the rate of all its work."""
         elapsed = time.monotonic() - self._began
         rate = (done - self.start) / elapsed if elapsed > 0 else 0.0
-        position = self._position(done, rate, note)
-        heartbeat.beat(position)
-        log.info("%s", describe(position))
+        log.info("%s", describe(self._beat(done, rate, note)))
 
-    def _position(self, done: int, rate: float, note: str) -> Position:
+    def _beat(self, done: int, rate: float, note: str) -> Position:
         left_s = None
         if self.total is not None and rate > 0 and done < self.total:
             left_s = (self.total - done) / rate
-        return Position(
+        position = Position(
             label=self.label,
             done=done,
             total=self.total,
@@ -104,3 +101,5 @@ class Progress:
             left_s=left_s,
             note=note,
         )
+        heartbeat.beat(position)
+        return position

@@ -8,6 +8,7 @@ such locks, `snakemake --unlock` remains.
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _held: list[int] = []  # open for as long as this process lives
@@ -21,21 +22,13 @@ def clear(state: Path) -> bool:
     state.mkdir(exist_ok=True)
     descriptor = os.open(state, os.O_RDONLY)
     _held.append(descriptor)
-    try:
+    stale = []
+    with suppress(OSError):
         # Only for the moment in which it looks: two Snakemakes may run side by side.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        _share(descriptor)
-        return False
-    stale = list((state / "locks").glob("*.lock"))
+        stale = list((state / "locks").glob("*.lock"))
     for file in stale:
         file.unlink(missing_ok=True)
-    _share(descriptor)
-    return bool(stale)
-
-
-def _share(descriptor: int) -> None:
-    try:
+    with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-    except OSError:
-        return
+    return bool(stale)
