@@ -74,5 +74,14 @@ def test_a_mistake_in_settings_is_one_line_with_its_key(
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert key in message
-    assert "delete it" in message
+    assert message.endswith("; fix it, or delete it to have it made again")
     assert "\n" not in message
+
+
+def test_sealed_settings_of_another_kind_are_only_to_be_made_again(tmp_path: Path) -> None:
+    """Nobody wrote them by hand, and a seal would not survive a fix."""
+    path = tmp_path / "evaluation.json"
+    seal.write(path, {"widths": [16]})
+    with pytest.raises(UserError) as caught:
+        seal.load_settings(path, Lengths)
+    assert "; delete it to have it made again" in str(caught.value)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rope_spectra.runtime.errors import UserError
 
 log = logging.getLogger("rope_spectra")
@@ -48,7 +50,8 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     try:
         yield temporaries
         for temporary in temporaries:
-            _flush_to_disk(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
     except Exception as error:
@@ -63,39 +66,19 @@ def _remove_leftovers(path: Path) -> None:
     """Remove half-written files next to `path` whose processes on this machine were killed."""
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.tmp.{_HOST}.*"):
         pid = leftover.name.rpartition(".")[2]
-        if pid.isdecimal() and not _is_alive(int(pid)):
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             leftover.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # signal 0 sends nothing and only asks
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it belongs to another user, so it exists
-    return True
 
 
 def _name_published_file(error: Exception, published: dict[str, Path]) -> None:
     """Make a failed write name the file that was to be published, not its temporary path."""
     first = next(iter(published.values()))
     if isinstance(error, OSError):
-        name = first
-        if error.filename is not None:
-            name = published.get(str(error.filename), error.filename)
-        error.filename = str(name)
+        name = str(error.filename or first)
+        error.filename = str(published.get(name, name))
     elif shutil.disk_usage(first.parent).free < _BLOCK and not isinstance(error, UserError):
         # Some libraries report a full disk as an exception of their own.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(first)) from error
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,23 +92,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *keys: str) -> Any:
-    """The content of a JSON file; UserError if it is missing, damaged or lacks one of `keys`."""
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; UserError if it is missing or damaged."""
     try:
-        value = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except ValueError as error:
         raise UserError(
             f"{path}: not valid JSON ({error}); delete it to have it made again"
         ) from None
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
-            raise UserError(
-                f"{path}: lacks {key!r}, so it is another kind of file; "
-                "delete it to have it made again"
-            )
-    return value
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,8 @@ def versions() -> dict[str, str]:
     """The versions of Python, of this package and of the packages that can change a number."""
     result = {"python": platform.python_version(), "rope_spectra": __version__}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             result[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return result
 
 

@@ -45,9 +45,10 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 def read(path: Path) -> Content:
     """The content of a sealed file without its seal; UserError if it is missing or damaged."""
-    content: Content = files.read_json(path, _KEY)
-    _verify(path, content)
-    return content
+    content = files.read_json(path)
+    if not _is_sealed(content):
+        raise UserError(f"{path}: lacks {_KEY!r}, so it is another kind of file; {_REMEDY}")
+    return _unsealed(path, content)
 
 
 def load_settings(path: Path, model: type[M]) -> M:
@@ -57,22 +58,22 @@ def load_settings(path: Path, model: type[M]) -> M:
     """
     content = files.read_json(path)
     # Damage to the word "seal" itself does not pass: the models of settings refuse unknown keys.
-    if isinstance(content, dict) and _KEY in content:
-        _verify(path, content)
-    return _validated(path, model, content)
+    if _is_sealed(content):
+        return _validated(path, model, _unsealed(path, content), _REMEDY)
+    return _validated(path, model, content, f"fix it, or {_REMEDY}")
 
 
 def load_record(path: Path, model: type[M]) -> M:
     """A record; UserError if it is missing, damaged or not such a record."""
-    return _validated(path, model, read(path))
+    return _validated(path, model, read(path), _REMEDY)
 
 
-def _validated(path: Path, model: type[M], content: Any) -> M:
+def _validated(path: Path, model: type[M], content: Any, remedy: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
         mistake = messages.in_words(model, error)[0].removeprefix("config: ")
-        raise UserError(f"{path}: {mistake}; {_REMEDY}") from None
+        raise UserError(f"{path}: {mistake}; {remedy}") from None
 
 
 @contextmanager
@@ -109,14 +110,19 @@ def _name(record: Path, path: Path) -> str:
     return os.path.relpath(path, record.parent)
 
 
-def _verify(path: Path, content: Content) -> None:
-    """Take the seal out of `content`; UserError if it is not that of the file's text."""
+def _is_sealed(content: Any) -> bool:
+    return isinstance(content, dict) and _KEY in content
+
+
+def _unsealed(path: Path, content: Content) -> Content:
+    """The content without its seal; UserError if that is not the seal of the file's text."""
     seal = str(content.pop(_KEY))
     # A damaged seal may hold half a surrogate pair, which has no encoding; it then fits nothing.
     entry = _entry(seal).encode(errors="replace")
     blank = path.read_bytes().replace(entry, _entry(_BLANK).encode())
     if hashlib.sha256(blank).hexdigest() != seal:
         raise UserError(f"{path}: damaged or edited (its seal does not fit); {_REMEDY}")
+    return content
 
 
 def _entry(seal: str) -> str:
