@@ -33,12 +33,12 @@ class Manifest(Record):
     """
 
     settings: SplitSettings
-    tokenizer_sha256: str | None
+    tokenizer_sha256: str | None = None
     vocab_size: int
-    documents: int | None
+    documents: int | None = None
     tokens: int
-    bytes: int | None
-    dtype: str
+    bytes: int | None = None
+    dtype: str = _DTYPE
     sha256: str
 
 
@@ -56,21 +56,16 @@ def open_tokens(path: Path, manifest: Manifest) -> np.ndarray:
     # The header is compared as bytes: np.load would believe a damaged one.
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the data steps first")
-    start = _header(manifest.tokens)
-    if _payload_sha256(path, start) != manifest.sha256:
+    header = _header(manifest.tokens)
+    with path.open("rb") as file:
+        starts_well = file.read(len(header)) == header
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not starts_well or digest != manifest.sha256:
         raise UserError(
             f"{path}: not the {manifest.tokens} tokens of its manifest (sha256 differs);"
             " delete it and run again"
         )
-    return np.memmap(path, _DTYPE, mode="r", offset=len(start), shape=(manifest.tokens,))
-
-
-def _payload_sha256(path: Path, start: bytes) -> str | None:
-    """SHA-256 of what follows `start` in a file; None if the file begins otherwise."""
-    with path.open("rb") as file:
-        if file.read(len(start)) != start:
-            return None
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return np.memmap(path, _DTYPE, mode="r", offset=len(header), shape=(manifest.tokens,))
 
 
 def publish(settings: SplitSettings, shards: Path, output: Path, manifest: Path) -> None:
@@ -89,16 +84,8 @@ def build(settings: SplitSettings, shards: Path, output: Path) -> Manifest:
         tokens = count_tokens(shards)
         if settings.tokens is not None:
             tokens = min(tokens, settings.tokens)
-        return Manifest(
-            settings=settings,
-            tokenizer_sha256=None,
-            vocab_size=vocab_size,
-            documents=None,
-            tokens=tokens,
-            bytes=None,
-            dtype=_DTYPE,
-            sha256=write_cache(output, read_raw(shards, tokens, vocab_size), tokens),
-        )
+        digest = write_cache(output, read_raw(shards, tokens, vocab_size), tokens)
+        return Manifest(settings=settings, vocab_size=vocab_size, tokens=tokens, sha256=digest)
     index = read_index(shards, settings)
     tokens = sum(shard.tokens for shard in index.shards)
     return Manifest(
@@ -108,7 +95,6 @@ def build(settings: SplitSettings, shards: Path, output: Path) -> Manifest:
         documents=sum(shard.documents for shard in index.shards),
         tokens=tokens,
         bytes=sum(shard.bytes for shard in index.shards),
-        dtype=_DTYPE,
         sha256=write_cache(output, read_shards(shards, index), tokens),
     )
 

@@ -18,14 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from rope_spectra.runtime.settings import Record
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 log = logging.getLogger("rope_spectra")
 
@@ -86,10 +84,6 @@ class Encoded:
         start = self.ends[index - 1] if index else 0
         return self.ids[start : self.ends[index]]
 
-    def select(self, indices: Sequence[int]) -> "Encoded":
-        """Some of the documents."""
-        return concatenate([self.document(index) for index in indices])
-
     def first(self, tokens: int) -> "Encoded":
         """The first `tokens` ids (fewer if there are no more) and the documents they come from."""
         if tokens > len(self.ids):
@@ -106,7 +100,7 @@ def concatenate(documents: Sequence[np.ndarray]) -> Encoded:
     return Encoded(np.concatenate(documents), np.cumsum([len(ids) for ids in documents]))
 
 
-def reference(tokenizer: "Tokenizer") -> Encode:
+def reference(tokenizer: Tokenizer) -> Encode:
     """Encoding with the `tokenizers` library, without special tokens."""
 
     def encode(texts: Sequence[str]) -> Encoded:
@@ -144,8 +138,6 @@ class Gigatoken:
 
 def check_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> None:
     """Raises Disagreement, naming the first such text, unless all have the ids expected."""
-    if np.array_equal(found.ends, expected.ends) and np.array_equal(found.ids, expected.ids):
-        return
     for index, text in enumerate(texts):
         if not np.array_equal(found.document(index), expected.document(index)):
             raise Disagreement(
@@ -174,7 +166,8 @@ class CheckedEncoder:
         compared = range(-self._documents % _COMPARE_EVERY, len(texts), _COMPARE_EVERY)
         if compared:
             documents = [texts[index] for index in compared]
-            check_equal(documents, encoded.select(compared), self._reference(documents))
+            found = concatenate([encoded.document(index) for index in compared])
+            check_equal(documents, found, self._reference(documents))
         excerpts = self._around_new_characters(texts)
         if excerpts:
             check_equal(excerpts, self._fast(excerpts), self._reference(excerpts))
@@ -201,7 +194,7 @@ class Encoder:
 
     def __init__(
         self,
-        tokenizer: "Tokenizer",
+        tokenizer: Tokenizer,
         tokenizer_file: Path,
         sample: int | None,
         why: str = "no check is wanted",
@@ -218,16 +211,16 @@ class Encoder:
 
         Raises Disagreement where ids that were yielded before may be wrong.
         """
-        encode: Encode | None = None if self._sample_documents else self._reference
+        encode = self._reference
         sample: list[tuple[list[str], Encoded]] = []
+        is_chosen = not self._sample_documents
         for texts in batches:
-            if encode is None and self._needs_more(sample):
-                encoded = self._reference(texts)
+            if not is_chosen and not self._needs_more(sample):
+                encode = self._choose(sample)
+                is_chosen = True
+            encoded = encode(texts)
+            if not is_chosen:
                 sample.append((texts, encoded))
-            else:
-                if encode is None:
-                    encode = self._choose(sample)
-                encoded = encode(texts)
             yield texts, encoded
 
     def _needs_more(self, sample: list[tuple[list[str], Encoded]]) -> bool:

@@ -6,18 +6,16 @@ four letters or more.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from rope_spectra.data.base import PLACE
 from rope_spectra.data.cache import Tokens
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 VALUES = 32
 FEWEST = 10
@@ -25,11 +23,8 @@ _LETTERS = 4
 _BLOCK = 1 << 22
 
 
-class Around(NamedTuple):
-    """The tokens of a sentence before and after the value."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+# The tokens of a sentence before and after the value.
+Around: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def count_tokens(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:
@@ -42,7 +37,7 @@ def count_tokens(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:
 
 
 def in_tokens(
-    text: str, tokenizer: "Tokenizer", counts: NDArray[np.int64]
+    text: str, tokenizer: Tokenizer, counts: NDArray[np.int64]
 ) -> tuple[Sentence, list[str]]:
     """The sentence in tokens, and its values as words; the most frequent first.
 
@@ -59,19 +54,18 @@ def in_tokens(
         if len(found[around]) == VALUES:
             break
     # A word can merge with its neighbors, so that other tokens stand around it than around most.
-    around = max(found, key=lambda each: len(found[each]), default=Around((), ()))
-    words = found[around]
+    before, after = max(found, key=lambda around: len(found[around]), default=((), ()))
+    words = found[before, after]
     if len(words) < FEWEST:
         raise UserError(
             f"retrieval_sentence: {text!r} takes {len(words)} frequent words of the text as one"
             f" token, {FEWEST} are needed; begin it with a word, put a space before {PLACE}, or"
             " choose a tokenizer with more whole words"
         )
-    sentence = Sentence(before=around.before, after=around.after, values=tuple(words))
-    return sentence, list(words.values())
+    return Sentence(before=before, after=after, values=tuple(words)), list(words.values())
 
 
-def _frequent_words(tokenizer: "Tokenizer", counts: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def _frequent_words(tokenizer: Tokenizer, counts: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     """Yields the tokens that are a space and a word, with the word; the most frequent first."""
     by_frequency = np.argsort(-counts, kind="stable")
     for token in by_frequency[: np.count_nonzero(counts)].tolist():
@@ -86,4 +80,4 @@ def _around(value: int, ids: list[int]) -> Around | None:
     if ids.count(value) != 1 or ids[0] == value:
         return None
     place = ids.index(value)
-    return Around(tuple(ids[:place]), tuple(ids[place + 1 :]))
+    return tuple(ids[:place]), tuple(ids[place + 1 :])

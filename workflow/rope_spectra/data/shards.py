@@ -1,6 +1,7 @@
 """Shards: the tokens of a split as numbered files of raw uint16, and an index of the whole ones."""
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ from rope_spectra.data.encoding import Backend, Encoded
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
+
+log = logging.getLogger("rope_spectra")
 
 INDEX = "index.json"
 
@@ -46,15 +49,6 @@ class ShardIndex(ShardInputs):
 
     shards: list[Shard]
     backend: Backend
-
-    @property
-    def inputs(self) -> ShardInputs:
-        """The inputs alone, to compare them with those of another run."""
-        return ShardInputs(
-            settings=self.settings,
-            tokenizer_sha256=self.tokenizer_sha256,
-            vocab_size=self.vocab_size,
-        )
 
 
 def read_index(folder: Path, settings: SplitSettings) -> ShardIndex:
@@ -121,13 +115,16 @@ class ShardWriter:
         # What an interrupted run had used at last.
         self.earlier_backend = earlier.backend if earlier else None
         self.tokens = sum(shard.tokens for shard in self.shards)
+        if self.shards:
+            count = len(self.shards)
+            log.info("resuming an interrupted run after %d tokens in %d shards", self.tokens, count)
         self._start_shard()
 
     def _read_earlier_run(self) -> ShardIndex | None:
         path = self.folder / INDEX
         if path.exists():
             index = seal.load_record(path, ShardIndex)
-            if index.inputs == self.inputs:
+            if ShardInputs(**dict(index)) == self.inputs:
                 return index
         # The folder itself stays: this process has it locked.
         for file in self.folder.glob("*"):

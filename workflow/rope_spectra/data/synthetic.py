@@ -40,19 +40,13 @@ FIXED = {
 }
 FIXED_WORDS = {slot: words.split() for slot, words in FIXED.items()}
 
-VARYING_WORDS = {
-    "time": [
-        "In the morning",
-        "After lunch",
-        "Later that day",
-        "The next day",
-        "One evening",
-        "Soon after that",
-        "On Sunday",
-    ],
-    "feeling": ["happy", "proud", "brave", "calm", "glad", "merry", "tired"],
-    "weather": ["warm", "cold", "bright", "wild", "dark", "soft"],
+VARYING = {
+    "time": "In the morning, After lunch, Later that day, The next day, One evening, "
+    "Soon after that, On Sunday",
+    "feeling": "happy, proud, brave, calm, glad, merry, tired",
+    "weather": "warm, cold, bright, wild, dark, soft",
 }
+VARYING_WORDS = {slot: phrases.split(", ") for slot, phrases in VARYING.items()}
 
 OPENING = (
     "Once upon a time there was a {child} named {hero}. "

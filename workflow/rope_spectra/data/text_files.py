@@ -74,10 +74,7 @@ def _read_blocks(path: Path) -> Iterator[bytes]:
     """Yields the content of a file, uncompressed."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            block = file.read(_BLOCK)
-            while block:
-                yield block
-                block = file.read(_BLOCK)
+            yield from iter(lambda: file.read(_BLOCK), b"")
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(f"{path}: not a whole gzip file ({error}); compress it again") from None
 

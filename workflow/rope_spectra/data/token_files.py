@@ -14,13 +14,10 @@ from rope_spectra.runtime.settings import PathText
 def count_tokens(path: Path) -> int:
     """The tokens of a raw file; UserError if it is empty or of odd size."""
     size = path.stat().st_size
-    if size == 0:
-        raise UserError(f"{path}: empty; a token file holds little-endian uint16 token ids")
-    if size % 2:
-        raise UserError(
-            f"{path}: {size} bytes, an odd size; a token file holds little-endian uint16 token ids"
-        )
-    return size // 2
+    if size and size % 2 == 0:
+        return size // 2
+    found = f"{size} bytes, an odd size" if size else "empty"
+    raise UserError(f"{path}: {found}; a token file holds little-endian uint16 token ids")
 
 
 class TokensSplit(DataSplit):

@@ -93,43 +93,26 @@ def tokenize(
         if waited and (output / INDEX).exists():
             log.info("the other process has finished %s", output)
             return
-        _write_shards(partial, settings, tokenizer_file, shard_tokens, sample)
-        partial.rename(output)
-
-
-def _write_shards(
-    partial: Path,
-    settings: SplitSettings,
-    tokenizer_file: Path,
-    shard_tokens: int,
-    sample: int | None,
-) -> None:
-    """Writes or completes the shards, all of them anew if the fast encoder proves to be wrong."""
-    tokenizer = load_tokenizer(tokenizer_file)
-    token_bytes = count_token_bytes(tokenizer)
-    inputs = ShardInputs(
-        settings=settings, tokenizer_sha256=sha256(tokenizer_file), vocab_size=len(token_bytes)
-    )
-    writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
-    if writer.shards:
-        log.info(
-            "resuming an interrupted run after %d tokens in %d shards",
-            writer.tokens,
-            len(writer.shards),
+        tokenizer = load_tokenizer(tokenizer_file)
+        token_bytes = count_token_bytes(tokenizer)
+        inputs = ShardInputs(
+            settings=settings, tokenizer_sha256=sha256(tokenizer_file), vocab_size=len(token_bytes)
         )
-    earlier = writer.earlier_backend
-    if earlier and earlier.name == "tokenizers":
-        # The interrupted run had a reason not to use gigatoken; this one would find it again.
-        encoder = Encoder(tokenizer, tokenizer_file, None, earlier.why)
-    else:
-        encoder = Encoder(tokenizer, tokenizer_file, sample)
-    try:
-        _encode(settings, encoder, writer)
-    except Disagreement as difference:
-        log.warning("%s; making all shards again", difference)
-        (partial / INDEX).unlink(missing_ok=True)
         writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
-        _encode(settings, Encoder(tokenizer, tokenizer_file, None, str(difference)), writer)
+        earlier = writer.earlier_backend
+        if earlier and earlier.name == "tokenizers":
+            # The interrupted run had a reason not to use gigatoken; this one would find it again.
+            encoder = Encoder(tokenizer, tokenizer_file, None, earlier.why)
+        else:
+            encoder = Encoder(tokenizer, tokenizer_file, sample)
+        try:
+            _encode(settings, encoder, writer)
+        except Disagreement as difference:
+            log.warning("%s; making all shards again", difference)
+            (partial / INDEX).unlink(missing_ok=True)
+            writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
+            _encode(settings, Encoder(tokenizer, tokenizer_file, None, str(difference)), writer)
+        partial.rename(output)
 
 
 def _encode(settings: SplitSettings, encoder: Encoder, writer: ShardWriter) -> None:

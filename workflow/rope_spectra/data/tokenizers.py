@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.layout import TOKENIZER_RECORD
@@ -13,9 +13,6 @@ from rope_spectra.data.base import ReadyTokenizer, is_local
 from rope_spectra.data.sources import TokenizerSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 log = logging.getLogger("rope_spectra")
 
@@ -44,7 +41,7 @@ def check_record(path: Path) -> None:
         seal.check(record, seal.load_record(record, TokenizerRecord).files, path)
 
 
-def load_tokenizer(path: Path) -> "Tokenizer":
+def load_tokenizer(path: Path) -> Tokenizer:
     """Loads a tokenizer.json for whole documents; UserError if it is missing, damaged or unfit."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with rope_spectra.tokenizer")
@@ -52,15 +49,12 @@ def load_tokenizer(path: Path) -> "Tokenizer":
     return parse_tokenizer(path.read_bytes(), str(path))
 
 
-def parse_tokenizer(content: bytes, where: str) -> "Tokenizer":
+def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
     """Makes a tokenizer, which never truncates and never pads, of what a tokenizer.json holds.
 
     Raises UserError, naming `where`, if it cannot be read, is not byte-level, or has ids that do
     not fit in uint16.
     """
-    from tokenizers import Tokenizer
-    from tokenizers.decoders import ByteLevel
-
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises nothing more specific
@@ -69,7 +63,7 @@ def parse_tokenizer(content: bytes, where: str) -> "Tokenizer":
         ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    if not isinstance(tokenizer.decoder, ByteLevel):
+    if not isinstance(tokenizer.decoder, decoders.ByteLevel):
         raise UserError(
             f"{where}: not a byte-level tokenizer;"
             " choose one that is, such as EleutherAI/gpt-neox-20b"
@@ -83,12 +77,12 @@ def parse_tokenizer(content: bytes, where: str) -> "Tokenizer":
     return tokenizer
 
 
-def vocab_size(tokenizer: "Tokenizer") -> int:
+def vocab_size(tokenizer: Tokenizer) -> int:
     """One more than the largest id, added tokens included."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
-def count_token_bytes(tokenizer: "Tokenizer") -> np.ndarray:
+def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     """Bytes of UTF-8 that each token decodes to: uint16 [vocab_size], 0 for an unused id.
 
     The sum over the tokens of a document is the size of the document as the tokenizer normalizes it
@@ -112,13 +106,11 @@ def make_tokenizer(settings: TokenizerSettings) -> bytes:
     return train_bpe(texts, settings.vocab_size).to_str(pretty=True).encode()
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Learns a byte-level BPE without special tokens: 256 bytes and `vocab_size` - 256 merges.
 
     There are fewer merges if the text has no more.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
