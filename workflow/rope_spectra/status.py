@@ -13,7 +13,6 @@ import contextlib
 import select
 import sys
 import termios
-import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +59,7 @@ def main() -> None:
     elif args.svg:
         files.write_text(args.svg, view.picture(look()))
     elif args.once or not sys.stdout.isatty():
-        _console().print(view.screen(look()))
+        Console(highlight=False).print(view.screen(look()))
     else:
         _follow(look)
 
@@ -79,10 +78,6 @@ def _configuration(args: argparse.Namespace) -> tuple[Config | None, str | None]
         return None, f"{mistake} (so this is what {args.results} holds, not what should be there)"
 
 
-def _console() -> Console:
-    return Console(highlight=False)
-
-
 def _fitting(status: Status, console: Console) -> RenderableType:
     """The view, folded if the terminal is too low for all of it."""
     whole = view.screen(status, live=True)
@@ -92,7 +87,7 @@ def _fitting(status: Status, console: Console) -> RenderableType:
 
 def _follow(look: Callable[[], Status]) -> None:
     """Shows the view until somebody leaves; the last look stays on the terminal."""
-    console = _console()
+    console = Console(highlight=False)
     status = look()
     with (
         contextlib.suppress(KeyboardInterrupt),
@@ -114,16 +109,15 @@ def _keys() -> Iterator[Callable[[float], str]]:
     The terminal is as before afterwards.
     """
 
-    def none(seconds: float) -> str:
-        time.sleep(seconds)
-        return ""
+    # Without a terminal there are no keys: select then only waits.
+    keyboard = [sys.stdin] if sys.stdin.isatty() else []
 
     def pressed(seconds: float) -> str:
-        readable, _, _ = select.select([sys.stdin], [], [], seconds)
+        readable, _, _ = select.select(keyboard, [], [], seconds)
         return sys.stdin.read(1) if readable else ""
 
-    if not sys.stdin.isatty():
-        yield none
+    if not keyboard:
+        yield pressed
         return
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)  # a key counts at once, without Enter

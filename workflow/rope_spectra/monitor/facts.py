@@ -1,6 +1,7 @@
 """The experiments that results/ holds or should hold: their parts, and what is known of each."""
 
 import contextlib
+import csv
 import json
 import socket
 import time
@@ -39,21 +40,20 @@ class Status(Record):
 
 def look(results: Path, config: Config | None, note: str | None = None) -> Status:
     """The state of everything that the configuration asks for and of what else is there."""
-    now = time.time()
     host = socket.gethostname()
     found = layout.found_runs(results)
     names = [*(config.run if config else []), *(experiment for experiment, _, _ in found)]
     experiments = []
     for name in dict.fromkeys(names):
         if config and name in config.experiments:
-            experiments.append(_configured(results, name, config, now))
+            experiments.append(_configured(results, name, config))
         else:
             runs = [run for run in found if run[0] == name]
-            experiments.append(_unknown(results, name, runs, now))
+            experiments.append(_unknown(results, name, runs))
     gpus = gpu_use.query()
     parts = [part for experiment in experiments for part in experiment.parts]
     return Status(
-        time=now,
+        time=time.time(),
         host=host,
         results=str(results),
         note=note,
@@ -64,42 +64,42 @@ def look(results: Path, config: Config | None, note: str | None = None) -> Statu
     )
 
 
-def _configured(results: Path, name: str, config: Config, now: float) -> Experiment:
+def _configured(results: Path, name: str, config: Config) -> Experiment:
     """All parts of an experiment of the configuration."""
     experiment = config.experiments[name]
     is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
-    parts = list(_data_parts(results, experiment.dataset, is_tokens, now))
+    parts = list(_data_parts(results, experiment.dataset, is_tokens))
     for seed in experiment.seeds:
-        parts += [_run_part(results, name, spectrum, seed, now) for spectrum in experiment.spectra]
-    parts.append(_report_part(results, name, now))
+        parts += [_run_part(results, name, spectrum, seed) for spectrum in experiment.spectra]
+    parts.append(_report_part(results, name))
     description = f"{experiment.model} on {experiment.dataset}"
     return Experiment(name=name, description=description, parts=parts)
 
 
-def _unknown(results: Path, name: str, found: list[tuple[str, str, str]], now: float) -> Experiment:
+def _unknown(results: Path, name: str, found: list[tuple[str, str, str]]) -> Experiment:
     """An experiment that the configuration does not have: its runs that have a folder."""
-    parts = [_run_part(results, *run, now) for run in found]
-    parts.append(_report_part(results, name, now))
+    parts = [_run_part(results, *run) for run in found]
+    parts.append(_report_part(results, name))
     return Experiment(name=name, description="not in the configuration", parts=parts)
 
 
-def _data_parts(results: Path, dataset: str, is_tokens: bool, now: float) -> Iterator[Part]:
+def _data_parts(results: Path, dataset: str, is_tokens: bool) -> Iterator[Part]:
     """From text to token caches; a dataset that comes as tokens has no tokenizer and no shards."""
 
     def job(rule: str, log: str, *outputs: str, **wildcards: str) -> Job:
         return _job(results, f"{rule}/{log}", outputs, dataset=dataset, **wildcards)
 
     if not is_tokens:
-        yield part("tokenizer", "data", [job("tokenizer", dataset, layout.TOKENIZER)], now, {})
+        yield part("tokenizer", "data", [job("tokenizer", dataset, layout.TOKENIZER)], {})
     for split, rule in zip(layout.SPLITS, ("tokenize_train", "tokenize_val"), strict=True):
         outputs = (layout.TOKENS, layout.MANIFEST)
         jobs = [job("memmap_cache", f"{dataset}/{split}", *outputs, split=split)]
         if not is_tokens:
             jobs.insert(0, job(rule, dataset, layout.SHARDS, split=split))
-        yield part(f"{split} tokens", "data", jobs, now, _cache_facts(results, dataset, split))
+        yield part(f"{split} tokens", "data", jobs, _cache_facts(results, dataset, split))
 
 
-def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str, now: float) -> Part:
+def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str) -> Part:
     """A run: its training, then its evaluation."""
 
     def job(rule: str, *outputs: str) -> Job:
@@ -109,10 +109,10 @@ def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str, no
     training = job("train", layout.RUN, layout.TRAIN_LOG)
     evaluation = job("evaluate", layout.EVAL, layout.EVAL_NLL)
     score = _score(evaluation.outputs[0])
-    return part(f"{spectrum} seed{seed}", "run", [training, evaluation], now, score)
+    return part(f"{spectrum} seed{seed}", "run", [training, evaluation], score)
 
 
-def _report_part(results: Path, experiment: str, now: float) -> Part:
+def _report_part(results: Path, experiment: str) -> Part:
     """The tables and figures of an experiment."""
 
     def job(rule: str, *outputs: str) -> Job:
@@ -124,7 +124,7 @@ def _report_part(results: Path, experiment: str, now: float) -> Part:
         job("figures", *layout.figure_files(experiment)),
     ]
     page = layout.within(results, layout.EXPERIMENT_SUMMARY_MD.format(experiment=experiment))
-    return part("tables and figures", "report", jobs, now, {"page": str(page)})
+    return part("tables and figures", "report", jobs, {"page": str(page)})
 
 
 def _job(results: Path, name: str, outputs: tuple[str, ...], **wildcards: str | int) -> Job:
@@ -142,33 +142,25 @@ def _cache_facts(results: Path, dataset: str, split: str) -> Facts:
     )
     # With those that are not finished yet and have a longer name.
     files = [*cache.parent.glob(f"{cache.name}*"), *shards.parent.glob(f"{shards.name}*/*")]
-    facts: Facts = {"bytes_on_disk": sum(_size(file) for file in files)}
+    facts: Facts = {"bytes_on_disk": 0}
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # renamed or removed since it was listed
+            facts["bytes_on_disk"] += file.stat().st_size
     with contextlib.suppress(OSError, ValueError, KeyError):
         facts["tokens"] = json.loads(manifest.read_bytes())["tokens"]
     return facts
 
 
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:  # renamed or removed since it was listed
-        return 0
-
-
 def _score(eval_csv: Path) -> Facts:
     """The perplexity at the longest length, in protocol `full` where it was evaluated."""
+
+    def rank(row: dict[str, str]) -> tuple[int, bool, bool]:
+        return int(row["length"]), row["protocol"] == "full", row["remap"] == "none"
+
     # Without a dataframe, which would take longer to import than all the rest to run.
     try:
-        header, *lines = eval_csv.read_text().splitlines()
-        rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
-        best = max(
-            rows,
-            key=lambda row: (int(row["length"]), row["protocol"] == "full", row["remap"] == "none"),
-        )
-        return {
-            "ppl": float(best["ppl"]),
-            "length": int(best["length"]),
-            "protocol": best["protocol"],
-        }
-    except (OSError, ValueError, KeyError):
+        best = max(csv.DictReader(eval_csv.read_text().splitlines()), key=rank)
+        length = int(best["length"])
+        return {"ppl": float(best["ppl"]), "length": length, "protocol": best["protocol"]}
+    except (OSError, ValueError, KeyError, TypeError):  # missing, or not whole
         return {}

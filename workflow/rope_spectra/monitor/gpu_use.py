@@ -50,9 +50,8 @@ def meaning(gpus: list[Gpu], parts: Iterable[Part], host: str) -> str:
         part = on_gpu[0]
         if _is_starting(part):
             return "GPU idle is normal now: the job is starting"
-        return (
-            f"GPU idle although {part.name} is in {part.rule}: if it stays so, look at {part.log}"
-        )
+        remedy = f"if it stays so, look at {part.log}"
+        return f"GPU idle although {part.name} is in {part.rule}: {remedy}"
     if any(part.kind == "data" for part in running):
         return "GPU idle is normal now: tokens are being written"
     if running:

@@ -5,6 +5,7 @@ is gone) or stale (its process is on another machine and its heartbeat is old).
 """
 
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -69,8 +70,9 @@ class Part(Record):
     facts: Facts
 
 
-def part(name: str, kind: Kind, jobs: list[Job], now: float, facts: Facts) -> Part:
+def part(name: str, kind: Kind, jobs: list[Job], facts: Facts) -> Part:
     """The part that a chain of jobs makes, told by the one that runs or the first not done."""
+    now = time.time()
     beats = [heartbeat.read(job.log) for job in jobs]
     states = [_state(job, beat, now) for job, beat in zip(jobs, beats, strict=True)]
     # If the last job is done, so were those before it, whose outputs may be gone: shards are
@@ -148,7 +150,7 @@ def _error(job: Job, beat: Heartbeat | None, state: State) -> str | None:
 
 def _last_line(log: Path) -> str | None:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        text = log.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+    return text.rpartition("\n")[2].strip() or None

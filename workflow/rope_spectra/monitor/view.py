@@ -1,6 +1,7 @@
 """The screen of `python -m rope_spectra.status`: for 80 columns and more, messages wrap."""
 
 import io
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -42,23 +43,6 @@ _DOING = {
 _STATE_WIDTH = 9
 _OLD_S = 60.0  # a running job with an older heartbeat deserves a look
 _BAR_WIDTH = 40
-_COLUMNS = 80
-# rich's own frame names a font on the web; a picture in a repository should need nothing but
-# itself.
-_SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
-<style>
-.{unique_id}-matrix {{
-font-family: monospace; font-size: {char_height}px; line-height: {line_height}px}}
-.{unique_id}-title {{font-family: sans-serif; font-size: 18px}}
-{styles}</style>
-<defs><clipPath id="{unique_id}-clip-terminal">
-<rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
-{lines}</defs>
-{chrome}
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
-{backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g>
-</svg>
-"""
 
 
 def screen(status: Status, live: bool = False, fold: bool = False) -> RenderableType:
@@ -83,12 +67,14 @@ def screen(status: Status, live: bool = False, fold: bool = False) -> Renderable
 def picture(status: Status) -> str:
     """The screen of a terminal with 80 columns as SVG."""
     console = Console(
-        width=_COLUMNS, record=True, file=io.StringIO(), force_terminal=True, highlight=False
+        width=80, record=True, file=io.StringIO(), force_terminal=True, highlight=False
     )
     console.print(screen(status))
-    return console.export_svg(
-        title="python -m rope_spectra.status", theme=MONOKAI, code_format=_SVG, unique_id="status"
+    svg = console.export_svg(
+        title="python -m rope_spectra.status", theme=MONOKAI, unique_id="status"
     )
+    # rich names a font on the web; a picture in a repository should need nothing but itself.
+    return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 
 
 def _experiment(experiment: Experiment, fold: bool) -> Iterator[RenderableType]:
@@ -143,17 +129,15 @@ def _summary(part: Part) -> str:
     """A few words next to the name."""
     doing = _DOING[part.rule]
     facts = part.facts
+    size = _size(facts)
     match part.state:
         case "done":
             if "ppl" in facts:
                 return f"PPL {facts['ppl']:,.2f} at {facts['length']}"
-            return facts.get("page", _size(facts))
+            return facts.get("page", size)
         case "waiting":
-            if part.rule == "evaluate":
-                return "trained, waits for its evaluation"
-            return _size(facts)
+            return "trained, waits for its evaluation" if part.rule == "evaluate" else size
         case "running":
-            size = _size(facts)
             return f"{doing}, {size}" if size else doing
         case "stale":
             return f"maybe dead, was {doing}"
