@@ -169,9 +169,7 @@ def read_summary(
     """
     if path is None or not path.exists():
         return None
-    record_path = lineage.record_of(path)
-    record = seal.load_record(record_path, lineage.TablesRecord)
-    seal.check(record_path, record.files, path)
+    record = lineage.check_table(path)
     spectrum = run.settings.spectrum.name
     seed = str(run.settings.seed)
     tabulated = record.evaluations.get(f"{spectrum}/seed{seed}")

@@ -33,7 +33,12 @@ def main() -> None:
 
     # A table made by hand has no record.
     if lineage.record_of(args.runs).exists():
-        lineage.check_table(args.runs, args.experiment)
+        found = lineage.check_table(args.runs).definition.experiment
+        if found != args.experiment:
+            raise UserError(
+                f"{args.runs}: is of the experiment {found}, not of {args.experiment};"
+                " give the runs.csv of that one"
+            )
     write(args.experiment, args.runs, args.csv, args.figure)
 
 

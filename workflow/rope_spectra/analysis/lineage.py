@@ -6,15 +6,13 @@ evaluations that they were made from.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 from pydantic import ConfigDict, Field
 
 from rope_spectra.artifacts import layout, provenance, seal
 from rope_spectra.config.design import Design
 from rope_spectra.config.sections import EvaluationSettings
-from rope_spectra.evaluation.record import EvaluationRecord, read_evaluation
-from rope_spectra.rope.families import NamedSpectrum
+from rope_spectra.evaluation.record import read_evaluation
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 from rope_spectra.training.record import DataFacts
@@ -32,12 +30,12 @@ class TabulatedRun(Record):
     files: dict[str, str]
 
 
-# By `<spectrum>/seed<seed>`.
-Evaluations: TypeAlias = Mapping[str, TabulatedRun]
-
-
 class TablesRecord(Record):
-    """The content of tables.json; `files` maps the name of each certified file to its SHA-256."""
+    """The content of tables.json.
+
+    `evaluations` are by `<spectrum>/seed<seed>`; `files` maps the name of each certified file to
+    its SHA-256.
+    """
 
     definition: Design
     evaluations: dict[str, TabulatedRun]
@@ -66,7 +64,12 @@ def read_evaluations(
     for spectrum, seed in runs:
         run = layout.fill(layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed)
         evaluation = read_evaluation(run.parent, settings)
-        _refuse_other_training(run.parent, evaluation, spectra[spectrum], design.train_length)
+        trained = evaluation.run.settings
+        subject = f"{run.parent}: was trained with another"
+        _refuse(subject, trained.spectrum.content(), spectra[spectrum].content(), "spectrum")
+        # Of the training, the design knows its length alone.
+        lengths = {"seq_len": trained.training.seq_len}, {"seq_len": design.train_length}
+        _refuse(subject, *lengths, "training")
         found[f"{spectrum}/{run.parent.name}"] = TabulatedRun(
             identity=evaluation.run.identity,
             model=evaluation.run.model,
@@ -74,7 +77,11 @@ def read_evaluations(
             evaluated_on=evaluation.data,
             files=evaluation.files,
         )
-    _refuse_other_text(design.experiment, found)
+    first, *others = found
+    for name in others:
+        for part in ("trained on", "evaluated on"):
+            subject = f"results/{design.experiment}/{name}: was {part} other text than {first}:"
+            _refuse(subject, found[name].content()[part], found[first].content()[part])
     return found
 
 
@@ -83,89 +90,45 @@ def check(design: Design) -> None:
 
     They are out of date if the design or an evaluation has changed since they were made.
     """
-    path = layout.fill(layout.TABLES, experiment=design.experiment)
-    record = seal.load_record(path, TablesRecord)
-    _refuse_other_design(path, record, design)
+    record = check_table_of(design, layout.fill(layout.RUNS, experiment=design.experiment))
+    check_table(layout.fill(layout.EXPERIMENT_SUMMARY, experiment=design.experiment))
     # These runs and no others: tables of a part of the runs (--partial) are up to date too.
-    runs = [_run_of(name) for name in record.evaluations]
-    difference = provenance.first_difference(
-        _content(record.evaluations), _content(read_evaluations(design, runs))
-    )
-    if difference:
-        raise UserError(
-            f"{path}: was made from another {difference}; delete it to have it made again"
-        )
-    for pattern in (layout.RUNS, layout.EXPERIMENT_SUMMARY):
-        table = layout.fill(pattern, experiment=design.experiment)
-        seal.check(path, record.files, table)
+    names = [name.partition("/seed") for name in record.evaluations]
+    runs = [(spectrum, seed) for spectrum, _, seed in names]
+    found = _content(record.evaluations)
+    path = layout.fill(layout.TABLES, experiment=design.experiment)
+    _refuse(f"{path}: was made from another", found, _content(read_evaluations(design, runs)))
 
 
-def check_table(table: Path, experiment: str | None = None) -> None:
-    """Raises UserError unless a table is what its record certifies, and of the experiment meant."""
+def check_table(table: Path) -> TablesRecord:
+    """The record of a table; UserError unless the table is what the record certifies."""
     path = record_of(table)
     record = seal.load_record(path, TablesRecord)
     seal.check(path, record.files, table)
-    found = record.definition.experiment
-    if experiment and found != experiment:
-        raise UserError(
-            f"{table}: is of the experiment {found}, not of {experiment};"
-            " give the runs.csv of that one"
-        )
+    return record
 
 
-def check_table_of(design: Design, table: Path) -> None:
-    """Raises UserError unless a table is what its record certifies, and of this very design."""
-    check_table(table, design.experiment)
-    path = record_of(table)
-    _refuse_other_design(path, seal.load_record(path, TablesRecord), design)
+def check_table_of(design: Design, table: Path) -> TablesRecord:
+    """The record of a table; UserError unless the table is whole and of this very design."""
+    record = check_table(table)
+    subject = f"{record_of(table)}: was made with another"
+    _refuse(subject, record.definition.content(), design.content())
+    return record
 
 
-def made_from(design: Design, evaluations: Evaluations) -> dict[str, object]:
+def made_from(design: Design, evaluations: Mapping[str, TabulatedRun]) -> dict[str, object]:
     """The content of tables.json but for the hashes of the tables."""
     return {"definition": design.content(), "evaluations": _content(evaluations)}
 
 
-def _content(evaluations: Evaluations) -> dict[str, object]:
+def _content(evaluations: Mapping[str, TabulatedRun]) -> dict[str, object]:
     return {name: run.content() for name, run in evaluations.items()}
 
 
-def _run_of(name: str) -> tuple[str, str]:
-    spectrum, seed = name.split("/seed")
-    return spectrum, seed
-
-
-def _refuse_other_design(path: Path, record: TablesRecord, design: Design) -> None:
-    difference = provenance.first_difference(record.definition.content(), design.content())
-    if difference:
-        raise UserError(
-            f"{path}: was made with another {difference}; delete it to have it made again"
-        )
-
-
-def _refuse_other_training(
-    folder: Path, evaluation: EvaluationRecord, spectrum: NamedSpectrum, train_length: int
+def _refuse(
+    subject: str, found: Mapping[str, object], expected: Mapping[str, object], name: str = ""
 ) -> None:
-    settings = evaluation.run.settings
-    # Of the training, the design knows its length alone.
-    found = {
-        "spectrum": settings.spectrum.content(),
-        "training": {"seq_len": settings.training.seq_len},
-    }
-    asked = {"spectrum": spectrum.content(), "training": {"seq_len": train_length}}
-    difference = provenance.first_difference(found, asked)
+    """Raises UserError, with the first difference, unless the two are equal."""
+    difference = provenance.first_difference(found, expected, name)
     if difference:
-        raise UserError(f"{folder}: was trained with another {difference}; delete it and run again")
-
-
-def _refuse_other_text(experiment: str, runs: Evaluations) -> None:
-    first, *others = runs
-    for name in others:
-        for part in ("trained on", "evaluated on"):
-            difference = provenance.first_difference(
-                runs[name].content()[part], runs[first].content()[part]
-            )
-            if difference:
-                raise UserError(
-                    f"results/{experiment}/{name}: was {part} other text than {first}:"
-                    f" {difference}; delete it and run again"
-                )
+        raise UserError(f"{subject} {difference}; delete it and run again")
