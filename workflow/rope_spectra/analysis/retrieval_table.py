@@ -6,17 +6,14 @@ nats: 0 for a model that does not look back.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rope_spectra.analysis import statistics
-from rope_spectra.analysis.summary_table import Key
-from rope_spectra.config.design import Arm, Contrasts, label
-
-Row: TypeAlias = dict[str, object]
+from rope_spectra.analysis.summary_table import Key, Row, interval_columns
+from rope_spectra.config.design import Contrasts, label
 
 MEASURES = ("accuracy", "nll_gap")
 
@@ -47,9 +44,9 @@ def _run_row(scores: NDArray[np.floating]) -> Row:
         "chance": 1 / candidates,
         "correct": correct,
         "accuracy": correct / trials,
-        **_interval("accuracy_wilson95", statistics.wilson95(correct, trials)),
+        **interval_columns("accuracy_wilson95", statistics.wilson95(correct, trials)),
         "nll_gap": gap.mean(),
-        **_interval("nll_gap_ci95", statistics.mean_ci95(gap)),
+        **interval_columns("nll_gap_ci95", statistics.mean_ci95(gap)),
     }
 
 
@@ -62,20 +59,17 @@ def summarize(runs: pd.DataFrame, baseline: str, contrasts: Iterable[str]) -> pd
     with t interval; p_sign_flip and wins are those of nll_gap.
     """
     declared = Contrasts.of(baseline, contrasts)
-    arms: dict[tuple[Arm, int], pd.DataFrame] = {}
-    for (spectrum, remap, length), rows in runs.groupby(
-        ["spectrum", "remap", "length"], sort=False
-    ):
-        arms[(spectrum, remap), length] = rows.set_index("seed").sort_index()
+    cells = {
+        key: rows.set_index("seed").sort_index()
+        for key, rows in runs.groupby(["spectrum", "remap", "length"], sort=False)
+    }
     table = []
-    for (arm, length), ours in arms.items():
-        spectrum, remap = arm
-        other = declared.reference(arm)
+    for (spectrum, remap, length), ours in cells.items():
+        other = declared.reference((spectrum, remap))
         row: Row = {"spectrum": spectrum, "remap": remap, "length": length}
-        row |= _spread(ours)
-        row["baseline"] = label(other)
-        theirs = arms.get((other, length))
-        if other != arm and theirs is not None:
+        row |= _spread(ours) | {"baseline": label(other)}
+        theirs = cells.get((*other, length))
+        if other != (spectrum, remap) and theirs is not None:
             row |= _comparison(ours, theirs)
         table.append(row)
     return pd.DataFrame(table)
@@ -93,9 +87,9 @@ def _spread(runs: pd.DataFrame) -> Row:
     for name in MEASURES:
         row[f"{name}_mean"] = runs[name].mean()
         row[f"{name}_std"] = statistics.std(runs[name])
-        row |= _interval(f"{name}_ci95", statistics.mean_ci95(runs[name]))
+        row |= interval_columns(f"{name}_ci95", statistics.mean_ci95(runs[name]))
     wilson = statistics.wilson95(int(runs["correct"].sum()), int(runs["trials"].sum()))
-    return row | _interval("accuracy_wilson95", wilson)
+    return row | interval_columns("accuracy_wilson95", wilson)
 
 
 def _comparison(ours: pd.DataFrame, theirs: pd.DataFrame) -> Row:
@@ -107,14 +101,9 @@ def _comparison(ours: pd.DataFrame, theirs: pd.DataFrame) -> Row:
     for name in MEASURES:
         deltas = (ours.loc[common, name] - theirs.loc[common, name]).to_numpy()
         row[f"delta_{name}"] = deltas.mean()
-        row |= _interval(f"delta_{name}_ci95", statistics.mean_ci95(deltas))
+        row |= interval_columns(f"delta_{name}_ci95", statistics.mean_ci95(deltas))
     # Of the two measures the gap is the finer one: accuracy moves in steps of a trial.
     gaps = (ours.loc[common, "nll_gap"] - theirs.loc[common, "nll_gap"]).to_numpy()
     row["p_sign_flip"] = statistics.sign_flip_p(gaps)
     row["wins"] = f"{np.count_nonzero(gaps > 0)}/{len(gaps)}"
     return row
-
-
-def _interval(name: str, interval: tuple[float, float]) -> Row:
-    low, high = interval
-    return {f"{name}_low": low, f"{name}_high": high}

@@ -22,18 +22,8 @@ from rope_spectra.runtime.errors import UserError
 # `bytes` is the size of the text, [blocks]. The retrieval probe adds `.../retrieval`.
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
-RUN_COLUMNS = [
-    "experiment",
-    "spectrum",
-    "seed",
-    "remap",
-    "protocol",
-    "length",
-    "ppl",
-    "nll",
-    "tokens",
-    "chunks",
-]
+SCORES = ["ppl", "nll", "tokens", "chunks"]
+RUN_COLUMNS = ["experiment", "spectrum", "seed", "remap", "protocol", "length", *SCORES]
 
 
 def is_finished(experiment: str, spectrum: str, seed: int | str) -> bool:
@@ -44,10 +34,7 @@ def is_finished(experiment: str, spectrum: str, seed: int | str) -> bool:
 def read_runs(design: Design, runs: Iterable[tuple[str, int]]) -> tuple[pd.DataFrame, Blocks]:
     """The tidy table of the runs of one phase, and protocol `full` on the blocks of that phase."""
     tables = []
-    nll: dict[Key, NDArray[np.float64]] = {}
-    parts: dict[Key, tuple[float, float]] = {}
-    tokens: dict[int, int] = {}
-    text_bytes: dict[int, int] = {}
+    blocks = Blocks()
     for spectrum, seed in runs:
         arrays = of_phase(read_arrays(design.experiment, spectrum, seed), design, seed)
         rows = rescored(read_scores(design.experiment, spectrum, seed), arrays)
@@ -55,16 +42,15 @@ def read_runs(design: Design, runs: Iterable[tuple[str, int]]) -> tuple[pd.DataF
             rows.assign(experiment=design.experiment, spectrum=spectrum, seed=seed)[RUN_COLUMNS]
         )
         for name in _scored_in_blocks(arrays):
-            remap, length_text = name.split("/")
-            length = int(length_text)
-            key = (spectrum, seed, remap, length)
-            nll[key] = arrays[f"{name}/nll"].sum(axis=1)
-            parts[key] = _inside_and_beyond(arrays, name, design.train_length)
+            remap, length = name.split("/")
+            key = (spectrum, seed, remap, int(length))
+            blocks.nll[key] = arrays[f"{name}/nll"].sum(axis=1)
+            blocks.parts[key] = _inside_and_beyond(arrays, name, design.train_length)
             # The same for all runs, because all of them read the same text.
-            tokens[length] = int(arrays[f"{name}/tokens"].sum())
+            blocks.tokens[int(length)] = int(arrays[f"{name}/tokens"].sum())
             if "bytes" in arrays:
-                text_bytes[length] = int(arrays["bytes"].sum())
-    return pd.concat(tables, ignore_index=True), Blocks(nll, tokens, text_bytes, parts)
+                blocks.bytes[int(length)] = int(arrays["bytes"].sum())
+    return pd.concat(tables, ignore_index=True), blocks
 
 
 def read_scores(experiment: str, spectrum: str, seed: int | str) -> pd.DataFrame:
@@ -110,12 +96,7 @@ def rescored(rows: pd.DataFrame, arrays: Arrays) -> pd.DataFrame:
         mean = nll.sum() / count
         # Every block has as many chunks and tokens as any other.
         chunks = row.chunks * count // row.tokens
-        rows.loc[row.Index, ["ppl", "nll", "tokens", "chunks"]] = [
-            np.exp(mean),
-            mean,
-            count,
-            chunks,
-        ]
+        rows.loc[row.Index, SCORES] = [np.exp(mean), mean, count, chunks]
     return rows.astype({"tokens": int, "chunks": int})
 
 

@@ -4,9 +4,9 @@ A spectrum under a remap is an arm (config/design.py). Pure: it takes the tidy t
 gives a table. Columns and definitions: docs/statistics.md.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TypeAlias
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from rope_spectra.config.design import ALL, SELECTION, Arm, Contrasts, Design, l
 
 # Spectrum, seed, remap, length.
 Key: TypeAlias = tuple[str, int, str, int]
+# Values by column, of as many types as the table has; a column that a row lacks is empty there.
+Row: TypeAlias = dict[str, Any]
 
 _FLOAT = "float64"
 _TEXT = "str"
@@ -74,48 +76,23 @@ class Blocks:
         remap, length); NaN where a length has no such position.
     """
 
-    nll: Mapping[Key, NDArray[np.float64]]
-    tokens: Mapping[int, int]
-    bytes: Mapping[int, int]
-    parts: Mapping[Key, tuple[float, float]] = field(default_factory=dict)
+    nll: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
+    tokens: dict[int, int] = field(default_factory=dict)
+    bytes: dict[int, int] = field(default_factory=dict)
+    parts: dict[Key, tuple[float, float]] = field(default_factory=dict)
 
     def nll_of(self, runs: pd.DataFrame) -> NDArray[np.float64]:
         """NLL sums in nats of the runs, [runs, blocks]."""
-        return np.stack([self.nll[key] for key in self._keys(runs)])
+        return np.stack([self.nll[key] for key in _keys(runs)])
 
     def parts_of(self, runs: pd.DataFrame) -> NDArray[np.float64]:
         """PPL inside and beyond the training length, [runs, 2]; NaN where it was not measured."""
-        return np.array([self.parts.get(key, (np.nan, np.nan)) for key in self._keys(runs)])
-
-    @staticmethod
-    def _keys(runs: pd.DataFrame) -> Iterator[Key]:
-        keys = runs[["spectrum", "seed", "remap", "length"]]
-        yield from keys.itertuples(index=False, name=None)
+        return np.array([self.parts.get(key, (np.nan, np.nan)) for key in _keys(runs)])
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """An arm against its baseline: the columns of the table by these names.
-
-    What cannot be computed keeps its default, such as everything where no seed is common to both.
-    """
-
-    n_pairs: int
-    unpaired_seeds: str | None
-    delta_log_ppl: float = np.nan
-    delta_log_ppl_ci95_low: float = np.nan
-    delta_log_ppl_ci95_high: float = np.nan
-    ppl_ratio: float = np.nan
-    ppl_ratio_ci95_low: float = np.nan
-    ppl_ratio_ci95_high: float = np.nan
-    p_sign_flip: float = np.nan
-    wins: str | None = None
-    bootstrap_ci95_low: float = np.nan
-    bootstrap_ci95_high: float = np.nan
-    study_claim: bool | None = None
-    seeds_for_80pct_power: float = np.nan
-    p_holm: float = np.nan
-    verdict: statistics.Verdict = "inconclusive"
+def _keys(runs: pd.DataFrame) -> list[Key]:
+    keys = runs[["spectrum", "seed", "remap", "length"]]
+    return list(keys.itertuples(index=False, name=None))
 
 
 def summarize_phase(
@@ -158,7 +135,7 @@ def summarize(
     """
     declared = Contrasts.of(baseline, contrasts)
     family = declared.family(sorted(runs["remap"].unique()))
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for (protocol, _), cell in runs.groupby(["protocol", "length"]):
         # Only protocol `full` scores the same text at every length, block by block.
         of_cell = blocks if protocol == "full" else None
@@ -173,135 +150,88 @@ def _cell_rows(
     family: list[Arm],
     margin: float,
     blocks: Blocks | None,
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """The rows of one (protocol, length)."""
-    arms: dict[Arm, pd.DataFrame] = dict(
-        list(cell.sort_values("seed").groupby(["spectrum", "remap"]))
-    )
+    arms = dict(list(cell.sort_values("seed").groupby(["spectrum", "remap"])))
     # An arm whose runs are all missing still has columns.
     nothing = cell.iloc[:0]
-    comparisons = {}
+    rows: dict[Arm, Row] = {}
+    baselines = []
     for arm, runs in arms.items():
         other = declared.reference(arm)
-        if other != arm:
-            reference = arms.get(other, nothing)
-            comparisons[arm] = _compare(runs, reference, label(arm), label(other), blocks)
-    comparisons = _judged(comparisons, family, margin)
-    rows = []
-    for arm in _display_order(arms, comparisons, family):
-        row = _spread(arms[arm], blocks)
-        row["baseline"] = label(declared.reference(arm))
-        if arm in comparisons:
-            rows.append(row | asdict(comparisons[arm]))
+        rows[arm] = _spread(runs, blocks) | {"baseline": label(other)}
+        if other == arm:
+            baselines.append(arm)
+            rows[arm]["verdict"] = "baseline"
         else:
-            rows.append(row | {"verdict": "baseline"})
-    return rows
-
-
-def _judged(
-    comparisons: Mapping[Arm, Comparison], family: list[Arm], margin: float
-) -> dict[Arm, Comparison]:
-    """The comparisons with their corrected p, where they are of the family, and their verdict."""
+            reference = arms.get(other, nothing)
+            rows[arm] |= _compare(runs, reference, blocks)
+            rows[arm]["unpaired_seeds"] = _unpaired(runs, reference, label(arm), label(other))
     # A declared contrast without runs still counts, or its absence would help the others.
-    p_values = [comparisons[arm].p_sign_flip if arm in comparisons else np.nan for arm in family]
+    p_values = [rows[arm]["p_sign_flip"] if arm in rows else np.nan for arm in family]
     p_holm = dict(zip(family, statistics.holm(p_values), strict=True))
-    judged = {}
-    for arm, found in comparisons.items():
-        p = float(p_holm.get(arm, np.nan))
-        verdict = statistics.verdict(
-            found.delta_log_ppl_ci95_low, found.delta_log_ppl_ci95_high, p, margin
-        )
-        judged[arm] = replace(found, p_holm=p, verdict=verdict)
-    return judged
+    for arm, row in rows.items():
+        if arm in baselines:
+            continue
+        row["p_holm"] = p_holm.get(arm, np.nan)
+        interval = row["delta_log_ppl_ci95_low"], row["delta_log_ppl_ci95_high"]
+        row["verdict"] = statistics.verdict(*interval, row["p_holm"], margin)
+    order = dict.fromkeys([*baselines, *family, *sorted(rows)])
+    return [rows[arm] for arm in order if arm in rows]
 
 
-def _display_order(
-    arms: Collection[Arm], compared: Collection[Arm], family: Iterable[Arm]
-) -> list[Arm]:
-    """Baselines first, then the contrasts as declared, then the rest by name."""
-    baselines = [arm for arm in arms if arm not in compared]
-    order = dict.fromkeys([*baselines, *family, *sorted(arms)])
-    return [arm for arm in order if arm in arms]
-
-
-def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> dict[str, object]:
+def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> Row:
     """The columns of one arm that need no baseline."""
     first = runs.iloc[0]
-    ppl = statistics.seed_summary(runs["ppl"])
+    ppl = asdict(statistics.seed_summary(runs["ppl"]))
     row = {
         **first[["experiment", "spectrum", "remap", "protocol", "length"]],
-        "n_seeds": ppl.n,
+        "n_seeds": ppl.pop("n"),
         "seeds": _seed_list(runs["seed"]),
-        "ppl_mean": ppl.mean,
-        "ppl_std": ppl.std,
-        "ppl_sem": ppl.sem,
-        "ppl_ci95_low": ppl.ci95_low,
-        "ppl_ci95_high": ppl.ci95_high,
-        "ppl_min": ppl.min,
-        "ppl_max": ppl.max,
-        "ppl_geomean": ppl.geomean,
+        **{f"ppl_{name}": value for name, value in ppl.items()},
         "eval_tokens": first["tokens"],
     }
     if blocks:
-        inside, beyond = blocks.parts_of(runs).mean(axis=0)
-        row |= {
-            "bits_per_byte": _bits_per_byte(runs, blocks),
-            "ppl_in_length": inside,
-            "ppl_beyond_length": beyond,
-        }
+        nats = blocks.nll_of(runs).sum(axis=1).mean()
+        # NaN where the text, and so its number of bytes, is unknown.
+        row["bits_per_byte"] = nats / (np.log(2) * blocks.bytes.get(first["length"], np.nan))
+        row["ppl_in_length"], row["ppl_beyond_length"] = blocks.parts_of(runs).mean(axis=0)
     return row
 
 
-def _bits_per_byte(runs: pd.DataFrame, blocks: Blocks) -> float:
-    """NLL / (ln 2 * bytes), mean over the seeds; NaN where the bytes are unknown."""
-    nats = blocks.nll_of(runs).sum(axis=1).mean()
-    text_bytes = blocks.bytes.get(runs["length"].iloc[0], np.nan)
-    return float(nats / (np.log(2) * text_bytes))
-
-
-def _compare(
-    runs: pd.DataFrame,
-    reference: pd.DataFrame,
-    name: str,
-    baseline: str,
-    blocks: Blocks | None,
-) -> Comparison:
+def _compare(runs: pd.DataFrame, reference: pd.DataFrame, blocks: Blocks | None) -> Row:
     """One arm against its baseline, on the seeds that both have."""
     # Both are sorted by seed, so rows of the same index are of the same seed.
     ours = runs[runs["seed"].isin(reference["seed"])]
     theirs = reference[reference["seed"].isin(runs["seed"])]
-    unpaired = _unpaired(runs, reference, name, baseline)
-    if ours.empty:
-        return Comparison(n_pairs=0, unpaired_seeds=unpaired)
     deltas = np.log(ours["ppl"].to_numpy()) - np.log(theirs["ppl"].to_numpy())
-    low, high = statistics.mean_ci95(deltas)
-    bootstrap_low, bootstrap_high = _bootstrap(ours, theirs, blocks)
-    return Comparison(
-        n_pairs=len(ours),
-        unpaired_seeds=unpaired,
-        delta_log_ppl=deltas.mean(),
-        delta_log_ppl_ci95_low=low,
-        delta_log_ppl_ci95_high=high,
-        ppl_ratio=np.exp(deltas.mean()),
-        ppl_ratio_ci95_low=np.exp(low),
-        ppl_ratio_ci95_high=np.exp(high),
-        p_sign_flip=statistics.sign_flip_p(deltas),
-        wins=f"{np.count_nonzero(deltas < 0)}/{len(deltas)}",
-        bootstrap_ci95_low=bootstrap_low,
-        bootstrap_ci95_high=bootstrap_high,
-        study_claim=statistics.study_claim(ours["ppl"], theirs["ppl"]),
-        seeds_for_80pct_power=statistics.seeds_for_80pct_power(deltas),
-    )
+    interval = statistics.mean_ci95(deltas)
+    row: Row = {
+        "n_pairs": len(deltas),
+        "p_sign_flip": statistics.sign_flip_p(deltas),
+        **interval_columns("delta_log_ppl_ci95", interval),
+    }
+    if ours.empty:
+        return row
+    row |= {
+        "delta_log_ppl": deltas.mean(),
+        "ppl_ratio": np.exp(deltas.mean()),
+        **interval_columns("ppl_ratio_ci95", np.exp(interval)),
+        "wins": f"{np.count_nonzero(deltas < 0)}/{len(deltas)}",
+        "study_claim": statistics.study_claim(ours["ppl"], theirs["ppl"]),
+        "seeds_for_80pct_power": statistics.seeds_for_80pct_power(deltas),
+    }
+    if blocks:
+        nats = blocks.nll_of(ours) - blocks.nll_of(theirs)
+        per_token = nats / blocks.tokens[ours["length"].iloc[0]]
+        row |= interval_columns("bootstrap_ci95", statistics.two_level_bootstrap(per_token))
+    return row
 
 
-def _bootstrap(
-    ours: pd.DataFrame, theirs: pd.DataFrame, blocks: Blocks | None
-) -> tuple[float, float]:
-    """Interval of the mean delta in nats per token over seeds and blocks; NaN without blocks."""
-    if blocks is None:
-        return np.nan, np.nan
-    tokens = blocks.tokens[ours["length"].iloc[0]]
-    return statistics.two_level_bootstrap((blocks.nll_of(ours) - blocks.nll_of(theirs)) / tokens)
+def interval_columns(name: str, interval: Iterable[float]) -> Row:
+    """The two columns of an interval."""
+    low, high = interval
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _unpaired(runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: str) -> str | None:
