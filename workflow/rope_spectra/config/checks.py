@@ -35,10 +35,7 @@ def references(config: Config) -> Iterator[str]:
             yield f"run: {unknown('experiment', name, config.experiments)}"
     for section, reserved in RESERVED_NAMES.items():
         for name in sorted(set(reserved) & set(getattr(config, section))):
-            yield (
-                f"{section}: {name!r} cannot be a name, it has another use in results/;"
-                " choose another"
-            )
+            yield f"{section}: {name!r} cannot be a name, results/ uses it; choose another"
     for name, experiment in config.experiments.items():
         yield from _references(config, f"experiments.{name}", experiment)
 
@@ -93,24 +90,15 @@ def files(config: Config) -> Iterator[str]:
 
 
 def _batch(path: str, training: Training) -> Iterator[str]:
-    micro = training.micro_batch_size
     batch = training.batch_size
-    if micro != "auto" and batch % micro:
-        yield (
-            f"{path}.micro_batch_size: {micro} does not divide batch_size {batch}; give a"
-            " divisor or auto"
-        )
-    if batch % training.gpus_per_run:
-        yield (
-            f"{path}.gpus_per_run: {training.gpus_per_run} does not divide batch_size"
-            f" {batch}; give a divisor"
-        )
+    for key in ("micro_batch_size", "gpus_per_run"):
+        part = getattr(training, key)
+        if part != "auto" and batch % part:
+            yield f"{path}.{key}: {part} does not divide batch_size {batch}; give a divisor"
     step = training.seq_len * batch
-    if training.tokens is not None and training.tokens < step:
-        yield (
-            f"{path}.tokens: {training.tokens} is less than one step of seq_len x"
-            f" batch_size = {step} tokens"
-        )
+    tokens = training.tokens
+    if tokens is not None and tokens < step:
+        yield f"{path}.tokens: {tokens} is less than one step of seq_len x batch_size = {step}"
 
 
 def _comparison(path: str, experiment: Experiment, remaps: Sequence[str]) -> Iterator[str]:
@@ -119,27 +107,16 @@ def _comparison(path: str, experiment: Experiment, remaps: Sequence[str]) -> Ite
     contrasts = experiment.declared_contrasts
     declared = Contrasts.of(baseline, contrasts).against
     if len(declared) < len(contrasts):
-        yield (
-            f"{path}.contrasts: a spectrum is compared with two others; give it once, it has"
-            " one row in the table"
-        )
-    names = [("baseline", baseline)]
-    names += [("contrasts", name) for name in declared]
-    names += [
-        ("contrasts", other) for other in dict.fromkeys(declared.values()) if other != baseline
-    ]
-    for key, name in names:
+        yield f"{path}.contrasts: a spectrum is compared with two others; give it once"
+    for name in dict.fromkeys([baseline, *declared, *declared.values()]):
+        key = "baseline" if name == baseline else "contrasts"
         spectrum, remap = parse_arm(name)
         if spectrum not in experiment.spectra:
-            yield (
-                f"{path}.{key}: {spectrum!r} is not among its spectra;"
-                f" {remedy(spectrum, experiment.spectra)}"
-            )
+            choice = remedy(spectrum, experiment.spectra)
+            yield f"{path}.{key}: {spectrum!r} is not among its spectra; {choice}"
         if remap is not None and remap not in remaps:
-            yield (
-                f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated;"
-                f" {remedy(remap, remaps)}"
-            )
+            choice = remedy(remap, remaps)
+            yield f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated; {choice}"
     for name, other in declared.items():
         if not Contrasts(baseline, {name: other}).family(remaps):
             what = "is the baseline and " if other == baseline else ""
@@ -152,22 +129,15 @@ def _selection(path: str, experiment: Experiment, protocols: Sequence[str]) -> I
     chosen = experiment.selection.seeds
     for seed in chosen:
         if seed not in experiment.seeds:
-            yield (
-                f"{path}.selection.seeds: {seed} is not among its seeds; add it there or"
-                " leave it out here"
-            )
+            yield f"{path}.selection.seeds: {seed} is not among its seeds; add it or leave it out"
     if not set(experiment.seeds) - set(chosen):
-        yield (
-            f"{path}.selection.seeds: no seed is left for confirmation; add others to {path}.seeds"
-        )
+        yield f"{path}.selection.seeds: no seed is left for confirmation; give others in seeds"
     if "full" not in protocols:
-        yield (
-            f"{path}.selection: needs blocks of validation text;"
-            f" add full to evaluation.{experiment.evaluation}.protocols"
-        )
+        preset = f"evaluation.{experiment.evaluation}"
+        yield f"{path}.selection: needs blocks of validation text; add full to {preset}.protocols"
 
 
-def _needs(config: Config, name: str) -> dict[str, _Need]:
+def _needs(config: Config, name: str) -> dict[SplitName, _Need]:
     """Per split the fewest tokens that an experiment can use."""
     experiment = config.experiments[name]
     training = config.training_of(name)
@@ -185,27 +155,26 @@ def _needs(config: Config, name: str) -> dict[str, _Need]:
 
 
 def _budgets(config: Config, name: str) -> Iterator[str]:
-    dataset = config.dataset_of(name)
-    budgets = {"train": dataset.train_tokens, "validation": dataset.validation_tokens}
     for split, need in _needs(config, name).items():
-        tokens = budgets[split]
+        tokens = config.dataset_of(name).budget(split)
         if tokens is not None and tokens < need.tokens:
             key = f"datasets.{config.experiments[name].dataset}.{split}_tokens"
             yield f"{key}: {tokens} is too small; {need.reason} needs {need.tokens}"
 
 
 def _vocabulary(config: Config, name: str) -> Iterator[str]:
-    experiment = config.experiments[name]
     dataset = config.dataset_of(name)
     sizes = dataset.tokenizer if isinstance(dataset, DocumentSection) else dataset
-    if isinstance(sizes, ReadyTokenizer):
-        return  # its file says how many there are
-    rows = config.model_of(name).vocab_size
-    if sizes.vocab_size > rows:
-        yield (
-            f"models.{experiment.model}.vocab_size: {rows} is too small;"
-            f" datasets.{experiment.dataset} has {sizes.vocab_size} token ids"
-        )
+    if not isinstance(sizes, ReadyTokenizer):  # whose file says how many there are
+        owner = f"datasets.{config.experiments[name].dataset}"
+        yield from _token_ids(config, name, owner, sizes.vocab_size)
+
+
+def _token_ids(config: Config, name: str, owner: str, count: int) -> Iterator[str]:
+    model = config.experiments[name].model
+    rows = config.models[model].vocab_size
+    if count > rows:
+        yield f"models.{model}.vocab_size: {rows} is too small; {owner} has {count} token ids"
 
 
 def _sentence(path: str, sentence: str) -> Iterator[str]:
@@ -224,19 +193,14 @@ def _probe(config: Config, name: str) -> Iterator[str]:
     }
     for path, value in used.items():
         if value:
-            yield (
-                f"{path}: needs a tokenizer, which datasets.{experiment.dataset} has not;"
-                " leave it out"
-            )
+            why = f"needs a tokenizer, which datasets.{experiment.dataset} has not"
+            yield f"{path}: {why}; leave it out"
 
 
 def _pair_counts(path: str, spectrum: Family, pairs: int, model: str) -> Iterator[str]:
     if isinstance(spectrum, Values) and len(spectrum.inv_freq) != pairs:
-        count = len(spectrum.inv_freq)
-        yield (
-            f"{path}.inv_freq: {count} frequencies; models.{model} needs {pairs} (half its"
-            " head_dim)"
-        )
+        given = f"{len(spectrum.inv_freq)} frequencies"
+        yield f"{path}.inv_freq: {given}; models.{model} needs {pairs} (half its head_dim)"
     for key, part in spectrum.inner():
         yield from _pair_counts(f"{path}.{key}", part, pairs, model)
 
@@ -247,10 +211,8 @@ def _contents(config: Config, name: str, split: SplitName) -> Iterator[str]:
     source = config.dataset_of(name).split(split)
     for file in source.local_files():
         if set("{}") & set(file):
-            yield (
-                f"{path}: {file!r} has a brace in its name, which Snakemake takes for a"
-                " wildcard; rename the file"
-            )
+            why = "has a brace in its name, which Snakemake takes for a wildcard"
+            yield f"{path}: {file!r} {why}; rename the file"
     known = source.known_tokens()
     need = _needs(config, name)[split]
     if known is not None and known < need.tokens:
@@ -264,19 +226,15 @@ def _tokenizer_file(config: Config, name: str, directory: str) -> Iterator[str]:
     path = f"datasets.{config.experiments[name].dataset}.tokenizer.path"
     file = Path(directory) / "tokenizer.json"
     if not file.is_file():
-        yield (
-            f"{path}: no tokenizer.json in {directory!r}; give a directory that has one or a hub id"
-        )
+        instead = "give a directory that has one or a hub id"
+        yield f"{path}: no tokenizer.json in {directory!r}; {instead}"
         return
     try:
         size = _largest_id(json.loads(file.read_bytes())) + 1
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield f"{path}: {file} is not a tokenizer of the tokenizers library"
-        return
-    rows = config.model_of(name).vocab_size
-    if size > rows:
-        model = config.experiments[name].model
-        yield f"models.{model}.vocab_size: {rows} is too small; {file} has {size} token ids"
+    else:
+        yield from _token_ids(config, name, str(file), size)
 
 
 def _largest_id(tokenizer: dict[str, Any]) -> int:
