@@ -36,10 +36,8 @@ def paired_deltas(
     spectra have different baselines, each is named together with its own.
     """
     baselines = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
-    if len(set(baselines.values())) > 1:
-        common = "its baseline"
-    else:
-        common = next(iter(baselines.values()), baseline)
+    different = set(baselines.values()) or {baseline}
+    common = different.pop() if len(different) == 1 else "its baseline"
     title = f"Log perplexity against {common} on the same seeds"
     if deltas.empty:
         return plots.placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
@@ -73,8 +71,7 @@ def paired_deltas(
     x_label = (
         f"Δ log perplexity against {common} (below 0: better; −0.1 is about 10 % lower perplexity)"
     )
-    _label_panels(figure, _bottom_left(grid, len(panels)), title, x_label)
-    style.caption(_bottom_left(grid, len(panels)), pairs_text(deltas, margin))
+    _label_panels(figure, len(panels), title, x_label, pairs_text(deltas, margin))
     return figure
 
 
@@ -96,14 +93,8 @@ def forest(
         line_style = styles[mean.spectrum]
         interval = [mean.delta_log_ppl_ci95_low, mean.delta_log_ppl_ci95_high]
         axes.plot(interval, [mean.row, mean.row], color=line_style.color, linewidth=1.4)
-        axes.plot(
-            mean.delta_log_ppl,
-            mean.row,
-            color=line_style.color,
-            marker=line_style.marker,
-            markersize=5,
-            markeredgecolor="white",
-        )
+        mark: style.Options = {"color": line_style.color, "marker": line_style.marker}
+        axes.plot(mean.delta_log_ppl, mean.row, **mark, markersize=5, markeredgecolor="white")
 
 
 def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
@@ -120,41 +111,20 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
         ours = at_length[at_length["side"] == "ours"]
         spread = theirs["rerun_std"]
         if spread.notna().any():
-            axes.hlines(
-                theirs["row"],
-                theirs["ppl"] - spread,
-                theirs["ppl"] + spread,
-                color="#D2D2D2",
-                linewidth=10,
-                label="± rerun spread",
-            )
-        axes.plot(
-            ours["ppl"], ours["row"], "D", color=style.COLORS[1], markersize=3.4, label="ours"
-        )
-        axes.plot(
-            theirs["ppl"],
-            theirs["row"],
-            "|",
-            color="black",
-            markersize=10,
-            markeredgewidth=1.1,
-            label="published",
-        )
+            bar: style.Options = {"color": "#D2D2D2", "linewidth": 10, "label": "± rerun spread"}
+            axes.hlines(theirs["row"], theirs["ppl"] - spread, theirs["ppl"] + spread, **bar)
+        diamond: style.Options = {"color": style.COLORS[1], "markersize": 3.4, "label": "ours"}
+        axes.plot(ours["ppl"], ours["row"], "D", **diamond)
+        tick: style.Options = {"color": "black", "markersize": 10, "markeredgewidth": 1.1}
+        axes.plot(theirs["ppl"], theirs["row"], "|", label="published", **tick)
         axes.set_title(f"length {length}", fontsize=TITLE_SIZE, fontweight="normal", pad=4)
         axes.tick_params(axis="x", labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
     grid[0].set_yticks(labels.index, labels)
-    figure.legend(
-        *grid[0].get_legend_handles_labels(),
-        loc="upper right",
-        bbox_to_anchor=(1.0, -_points(figure, 14)),
-        ncols=3,
-        frameon=False,
-    )
-    _label_panels(
-        figure, _bottom_left(grid, panels), "Published and ours, seed by seed", "Perplexity"
-    )
-    style.caption(_bottom_left(grid, panels), text)
+    entries = grid[0].get_legend_handles_labels()
+    below = -14 / 72 / figure.get_figheight()  # 14 points
+    figure.legend(*entries, loc="upper right", bbox_to_anchor=(1.0, below), ncols=3, frameon=False)
+    _label_panels(figure, panels, "Published and ours, seed by seed", "Perplexity", text)
     return figure
 
 
@@ -204,34 +174,14 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
     return figure, flat
 
 
-def _bottom_left(grid: Sequence[Axes], panels: int) -> Axes:
-    """The first panel of the last line, below which the caption goes."""
-    return grid[(panels - 1) // COLUMNS * COLUMNS]
-
-
-def _label_panels(figure: Figure, bottom_left: Axes, title: str, x_label: str) -> None:
-    """The title above the grid and one label for all x axes below it."""
+def _label_panels(figure: Figure, panels: int, title: str, x_label: str, caption: str) -> None:
+    """The title above the grid; one label for all x axes and the caption below it."""
     # In inches: a gap, and a line for each line of the panels' own titles.
     above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
-    figure.suptitle(
-        title,
-        x=0.0,
-        y=1.0 + above / figure.get_figheight(),
-        ha="left",
-        va="bottom",
-        fontsize=10.5,
-        fontweight="bold",
-    )
-    bottom_left.annotate(
-        x_label,
-        xy=(0, 0),
-        xytext=(0, -22),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="top",
-    )
-
-
-def _points(figure: Figure, points: float) -> float:
-    """Typographic points as a fraction of the figure's height."""
-    return points / 72 / figure.get_figheight()
+    height = 1.0 + above / figure.get_figheight()
+    bold: style.Options = {"ha": "left", "va": "bottom", "fontsize": 10.5, "fontweight": "bold"}
+    figure.suptitle(title, x=0.0, y=height, **bold)
+    bottom_left = figure.axes[(panels - 1) // COLUMNS * COLUMNS]
+    plain: style.Options = {"color": "black", "fontsize": style.FONT_SIZE}
+    style.note(bottom_left, x_label, (0, 0), -22, xycoords="axes fraction", **plain)
+    style.caption(bottom_left, caption)

@@ -36,7 +36,7 @@ def ppl_by_length(
     ends = curves(axes, ppl, "length", "ppl", styles, floor=1.0)
     style.length_ticks(axes, sorted(ppl["length"].unique()))
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())
-    style.mark_length(axes, train_length, f"training length {train_length}")
+    style.mark_length(axes, train_length)
     axes.set(xlabel="Evaluation length (tokens)", ylabel="Perplexity")
     style.label_ends(axes, ends, styles)
     style.caption(axes, f"{seeds_text(ppl)} {PROTOCOLS[protocol]}")
@@ -55,19 +55,10 @@ def retrieval(
     axes.set_ylim(0.0, 1.03)
     ends = curves(axes, accuracy, "length", "accuracy", styles, floor=0.0)
     style.length_ticks(axes, sorted(accuracy["length"].unique()))
-    style.mark_length(axes, train_length, f"training length {train_length}")
+    style.mark_length(axes, train_length)
     # Dotted, to tell it from the dashed line of the training length.
-    axes.axhline(chance, color=style.GREY, linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
-    axes.annotate(
-        "chance",
-        xy=(0.25, chance),
-        xytext=(0, -3),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="top",
-        color=style.GREY,
-        fontsize=8,
-    )
+    axes.axhline(chance, **style.REFERENCE_LINE | {"linestyle": (0, (1, 2))})
+    style.note(axes, "chance", (0.25, chance), -3, xycoords=axes.get_yaxis_transform())
     axes.set(xlabel="Length (tokens)", ylabel="Accuracy")
     style.label_ends(axes, ends, styles)
     right = f"A trial is right if the true one of {round(1 / chance)} words is the likeliest."
@@ -94,7 +85,7 @@ def nll_by_position(
     powers = range(longest.bit_length())
     step = -1 if len(powers) < 12 else -2
     style.length_ticks(axes, [2**power for power in powers[::step]])
-    style.mark_length(axes, train_length, f"training length {train_length}")
+    style.mark_length(axes, train_length)
     axes.set(xlabel="Tokens of context", ylabel="Loss (nats per token)")
     style.label_ends(axes, ends, styles)
     bins = "Protocol full; a point is the mean over a bin of positions (powers of two)."
@@ -133,27 +124,13 @@ def spectra(
         # A pair with frequency 0 does not rotate: its wavelength is infinite.
         pairs = np.flatnonzero(np.isfinite(wavelength))
         line_style = styles[name]
-        axes.plot(
-            pairs,
-            wavelength[pairs],
-            **line_style.line,
-            marker=line_style.marker,
-            markersize=2.5,
-            linewidth=1.2,
-        )
+        dots: style.Options = {"marker": line_style.marker, "markersize": 2.5}
+        axes.plot(pairs, wavelength[pairs], **line_style.line, **dots, linewidth=1.2)
         if len(pairs):
             ends[name] = (pairs[-1], wavelength[pairs[-1]])
     for length, text in ((train_length, "training length"), (longest, "longest evaluation length")):
         axes.axhline(length, **style.REFERENCE_LINE)
-        axes.annotate(
-            f"{text} {length}",
-            xy=(0, length),
-            xytext=(0, 2),
-            textcoords="offset points",
-            va="bottom",
-            color=style.GREY,
-            fontsize=8,
-        )
+        style.note(axes, f"{text} {length}", (0, length), 2)
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.set(xlabel="Rotary pair k", ylabel="Wavelength 2π/ω (tokens)")
     style.label_ends(axes, ends, styles)
@@ -168,9 +145,8 @@ def placeholder(text: str, title: str) -> Figure:
     """A figure that says why there is nothing to see."""
     figure, axes = style.canvas(title, 1.6)
     axes.set(xticks=[], yticks=[])
-    axes.text(
-        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=style.DARK_GREY
-    )
+    centered: style.Options = {"ha": "center", "va": "center", "transform": axes.transAxes}
+    axes.text(0.5, 0.5, text, color=style.DARK_GREY, **centered)
     return figure
 
 
@@ -189,12 +165,11 @@ def curves(
     single seeds. Only those x are drawn that all seeds of a spectrum have, because a mean over a
     changing set of seeds would jump.
     """
-    drawn = set(table["spectrum"])
     ends = {}
     for name, line_style in styles.items():
-        if name not in drawn:
-            continue
         rows = table[table["spectrum"] == name]
+        if rows.empty:
+            continue
         by_seed = rows.pivot(index=x, columns="seed", values=y).dropna()
         mean = by_seed.mean(axis=1)
         if by_seed.shape[1] > 1:

@@ -21,6 +21,9 @@ from scipy.optimize import isotonic_regression
 
 from rope_spectra.artifacts import files
 
+# Keyword arguments of matplotlib, which are of all types.
+Options: TypeAlias = dict[str, Any]
+
 # Okabe & Ito (2008): distinct under the common kinds of color blindness. Black is kept for the
 # baseline. Yellow is left out because it is too faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -31,16 +34,12 @@ DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 MARKERS = ("s", "^", "D", "v", "P", "X", "<")
 
 WIDTH = 5.2  # of a single axes, in inches
+FONT_SIZE = 9.0
 LABEL_HEIGHT_PT = 11.5  # from one label to the next
 CAPTION_COLUMNS = 104
 
 # A reference line, such as the one at the training length. Curves (zorder 2) are drawn over it.
-REFERENCE_LINE: dict[str, Any] = {
-    "color": GREY,
-    "linestyle": (0, (4, 3)),
-    "linewidth": 1.0,
-    "zorder": 1,
-}
+REFERENCE_LINE: Options = {"color": GREY, "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class LineStyle:
     marker: str
 
     @property
-    def line(self) -> dict[str, Any]:
+    def line(self) -> Options:
         """Color and dashes as matplotlib's arguments for a line."""
         return {"color": self.color, "linestyle": self.dashes}
 
@@ -69,7 +68,7 @@ def applied() -> AbstractContextManager[None]:
     return matplotlib.rc_context(
         {
             "font.family": "DejaVu Sans",
-            "font.size": 9.0,
+            "font.size": FONT_SIZE,
             "axes.titlesize": 10.5,
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
@@ -158,20 +157,22 @@ def length_ticks(axes: Axes, lengths: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def mark_length(axes: Axes, length: int, text: str) -> None:
-    """A dashed vertical line at a length. Its text is above the axes, clear of all curves."""
+def note(axes: Axes, text: str, at: tuple[float, float], points: float, **options: Any) -> None:
+    """Small text above a place, or below it where `points`, its distance, is negative.
+
+    The place is in data coordinates unless the options name others (xycoords).
+    """
+    side = "bottom" if points > 0 else "top"
+    small_print: Options = {"va": side, "color": GREY, "fontsize": 8} | options
+    axes.annotate(text, at, (0, points), textcoords="offset points", **small_print)
+
+
+def mark_length(axes: Axes, length: int) -> None:
+    """A dashed vertical line at the training length."""
     axes.axvline(length, **REFERENCE_LINE)
-    axes.annotate(
-        text,
-        xy=(length, 1.0),
-        xytext=(0, 3),
-        xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        color=GREY,
-        fontsize=8,
-    )
+    # Above the axes, clear of all curves.
+    above = axes.get_xaxis_transform()
+    note(axes, f"training length {length}", (length, 1.0), 3, xycoords=above)
 
 
 def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], styles: LineStyles) -> None:
@@ -189,15 +190,8 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], styles: Line
     # One line of text, as a fraction of the height of the axes.
     gap = LABEL_HEIGHT_PT / (72 * axes.get_position().height * figure.get_figheight())
     for name, height in zip(names, spread(wanted, gap), strict=True):
-        leader = {
-            "arrowstyle": "-",
-            "linewidth": 0.9,
-            "relpos": (0.0, 0.5),
-            "patchA": None,
-            "shrinkA": 3,
-            "shrinkB": 3,
-            **styles[name].line,
-        }
+        leader: Options = {"arrowstyle": "-", "linewidth": 0.9, "shrinkA": 3, "shrinkB": 3}
+        leader |= {"relpos": (0.0, 0.5), "patchA": None} | styles[name].line
         axes.annotate(
             name,
             xy=ends[name],
@@ -224,17 +218,9 @@ def spread(wanted: NDArray[np.floating], gap: float) -> NDArray[np.floating]:
 
 def caption(axes: Axes, text: str) -> None:
     """Small print below the axes: the meaning of the marks."""
-    axes.annotate(
-        textwrap.fill(text, CAPTION_COLUMNS),
-        xy=(0, 0),
-        xytext=(0, -38),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="top",
-        fontsize=8,
-        color=DARK_GREY,
-        linespacing=1.35,
-    )
+    wrapped = textwrap.fill(text, CAPTION_COLUMNS)
+    small_print: Options = {"color": DARK_GREY, "linespacing": 1.35}
+    note(axes, wrapped, (0, 0), -38, xycoords="axes fraction", **small_print)
 
 
 def save(figure: Figure, path: Path) -> None:
