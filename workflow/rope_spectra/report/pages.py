@@ -93,26 +93,17 @@ def _protocols(summary: pd.DataFrame) -> list[str]:
 
 def _rankings(summary: pd.DataFrame) -> list[Ranking]:
     """A ranking for each protocol that was evaluated."""
-    rankings = []
-    for protocol in _protocols(summary):
-        rows = summary[summary["protocol"] == protocol]
-        is_split = bool(rows["ppl_beyond_length"].notna().any())
-        rankings.append(Ranking(protocol, rows["length"].max(), leaderboard(rows), is_split))
-    return rankings
+    return [_ranking(summary[summary["protocol"] == name], name) for name in _protocols(summary)]
 
 
-def leaderboard(rows: pd.DataFrame) -> str:
-    """Spectra ranked by mean PPL at the longest length, with a column for each length.
-
-    rows: of one protocol. Where it is known, the PPL at the longest length is also split at the
-    training length.
-    """
+def _ranking(rows: pd.DataFrame, protocol: str) -> Ranking:
+    """Spectra ranked by mean PPL at the longest length, with a column for each length."""
     lengths = sorted(rows["length"].unique())
     keys = ["experiment", "spectrum", "remap"]
     cells = rows.assign(cell=[mean_std(row.ppl_mean, row.ppl_std) for row in rows.itertuples()])
     by_length = cells.pivot(index=keys, columns="length", values="cell")
     longest = rows[rows["length"] == lengths[-1]].sort_values("ppl_mean", kind="stable")
-    is_split = longest["ppl_beyond_length"].notna().any()
+    is_split = bool(longest["ppl_beyond_length"].notna().any())
 
     header = ["rank", "experiment", "spectrum", "seeds", *map(str, lengths)]
     if is_split:
@@ -124,7 +115,7 @@ def leaderboard(rows: pd.DataFrame) -> str:
         if is_split:
             line += [f"{row.ppl_in_length:.3f}", f"{row.ppl_beyond_length:.3f}"]
         table.append(line)
-    return markdown.as_table(header, table)
+    return Ranking(protocol, lengths[-1], markdown.as_table(header, table), is_split)
 
 
 def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
@@ -141,38 +132,30 @@ def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
     undeclared = [row for arm, row in by_arm.items() if arm not in family]
     baselines = at["baseline"].unique()
     common = baselines[0] if len(baselines) == 1 else None
-    return Comparisons(
-        protocol,
-        length,
-        common,
-        declared,
-        _comparison_table(declared, common),
-        _comparison_table(undeclared, common),
-    )
+    tables = [_comparison_table(rows, common) for rows in (declared, undeclared)]
+    return Comparisons(protocol, length, common, declared, *tables)
 
 
 def _comparison_table(rows: list[Any], common: str | None) -> str:
     """The rows of summary.csv as a table; their baselines have a column unless they are one."""
     if not rows:
         return ""
-    header = ["spectrum", "PPL ratio", "95 % interval", "p", "p (Holm)", "wins", "verdict"]
-    table = [
-        [
-            named(row),
-            number(row.ppl_ratio),
-            interval(row.ppl_ratio_ci95_low, row.ppl_ratio_ci95_high, digits=3),
-            number(row.p_sign_flip),
-            number(row.p_holm),
-            text(row.wins),
-            row.verdict,
-        ]
-        for row in rows
-    ]
-    if common is None:
-        header.insert(1, "against")
-        for line, row in zip(table, rows, strict=True):
-            line.insert(1, spaced(row.baseline))
-    return markdown.as_table(header, table)
+    table = []
+    for row in rows:
+        line = {
+            "spectrum": named(row),
+            "against": spaced(row.baseline),
+            "PPL ratio": number(row.ppl_ratio),
+            "95 % interval": interval(row.ppl_ratio_ci95_low, row.ppl_ratio_ci95_high, digits=3),
+            "p": number(row.p_sign_flip),
+            "p (Holm)": number(row.p_holm),
+            "wins": text(row.wins),
+            "verdict": row.verdict,
+        }
+        if common:
+            del line["against"]
+        table.append(line)
+    return markdown.as_table(list(table[0]), [list(line.values()) for line in table])
 
 
 def _repeats(noise_floor: pd.DataFrame) -> pd.Series:
@@ -207,10 +190,8 @@ def _accuracy(row: pd.Series) -> str:
     spread = "" if pd.isna(row["accuracy_std"]) else f" ± {100 * row['accuracy_std']:.0f}"
     low, high = row["accuracy_wilson95_low"], row["accuracy_wilson95_high"]
     star = "*" if low > row["chance"] else ""
-    return (
-        f"{100 * row['accuracy_mean']:.0f}{spread} ({interval(100 * low, 100 * high, digits=0)})"
-        f"{star}"
-    )
+    within = interval(100 * low, 100 * high, digits=0)
+    return f"{100 * row['accuracy_mean']:.0f}{spread} ({within}){star}"
 
 
 def _nll_gap(row: pd.Series) -> str:
