@@ -4,7 +4,6 @@ import pandas as pd
 
 from rope_spectra.analysis import lineage
 from rope_spectra.analysis.runs import read_scores
-from rope_spectra.artifacts import layout
 from rope_spectra.config.design import Design
 from rope_spectra.runtime.errors import UserError
 
@@ -56,15 +55,12 @@ def _row(cell: pd.DataFrame, repeated: list[tuple[str, str]]) -> dict[str, objec
 def _count_weights(design: Design, repeated: list[tuple[str, str]]) -> int:
     """The number of different sets of weights that the repeats ended with."""
     found = lineage.read_evaluations(design, design.noise_floor_runs)
-    first, *others = (found[f"{spectrum}/seed{seed}"] for spectrum, seed in repeated)
-    for (spectrum, seed), other in zip(repeated[1:], others, strict=True):
+    names = [f"{spectrum}/seed{seed}" for spectrum, seed in repeated]
+    for name in names:
         # The identity is of settings and data, not of the weights, which may differ.
-        if other.identity != first.identity:
-            run = layout.fill(
-                layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed
-            )
+        if found[name].identity != found[names[0]].identity:
             raise UserError(
-                f"{run.parent}: not a repeat of seed{repeated[0][1]}, its settings or data differ;"
-                " delete it and run again"
+                f"results/{design.experiment}/{name}: not a repeat of seed{repeated[0][1]},"
+                " its settings or data differ; delete it and run again"
             )
-    return len({first.model, *(other.model for other in others)})
+    return len({found[name].model for name in names})

@@ -16,14 +16,8 @@ from rope_spectra.runtime.errors import UserError
 
 FACTS = Path(__file__).with_name("published.csv")
 
-_RUN_COLUMNS = {
-    "spectrum": str,
-    "seed": int,
-    "remap": str,
-    "protocol": str,
-    "length": int,
-    "ppl": float,
-}
+_ARM = {"spectrum": str, "seed": int, "remap": str}
+_RUN_COLUMNS = _ARM | {"protocol": str, "length": int, "ppl": float}
 
 
 def published_runs(experiment: str) -> pd.DataFrame:
@@ -68,12 +62,8 @@ def rerun_spread(length: int) -> float:
     They share seed and code, not always the GPU model (docs/protocol.md section 8). NaN at lengths
     where fewer than two of them were evaluated.
     """
-    facts = _facts()
-    repeats = facts[
-        facts["experiment"].str.startswith("50m_")
-        & (facts["spectrum"] == "geo_500k")
-        & (facts["seed"] == 42)
-    ]
+    repeats = _facts().query("spectrum == 'geo_500k' and seed == 42")
+    repeats = repeats[repeats["experiment"].str.startswith("50m_")]
     return float(repeats.loc[repeats["length"] == length, "ppl"].std())
 
 
@@ -105,12 +95,8 @@ def compare(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
 def _over_seeds(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     per_seed = [f"{seed}: {ppl:.6g}" for seed, ppl in zip(runs["seed"], runs["ppl"], strict=True)]
     groups = runs.assign(per_seed=per_seed).groupby(by, sort=False)
-    over_seeds = groups.agg(
-        n=("ppl", "size"),
-        mean=("ppl", "mean"),
-        std=("ppl", "std"),
-        per_seed=("per_seed", "; ".join),
-    )
+    over_seeds = groups["ppl"].agg(n="size", mean="mean", std="std")
+    over_seeds["per_seed"] = groups["per_seed"].agg("; ".join)
     return over_seeds.reset_index()
 
 
