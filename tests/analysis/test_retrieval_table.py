@@ -1,4 +1,4 @@
-"""The tables and the figure of the retrieval probe."""
+"""The tables of the retrieval probe."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra.analysis import retrieval_table, statistics
-from rope_spectra.report import plots, style
 
 
 def scores(right: int, trials: int = 20, gap: float = 2.0) -> np.ndarray:
@@ -87,26 +86,3 @@ def test_spectra_are_compared_on_the_seeds_that_both_have() -> None:
         < hybrid["delta_nll_gap"]
         < hybrid["delta_nll_gap_ci95_high"]
     )
-
-
-def test_the_figure_shows_the_means_over_the_seeds_and_the_level_of_chance() -> None:
-    right = {
-        ("geo", 1, 64): 15,
-        ("geo", 2, 64): 17,
-        ("geo", 1, 256): 4,
-        ("geo", 2, 256): 6,
-        **{("hybrid", seed, length): 15 for seed in (1, 2) for length in (64, 256)},
-    }
-    nll = {
-        (name, seed, "none", length): scores(count) for (name, seed, length), count in right.items()
-    }
-    runs = retrieval_table.by_run(nll)
-    axes = plots.retrieval(runs, 0.1, 64, style.line_styles(["geo", "hybrid"], "geo")).axes[0]
-    means = {
-        line.get_color(): line.get_ydata().tolist()
-        for line in axes.lines
-        if line.get_marker() in ("o", "s")
-    }
-    assert means == {style.BASELINE_COLOR: [0.8, 0.25], style.COLORS[0]: [0.75, 0.75]}
-    assert [0.1, 0.1] in [list(line.get_ydata()) for line in axes.lines]
-    assert axes.get_ylim() == (0.0, 1.03)

@@ -372,3 +372,22 @@ def test_log_axes_have_enough_plain_ticks(low: float, high: float) -> None:
     assert 3 <= len(inside) <= 12
     assert [float(label.replace(",", "")) for label in labels] == pytest.approx(inside)
     assert "e" not in "".join(labels)
+
+
+def test_the_figure_of_retrieval_shows_the_means_over_the_seeds_and_chance() -> None:
+    accuracy = {"geo": [(64, 0.75), (64, 0.85), (256, 0.2), (256, 0.3)]}
+    accuracy["hybrid"] = [(length, 0.75) for length in (64, 64, 256, 256)]
+    runs = pd.DataFrame(
+        {"spectrum": name, "seed": index % 2, "length": length, "accuracy": value}
+        for name, points in accuracy.items()
+        for index, (length, value) in enumerate(points)
+    )
+    axes = plots.retrieval(runs, 0.1, 64, style.line_styles(["geo", "hybrid"], "geo")).axes[0]
+    means = {
+        line.get_color(): np.round(line.get_ydata(), 12).tolist()
+        for line in axes.lines
+        if line.get_marker() in ("o", "s")
+    }
+    assert means == {style.BASELINE_COLOR: [0.8, 0.25], style.COLORS[0]: [0.75, 0.75]}
+    assert [0.1, 0.1] in [list(line.get_ydata()) for line in axes.lines]
+    assert axes.get_ylim() == (0.0, 1.03)
