@@ -90,6 +90,9 @@ class DataSplit(Settings):
         """The user's own files that the tokens depend on; UserError where a pattern has none."""
         return []
 
+    def check_files(self) -> None:
+        """Raises UserError, without the name of the split, where its local files are no use."""
+
     def known_tokens(self) -> int | None:
         """The tokens of the whole split where the files say so without being read, else None."""
         return None
@@ -123,9 +126,12 @@ class DataSection(Settings):
         """The source of one split."""
         raise NotImplementedError
 
-    def file_mistakes(self, split: SplitName) -> Iterator[str]:  # noqa: ARG002 (not every source)
+    def file_mistakes(self, split: SplitName) -> Iterator[str]:
         """Yields what is wrong with the local files of a split, as `key: mistake; remedy`."""
-        yield from ()
+        try:
+            self.split(split).check_files()
+        except UserError as error:
+            yield f"{split}: {error}"
 
 
 class DocumentSection(DataSection):
@@ -142,10 +148,6 @@ class DocumentSection(DataSection):
         description="Sentence of the retrieval probe, in the language of the text; {value} is where"
         " the word to be found stands",
     )
-
-    def split(self, split: SplitName) -> DocumentSplit:
-        """The source of one split."""
-        raise NotImplementedError
 
 
 def not_empty(documents: Iterable[str], name: str) -> Iterator[str]:

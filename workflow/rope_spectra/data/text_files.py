@@ -34,6 +34,10 @@ class TextSplit(DocumentSplit):
     def local_files(self) -> list[str]:
         return [str(file) for file in find_files(self.files)]
 
+    def check_files(self) -> None:
+        if not any(Path(file).stat().st_size for file in self.local_files()):
+            raise UserError("all its files are empty; give files with text")
+
     def documents(self) -> Iterator[str]:
         return not_empty(self._texts(), ", ".join(self.files))
 
@@ -156,12 +160,3 @@ class TextData(DocumentSection):
             separator=self.separator,
             text_column=self.text_column,
         )
-
-    def file_mistakes(self, split: SplitName) -> Iterator[str]:
-        try:
-            files = self.split(split).local_files()
-        except UserError as error:
-            yield f"{split}: {error}"
-            return
-        if not any(Path(file).stat().st_size for file in files):
-            yield f"{split}: all its files are empty; give files with text"

@@ -1,6 +1,5 @@
 """Raw files of token ids, little-endian uint16, as nanoGPT writes them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +33,11 @@ class TokensSplit(DataSplit):
     def local_files(self) -> list[str]:
         return [self.file]
 
+    def check_files(self) -> None:
+        if not Path(self.file).is_file():
+            raise UserError(f"no file {self.file!r}")
+        count_tokens(Path(self.file))
+
     def known_tokens(self) -> int:
         return count_tokens(Path(self.file))
 
@@ -49,13 +53,3 @@ class TokensData(DataSection):
     def split(self, split: SplitName) -> TokensSplit:
         file = self.train if split == "train" else self.validation
         return TokensSplit(source="tokens", file=file, vocab_size=self.vocab_size)
-
-    def file_mistakes(self, split: SplitName) -> Iterator[str]:
-        file = Path(self.split(split).file)
-        if not file.is_file():
-            yield f"{split}: no file {str(file)!r}"
-            return
-        try:
-            count_tokens(file)
-        except UserError as error:
-            yield f"{split}: {error}"
