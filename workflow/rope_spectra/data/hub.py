@@ -68,9 +68,8 @@ class HubSplit(DocumentSplit):
         import datasets
         from datasets.packaged_modules.parquet.parquet import Parquet
 
-        path = str(Path(self.path).expanduser())
         try:
-            builder = datasets.load_dataset_builder(path, revision=self.revision)
+            builder = datasets.load_dataset_builder(self.path, revision=self.revision)
             if isinstance(builder, Parquet):
                 yield from self._parquet(builder.config.data_files)
             else:
@@ -80,8 +79,9 @@ class HubSplit(DocumentSplit):
         except Exception as error:
             reason = " ".join(str(error).split())
             raise UserError(
-                f"{path}: cannot read split '{self.split}' at revision {self.revision or 'main'}"
-                f" ({reason}); check these names and the network, or give a folder with a copy"
+                f"{self.path}: cannot read split '{self.split}' at revision"
+                f" {self.revision or 'main'} ({reason}); check these names and the network,"
+                " or give a folder with a copy"
             ) from None
 
     def _parquet(self, files: dict[str, list[str]]) -> Iterator[Rows]:

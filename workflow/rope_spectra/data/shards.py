@@ -133,7 +133,6 @@ class ShardWriter:
 
     def _start_shard(self) -> None:
         self._ids: list[np.ndarray] = []
-        self._tokens = 0
         self._documents = 0
         self._text = hashlib.sha256()
 
@@ -152,14 +151,13 @@ class ShardWriter:
     def add(self, texts: list[str], encoded: Encoded) -> None:
         """Appends documents to the shard that is being filled."""
         self._ids.append(encoded.ids)
-        self._tokens += len(encoded.ids)
         self._documents += len(texts)
         self._text.update("".join(texts).encode())
         self.tokens += len(encoded.ids)
 
     def is_full(self) -> bool:
         """Says that the shard has the tokens after which it ends."""
-        return self._tokens >= self.shard_tokens
+        return sum(map(len, self._ids)) >= self.shard_tokens
 
     def publish(self, backend: Backend) -> None:
         """Writes the documents added since the last shard as a shard, if there are any."""

@@ -135,9 +135,8 @@ def first_characters(texts: Iterable[str], characters: int) -> Iterator[str]:
 
 def fetch(path: str, revision: str | None) -> bytes:
     """The tokenizer.json of a local folder or a hub repository; UserError if there is none."""
-    folder = Path(path).expanduser()
-    if folder.is_dir() or is_local(path):
-        file = folder / "tokenizer.json"
+    if Path(path).is_dir() or is_local(path):
+        file = Path(path) / "tokenizer.json"
         if not file.is_file():
             raise UserError(
                 f"{file}: no such file;"
