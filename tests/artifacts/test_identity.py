@@ -191,13 +191,8 @@ def test_tables_refuse_a_run_of_another_spectrum_than_is_asked_for(copied: Desig
 
 
 def test_figures_refuse_tables_of_another_design(copied: Design) -> None:
-    arguments = [
-        "--definition",
-        small.design_file(copied.model_copy(update={"equivalence_margin": 0.05})),
-        "--output",
-        "new/figures",
-    ]
-    said = refusal("figures", *arguments)
+    design = small.design_file(copied.model_copy(update={"equivalence_margin": 0.05}))
+    said = refusal("figures", "--definition", design, "--output", "new/figures")
     assert said.startswith("results/small/tables.json: ")
     assert "equivalence_margin (0.01 instead of 0.05)" in said
     assert "delete it" in said

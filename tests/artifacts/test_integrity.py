@@ -27,6 +27,7 @@ from rope_spectra.training.record import MODEL, check_run, read_run
 from support import small_experiment as small
 from support.checkout import snakemake
 from support.damage import damages
+from support.data_steps import step
 
 DATA, RUN = Path("results/data/toy"), Path("results/small/geo/seed1")
 DESIGN = Path("results/small/experiment.json")
@@ -152,22 +153,13 @@ def commands() -> dict[str, list[object]]:
     figures = ("--output", "new/figures", "--spectra-csv", "new/spectra.csv")
     tables = ("--csv", "new/summary.csv", "--md", "new/summary.md")
     frozen = ("--settings", DATA / "train.config.json")
+    tokenizer = ("--tokenizer", DATA / "tokenizer/tokenizer.json")
     return {
         "tokenizer": [
-            *frozen[:1],
-            DATA / "tokenizer.config.json",
-            "--output",
-            "new/t.json",
-            "--token-bytes",
-            "new/b.npy",
+            *("--settings", DATA / "tokenizer.config.json"),
+            *("--output", "new/t.json", "--token-bytes", "new/b.npy"),
         ],
-        "tokenize": [
-            *frozen,
-            "--tokenizer",
-            DATA / "tokenizer/tokenizer.json",
-            "--output",
-            "new/shards",
-        ],
+        "tokenize": [*frozen, *tokenizer, "--output", "new/shards"],
         "memmap_cache": [*frozen, "--shards", DATA / "shards/train", *cache],
         "train": [*small.train_arguments(RUN)[:-4], "--output", "new/run"],
         "evaluate": [*small.evaluate_arguments(RUN), "--output", "new/run"],
@@ -179,14 +171,8 @@ def commands() -> dict[str, list[object]]:
         "figures": ["--definition", DESIGN, *figures],
         "summary": ["--experiments", "results/small/summary.csv", *tables],
         "published": [
-            "--experiment",
-            "350m_final",
-            "--runs",
-            "results/small/runs.csv",
-            "--csv",
-            "new/p.csv",
-            "--figure",
-            "new/p.svg",
+            *("--experiment", "350m_final", "--runs", "results/small/runs.csv"),
+            *("--csv", "new/p.csv", "--figure", "new/p.svg"),
         ],
     }
 
@@ -219,17 +205,8 @@ READ_BY = {
     ],
     "aggregate": [
         DESIGN,
-        *(
-            RUN / name
-            for name in (
-                "config.json",
-                "run.json",
-                "train.csv",
-                "eval.csv",
-                "eval.npz",
-                "eval.json",
-            )
-        ),
+        *(RUN / name for name in ("config.json", "run.json", "train.csv")),
+        *(RUN / name for name in ("eval.csv", "eval.npz", "eval.json")),
     ],
     "figures": [
         DESIGN,
@@ -310,19 +287,11 @@ def outputs(disk: Path) -> dict[str, list[object]]:
     return {
         "tokenize": [
             *files,
-            "--tokenizer",
-            DATA / "tokenizer/tokenizer.json",
-            "--output",
-            disk / "shards",
+            *("--tokenizer", DATA / "tokenizer/tokenizer.json", "--output", disk / "shards"),
         ],
         "memmap_cache": [
-            *files,
-            "--shards",
-            DATA / "shards/train",
-            "--output",
-            disk / "t.npy",
-            "--manifest",
-            disk / "t.json",
+            *(*files, "--shards", DATA / "shards/train"),
+            *("--output", disk / "t.npy", "--manifest", disk / "t.json"),
         ],
         "train": [*small.train_arguments(RUN)[:-4], "--output", run, "--threads", 1],
         "evaluate": [*small.evaluate_arguments(RUN), "--output", run],
@@ -376,20 +345,17 @@ def test_a_file_where_a_folder_should_be_is_named(experiment: Design, tmp_path: 
 # --- two at once ----------------------------------------------------------------------------------
 
 
+def tokenizing(output: Path) -> list[str]:
+    settings, tokenizer = DATA / "train.config.json", DATA / "tokenizer/tokenizer.json"
+    return step("tokenize", settings=settings, tokenizer=tokenizer, output=output)
+
+
 def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(
     experiment: Design, tmp_path: Path
 ) -> None:
     """This process plays the first one: it holds the folder and finishes while the second waits."""
     output = tmp_path / "shards"
-    arguments = [
-        "--settings",
-        DATA / "train.config.json",
-        "--tokenizer",
-        DATA / "tokenizer/tokenizer.json",
-        "--output",
-        output,
-    ]
-    command = [sys.executable, "-m", "rope_spectra.tokenize", *map(str, arguments)]
+    command = tokenizing(output)
     with files.locked(tmp_path / "shards.partial") as waited:
         assert not waited
         second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -404,14 +370,7 @@ def test_a_second_tokenizer_waits_for_the_first_and_takes_its_work(
 
 
 def test_two_tokenizers_at_once_write_what_one_writes(experiment: Design, tmp_path: Path) -> None:
-    arguments = [
-        "--settings",
-        DATA / "train.config.json",
-        "--tokenizer",
-        DATA / "tokenizer/tokenizer.json",
-    ]
-    arguments += ["--output", tmp_path / "shards", "--shard-tokens", 100]
-    command = [sys.executable, "-m", "rope_spectra.tokenize", *map(str, arguments)]
+    command = [*tokenizing(tmp_path / "shards"), "--shard-tokens", "100"]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert 0 in [process.returncode for process in both], said
@@ -434,13 +393,8 @@ def test_a_second_snakemake_is_refused_and_one_that_ignores_the_lock_does_no_har
     expected = (finished / "results/summary.csv").read_bytes()
     project = tmp_path / "project"
     shutil.copytree(finished, project, ignore=shutil.ignore_patterns("results", ".snakemake"))
-    command = [
-        str(Path(sys.executable).with_name("snakemake")),
-        "--configfile",
-        "quick.yaml",
-        "--cores",
-        "1",
-    ]
+    program = str(Path(sys.executable).with_name("snakemake"))
+    command = [program, "--configfile", "quick.yaml", "--cores", "1"]
     first = subprocess.Popen(
         command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -177,9 +177,8 @@ def test_a_later_difference_makes_all_shards_again(
 ) -> None:
     """Story 3 is wrong but not compared; its ids are in a shard when story 5 shows the error."""
     wrong, found = story_number(3), story_number(5)
-    monkeypatch.setattr(
-        encoding, "_COMPARE_EVERY", 4
-    )  # after the sample of one: stories 1, 5, 9 ...
+    # After the sample of one: stories 1, 5, 9 ...
+    monkeypatch.setattr(encoding, "_COMPARE_EVERY", 4)
     use(monkeypatch, wrong_for(lambda text: wrong(text) or found(text), reference))
     assert shards(tmp_path, small_tokenizer, 1) == expected
     assert backend(tmp_path)["name"] == "tokenizers"
@@ -251,18 +250,16 @@ def test_by_hand_the_size_of_the_sample_comes_from_the_options(
     small_tokenizer: Path, tmp_path: Path
 ) -> None:
     write_json(tmp_path / "settings.json", split_settings(STORIES, BUDGET).content())
-    files = [
-        "--settings",
-        tmp_path / "settings.json",
-        "--tokenizer",
-        small_tokenizer,
-        "--output",
-        tmp_path / "shards",
-    ]
     write_json(tmp_path / "options.json", {"tokenizer_check": 3})
-    done = run(
-        step("tokenize", *files, "--options", tmp_path / "options.json", "--shard-tokens", 1000)
+    command = step(
+        "tokenize",
+        settings=tmp_path / "settings.json",
+        tokenizer=small_tokenizer,
+        output=tmp_path / "shards",
+        options=tmp_path / "options.json",
+        shard_tokens=1000,
     )
+    done = run(command)
     assert "encoding with tokenizers (the first 3 documents, to check gigatoken on)" in done.stderr
     assert "it gave the same ids for 3 documents and the hard cases" in done.stderr
 

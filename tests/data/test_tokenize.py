@@ -112,17 +112,10 @@ def test_a_killed_run_continues_after_its_last_whole_shard(
     split = split_settings(STORIES, 600_000)
     write_json(tmp_path / "train.config.json", split.content())
     output, partial = tmp_path / "shards", tmp_path / "shards.partial"
-    files = [
-        "--settings",
-        tmp_path / "train.config.json",
-        "--tokenizer",
-        small_tokenizer,
-        "--output",
-        output,
-    ]
-    process = subprocess.Popen(
-        step("tokenize", *files, "--shard-tokens", 5000), env=ENVIRONMENT, stderr=subprocess.DEVNULL
-    )
+    settings = tmp_path / "train.config.json"
+    command = step("tokenize", settings=settings, tokenizer=small_tokenizer, output=output)
+    command += ["--shard-tokens", "5000"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     while not (partial / "00002.bin").exists() and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -187,15 +180,8 @@ def test_an_empty_corpus_is_an_error_of_one_line(small_tokenizer: Path, tmp_path
     (tmp_path / "a.txt").write_text("## ##")
     source = text_source(tmp_path / "a.txt", separator="##")
     write_json(tmp_path / "settings.json", split_settings(source, None).content())
-    arguments = [
-        "--settings",
-        tmp_path / "settings.json",
-        "--tokenizer",
-        small_tokenizer,
-        "--output",
-        tmp_path / "shards",
-    ]
-    done = run(step("tokenize", *arguments))
+    settings, output = tmp_path / "settings.json", tmp_path / "shards"
+    done = run(step("tokenize", settings=settings, tokenizer=small_tokenizer, output=output))
     assert done.returncode == 1
     (line,) = (line for line in done.stderr.splitlines() if "encoding with" not in line)
     assert "a.txt: an empty corpus" in line
@@ -217,12 +203,13 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
-def peak_kib(name: str, *arguments: Path | str | int) -> int:
+def peak_kib(name: str, **options: Path | str | int) -> int:
     """The most memory a step has held, by its own account.
 
     The figures that the parent gets of a child include the parent.
     """
-    done = run([sys.executable, "-c", PEAK_MEMORY, name, *map(str, arguments)])
+    _, _, _, *arguments = step(name, **options)
+    done = run([sys.executable, "-c", PEAK_MEMORY, name, *arguments])
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
@@ -236,28 +223,25 @@ def test_memory_does_not_grow_with_the_corpus(small_tokenizer: Path, tmp_path: P
         folder.mkdir()
         (folder / "text.txt").write_text(stories * times)
         source = text_source(folder / "text.txt", separator="<eot>")
-        common = ["--settings", folder / "s.json"]
         write_json(folder / "s.json", split_settings(source, None).content())
         write_json(folder / "options.json", {"tokenizer_check": 10})
-        shards = [
-            "--tokenizer",
-            small_tokenizer,
-            "--output",
-            folder / "shards",
-            "--shard-tokens",
-            50_000,
-        ]
-        shards += ["--options", folder / "options.json"]
-        joined = [
-            "--shards",
-            folder / "shards",
-            "--output",
-            folder / "train.npy",
-            "--manifest",
-            folder / "train.json",
-        ]
-        peaks["tokenize"].append(peak_kib("tokenize", *common, *shards))
-        peaks["memmap_cache"].append(peak_kib("memmap_cache", *common, *joined))
+        tokenizing = peak_kib(
+            "tokenize",
+            settings=folder / "s.json",
+            options=folder / "options.json",
+            tokenizer=small_tokenizer,
+            output=folder / "shards",
+            shard_tokens=50_000,
+        )
+        joining = peak_kib(
+            "memmap_cache",
+            settings=folder / "s.json",
+            shards=folder / "shards",
+            output=folder / "train.npy",
+            manifest=folder / "train.json",
+        )
+        peaks["tokenize"].append(tokenizing)
+        peaks["memmap_cache"].append(joining)
     assert read_json(tmp_path / "10" / "train.json")["documents"] == 2000
     for small, large in peaks.values():
         assert large < 1.15 * small, peaks

@@ -39,16 +39,8 @@ def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_learned_tokenizer_is_the_same_each_time(small_tokenizer: Path, tmp_path: Path) -> None:
     write_json(tmp_path / "settings.json", {"train": 100_000, "vocab_size": 400, "source": STORIES})
     output, sizes = tmp_path / "tokenizer.json", tmp_path / "token_bytes.npy"
-    command = step(
-        "tokenizer",
-        "--settings",
-        tmp_path / "settings.json",
-        "--output",
-        output,
-        "--token-bytes",
-        sizes,
-    )
-    done = run(command)
+    settings = tmp_path / "settings.json"
+    done = run(step("tokenizer", settings=settings, output=output, token_bytes=sizes))
     assert done.returncode == 0, done.stderr
     assert output.read_bytes() == small_tokenizer.read_bytes()
     token_bytes = np.load(sizes)
@@ -132,15 +124,13 @@ def test_an_unreachable_hub_is_one_line(tmp_path: Path) -> None:
     write_json(
         tmp_path / "settings.json", {"path": "no-such-owner/no-such-tokenizer", "revision": "abc"}
     )
-    arguments = [
-        "--settings",
-        tmp_path / "settings.json",
-        "--output",
-        tmp_path / "t.json",
-        "--token-bytes",
-        tmp_path / "b.npy",
-    ]
-    done = run(step("tokenizer", *arguments))
+    command = step(
+        "tokenizer",
+        settings=tmp_path / "settings.json",
+        output=tmp_path / "t.json",
+        token_bytes=tmp_path / "b.npy",
+    )
+    done = run(command)
     assert done.returncode == 1
     assert (
         "no-such-owner/no-such-tokenizer: cannot fetch tokenizer.json at revision abc"

@@ -20,8 +20,12 @@ STORIES = {"source": "synthetic", "seed": 0, "split": "train"}
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1"}
 
 
-def step(name: str, *arguments: Path | str | int) -> list[str]:
-    return [sys.executable, "-m", f"rope_spectra.{name}", *map(str, arguments)]
+def step(name: str, **options: Path | str | int) -> list[str]:
+    """The command line of a step; an option --token-bytes is given as token_bytes."""
+    command = [sys.executable, "-m", f"rope_spectra.{name}"]
+    for option, value in options.items():
+        command += [f"--{option.replace('_', '-')}", str(value)]
+    return command
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
