@@ -38,18 +38,27 @@ class Status(Record):
     gpu_meaning: str
 
 
+# The log of each rule's job, without the rule, and what the job writes.
+_RUN = "{experiment}/{spectrum}/seed{seed}"
+_JOBS = {
+    "tokenizer": ("{dataset}", [layout.TOKENIZER]),
+    "tokenize_train": ("{dataset}", [layout.SHARDS]),
+    "tokenize_val": ("{dataset}", [layout.SHARDS]),
+    "memmap_cache": ("{dataset}/{split}", [layout.TOKENS, layout.MANIFEST]),
+    "train": (_RUN, [layout.RUN, layout.TRAIN_LOG]),
+    "evaluate": (_RUN, [layout.EVAL, layout.EVAL_NLL]),
+    "aggregate": ("{experiment}", [layout.RUNS, layout.EXPERIMENT_SUMMARY]),
+    "page": ("{experiment}", [layout.EXPERIMENT_SUMMARY_MD]),
+    "figures": ("{experiment}", layout.figure_files("{experiment}")),
+}
+
+
 def look(results: Path, config: Config | None, note: str | None = None) -> Status:
     """The state of everything that the configuration asks for and of what else is there."""
     host = socket.gethostname()
     found = layout.found_runs(results)
     names = [*(config.run if config else []), *(experiment for experiment, _, _ in found)]
-    experiments = []
-    for name in dict.fromkeys(names):
-        if config and name in config.experiments:
-            experiments.append(_configured(results, name, config))
-        else:
-            runs = [run for run in found if run[0] == name]
-            experiments.append(_unknown(results, name, runs))
+    experiments = [_experiment(results, name, config, found) for name in dict.fromkeys(names)]
     gpus = gpu_use.query()
     parts = [part for experiment in experiments for part in experiment.parts]
     return Status(
@@ -64,74 +73,56 @@ def look(results: Path, config: Config | None, note: str | None = None) -> Statu
     )
 
 
-def _configured(results: Path, name: str, config: Config) -> Experiment:
-    """All parts of an experiment of the configuration."""
-    experiment = config.experiments[name]
-    is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
-    parts = list(_data_parts(results, experiment.dataset, is_tokens))
-    for seed in experiment.seeds:
-        parts += [_run_part(results, name, spectrum, seed) for spectrum in experiment.spectra]
+def _experiment(
+    results: Path, name: str, config: Config | None, found: list[tuple[str, str, str]]
+) -> Experiment:
+    """All parts of an experiment, or its runs that have a folder if nothing else is known of it."""
+    parts: list[Part] = []
+    runs: list[tuple[str, str | int]]
+    if config and name in config.experiments:
+        known = config.experiments[name]
+        description = f"{known.model} on {known.dataset}"
+        is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
+        parts += _data_parts(results, known.dataset, is_tokens)
+        runs = [(spectrum, seed) for seed in known.seeds for spectrum in known.spectra]
+    else:
+        description = "not in the configuration"
+        runs = [(spectrum, seed) for experiment, spectrum, seed in found if experiment == name]
+    parts += [_run_part(results, name, spectrum, seed) for spectrum, seed in runs]
     parts.append(_report_part(results, name))
-    description = f"{experiment.model} on {experiment.dataset}"
     return Experiment(name=name, description=description, parts=parts)
-
-
-def _unknown(results: Path, name: str, found: list[tuple[str, str, str]]) -> Experiment:
-    """An experiment that the configuration does not have: its runs that have a folder."""
-    parts = [_run_part(results, *run) for run in found]
-    parts.append(_report_part(results, name))
-    return Experiment(name=name, description="not in the configuration", parts=parts)
 
 
 def _data_parts(results: Path, dataset: str, is_tokens: bool) -> Iterator[Part]:
     """From text to token caches; a dataset that comes as tokens has no tokenizer and no shards."""
-
-    def job(rule: str, log: str, *outputs: str, **wildcards: str) -> Job:
-        return _job(results, f"{rule}/{log}", outputs, dataset=dataset, **wildcards)
-
     if not is_tokens:
-        yield part("tokenizer", "data", [job("tokenizer", dataset, layout.TOKENIZER)], {})
+        yield part("tokenizer", "data", [_job(results, "tokenizer", dataset=dataset)], {})
     for split, rule in zip(layout.SPLITS, ("tokenize_train", "tokenize_val"), strict=True):
-        outputs = (layout.TOKENS, layout.MANIFEST)
-        jobs = [job("memmap_cache", f"{dataset}/{split}", *outputs, split=split)]
-        if not is_tokens:
-            jobs.insert(0, job(rule, dataset, layout.SHARDS, split=split))
+        rules = ["memmap_cache"] if is_tokens else [rule, "memmap_cache"]
+        jobs = [_job(results, rule, dataset=dataset, split=split) for rule in rules]
         yield part(f"{split} tokens", "data", jobs, _cache_facts(results, dataset, split))
 
 
 def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str) -> Part:
     """A run: its training, then its evaluation."""
-
-    def job(rule: str, *outputs: str) -> Job:
-        log = f"{rule}/{experiment}/{spectrum}/seed{seed}"
-        return _job(results, log, outputs, experiment=experiment, spectrum=spectrum, seed=seed)
-
-    training = job("train", layout.RUN, layout.TRAIN_LOG)
-    evaluation = job("evaluate", layout.EVAL, layout.EVAL_NLL)
-    score = _score(evaluation.outputs[0])
-    return part(f"{spectrum} seed{seed}", "run", [training, evaluation], score)
+    names = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
+    jobs = [_job(results, rule, **names) for rule in ("train", "evaluate")]
+    return part(f"{spectrum} seed{seed}", "run", jobs, _score(jobs[1].outputs[0]))
 
 
 def _report_part(results: Path, experiment: str) -> Part:
     """The tables and figures of an experiment."""
-
-    def job(rule: str, *outputs: str) -> Job:
-        return _job(results, f"{rule}/{experiment}", outputs, experiment=experiment)
-
-    jobs = [
-        job("aggregate", layout.RUNS, layout.EXPERIMENT_SUMMARY),
-        job("page", layout.EXPERIMENT_SUMMARY_MD),
-        job("figures", *layout.figure_files(experiment)),
-    ]
-    page = layout.within(results, layout.EXPERIMENT_SUMMARY_MD.format(experiment=experiment))
-    return part("tables and figures", "report", jobs, {"page": str(page)})
+    rules = ("aggregate", "page", "figures")
+    jobs = [_job(results, rule, experiment=experiment) for rule in rules]
+    page = str(jobs[1].outputs[0])
+    return part("tables and figures", "report", jobs, {"page": page})
 
 
-def _job(results: Path, name: str, outputs: tuple[str, ...], **wildcards: str | int) -> Job:
-    """The job whose log has that name, below the folder of its rule."""
-    rule = name.partition("/")[0]
+def _job(results: Path, rule: str, **wildcards: str | int) -> Job:
+    log, outputs = _JOBS[rule]
+    log = layout.log(f"{rule}/{log.format(**wildcards)}")
     paths = [layout.within(results, output.format(**wildcards)) for output in outputs]
-    return Job(rule, layout.within(results, layout.log(name)), tuple(paths))
+    return Job(rule, layout.within(results, log), tuple(paths))
 
 
 def _cache_facts(results: Path, dataset: str, split: str) -> Facts:

@@ -30,8 +30,7 @@ def query() -> list[Gpu]:
     """The GPUs of this machine; none where nvidia-smi is missing or does not answer."""
     try:
         done = subprocess.run(_QUERY, capture_output=True, text=True, timeout=5, check=True)
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
-        return [_parse(line) for line in lines]
+        return [_parse(line) for line in done.stdout.strip().splitlines()]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
 

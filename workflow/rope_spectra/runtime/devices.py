@@ -12,6 +12,7 @@ import re
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,10 +147,8 @@ def _make_private(folder: Path) -> None:
     is_folder = stat.S_ISDIR(facts.st_mode)
     others_can_write = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if not is_folder or facts.st_uid != os.getuid() or others_can_write:
-        raise UserError(
-            f"{folder}: is not a folder that only you can write to, as the locks of GPUs need;"
-            " remove it"
-        )
+        need = "a folder that only you can write to, as the locks of GPUs need"
+        raise UserError(f"{folder}: is not {need}; remove it")
 
 
 def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
@@ -158,12 +157,9 @@ def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
     choosing = _lock(folder, "choosing", fcntl.LOCK_EX)
     locks: dict[str, int] = {}
     for name in names:
-        try:
-            locks[name] = _lock(folder, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        if len(locks) == count:
-            break
+        if len(locks) < count:
+            with suppress(BlockingIOError):
+                locks[name] = _lock(folder, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
     enough = len(locks) == count
     for descriptor in locks.values():
         if enough:
@@ -177,9 +173,8 @@ def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
 
 def _lock(folder: Path, name: str, operation: int) -> int:
     """Opens and locks a file; the descriptor holds the lock until all that share it are closed."""
-    descriptor = os.open(
-        folder / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
-    )
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(folder / name.replace("/", "_"), flags, 0o600)
     try:
         fcntl.flock(descriptor, operation)
     except BaseException:

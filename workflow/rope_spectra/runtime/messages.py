@@ -173,13 +173,13 @@ def _most_telling(found: list[_Mistake]) -> _Mistake:
 
     A value of the right type that is out of bounds comes first, then a word that is no choice.
     """
-    for mistake in found:
-        if not mistake.kind.endswith("_type") and mistake.kind != "literal_error":
-            return mistake
-    for mistake in found:
-        if mistake.kind == "literal_error" and isinstance(mistake.value, str):
-            return mistake
-    return found[0]
+
+    def rank(mistake: _Mistake) -> int:
+        if mistake.kind == "literal_error":
+            return 1 if isinstance(mistake.value, str) else 2
+        return 2 if mistake.kind.endswith("_type") else 0
+
+    return min(found, key=rank)
 
 
 def _text(mistake: _Mistake) -> str:
