@@ -37,23 +37,26 @@ def query() -> list[Gpu]:
 
 def meaning(gpus: list[Gpu], parts: Iterable[Part], host: str) -> str:
     """The use of the GPUs in words: is it as it should be, given what runs on this machine?"""
-    running = [part for part in parts if _runs_on(part, host)]
-    on_gpu = [part for part in running if _uses_gpu(part)]
+    running = [(part, part.heartbeat) for part in parts if part.state == "running"]
+    here = [(part, beat) for part, beat in running if beat and beat.host == host]
+    # A run that does not say it is on the CPU: before it has chosen it says nothing.
+    on_gpu = [(part, beat) for part, beat in here if part.kind == "run" and beat.device != "cpu"]
     if not gpus:
-        is_training = any(part.rule == "train" for part in running)
+        is_training = any(part.rule == "train" for part, _ in here)
         no_gpu = "no GPU here: nvidia-smi does not answer"
         return f"{no_gpu}; training on the CPU" if is_training else no_gpu
     if any(gpu.use_percent >= _IDLE_BELOW_PERCENT for gpu in gpus):
         return "GPU at work" if on_gpu else "GPU at work, but not for a job of this project"
     if on_gpu:
-        part = on_gpu[0]
-        if _is_starting(part):
+        part, beat = on_gpu[0]
+        age = beat.updated - beat.started + (part.age_s or 0.0)
+        if beat.position is None and age < _START_S:
             return "GPU idle is normal now: the job is starting"
         remedy = f"if it stays so, look at {part.log}"
         return f"GPU idle although {part.name} is in {part.rule}: {remedy}"
-    if any(part.kind == "data" for part in running):
+    if any(part.kind == "data" for part, _ in here):
         return "GPU idle is normal now: tokens are being written"
-    if running:
+    if here:
         return "GPU idle is normal now: the job runs on the CPU"
     return "GPU idle: no job is running here"
 
@@ -62,19 +65,3 @@ def _parse(line: str) -> Gpu:
     """One line of nvidia-smi; ValueError if the GPU does not tell its use."""
     index, name, use, used, total = (field.strip() for field in line.split(","))
     return Gpu(int(index), name, int(use), int(used), int(total))
-
-
-def _runs_on(part: Part, host: str) -> bool:
-    return part.state == "running" and part.heartbeat is not None and part.heartbeat.host == host
-
-
-def _uses_gpu(part: Part) -> bool:
-    """True for a run that does not say it is on the CPU: before it has chosen it says nothing."""
-    return part.kind == "run" and part.heartbeat is not None and part.heartbeat.device != "cpu"
-
-
-def _is_starting(part: Part) -> bool:
-    beat = part.heartbeat
-    if beat is None or beat.position is not None:
-        return False
-    return beat.updated - beat.started + (part.age_s or 0.0) < _START_S

@@ -84,27 +84,22 @@ def _experiment(experiment: Experiment, fold: bool) -> Iterator[RenderableType]:
     summary = f"{experiment.description}: {_runs(len(runs))}, {tally}"
     yield Text.assemble((f"{experiment.name}  ", "bold"), summary)
     width = max((len(part.name) for part in experiment.parts), default=0)
+    # Runs that have not begun share one line; so do finished ones where the screen is small.
+    hidden: dict[State, list[str]] = {"done": [], "waiting": []}
     for kind in ("data", "run", "report"):
-        parts = [part for part in experiment.parts if part.kind == kind]
-        for part in parts:
-            if not _is_hidden(part, fold):
+        for part in [part for part in experiment.parts if part.kind == kind]:
+            has_not_begun = part.state == "waiting" and part.rule == "train"
+            if has_not_begun or (fold and kind == "run" and part.state == "done"):
+                hidden[part.state].append(part.name)
+            else:
                 yield from _part(part, width)
-        yield from _hidden([part for part in parts if _is_hidden(part, fold)])
+        if kind == "run":
+            yield from _hidden(hidden)
 
 
-def _is_hidden(part: Part, fold: bool) -> bool:
-    """Runs that have not begun share one line; so do finished ones where the screen is small."""
-    if part.kind != "run":
-        return False
-    has_not_begun = part.state == "waiting" and part.rule == "train"
-    return has_not_begun or (fold and part.state == "done")
-
-
-def _hidden(parts: list[Part]) -> Iterator[RenderableType]:
+def _hidden(names_by_state: dict[State, list[str]]) -> Iterator[RenderableType]:
     """A line for the hidden runs of each state, with the first names."""
-    states: tuple[State, ...] = ("done", "waiting")
-    for state in states:
-        names = [part.name for part in parts if part.state == state]
+    for state, names in names_by_state.items():
         if names:
             more = " ..." if len(names) > 2 else ""
             first = (f": {', '.join(names[:2])}{more}", "dim")
@@ -192,12 +187,11 @@ def _position(part: Part, position: Position) -> Iterator[RenderableType]:
 def _process(part: Part, beat: Heartbeat) -> RenderableType:
     """The process that does the job, and the age of its heartbeat."""
     age = part.age_s or 0.0
-    words = [f"process {beat.pid} on {beat.host}"]
+    process = f"process {beat.pid} on {beat.host}"
     if beat.device:
-        words.append(beat.device)
+        process += f", {beat.device}"
     if beat.cuda_visible_devices:
-        words.append(f"CUDA_VISIBLE_DEVICES={beat.cuda_visible_devices}")
-    process = ", ".join(words)
+        process += f", CUDA_VISIBLE_DEVICES={beat.cuda_visible_devices}"
     if part.state in ("failed", "stopped"):
         return Text(f"{short_duration(age)} ago, {process}", "dim")
     gone = " is gone;" if part.state == "dead" else ","

@@ -32,9 +32,9 @@ class Position(Record):
     done: int
     total: int | None
     unit: str
-    rate: float  # units per second
-    left_s: float | None
-    note: str
+    rate: float = 0.0  # units per second
+    left_s: float | None = None
+    note: str = ""
 
 
 class Heartbeat(Record):

@@ -56,11 +56,9 @@ class Progress:
     def __init__(
         self, label: str, total: int | None, unit: str, start: int = 0, every_s: float = 5.0
     ) -> None:
-        self.label = label
-        self.total = total
-        self.unit = unit
         self.start = start
         self.every_s = every_s
+        self._position = Position(label=label, done=start, total=total, unit=unit)
         self._began = time.monotonic()
         self._last_line = self._began
         self._last_beat = -math.inf
@@ -89,17 +87,11 @@ class Progress:
         log.info("%s", describe(self._beat(done, rate, note)))
 
     def _beat(self, done: int, rate: float, note: str) -> Position:
+        total = self._position.total
         left_s = None
-        if self.total is not None and rate > 0 and done < self.total:
-            left_s = (self.total - done) / rate
-        position = Position(
-            label=self.label,
-            done=done,
-            total=self.total,
-            unit=self.unit,
-            rate=rate,
-            left_s=left_s,
-            note=note,
-        )
+        if total is not None and rate > 0 and done < total:
+            left_s = (total - done) / rate
+        changes = {"done": done, "rate": rate, "left_s": left_s, "note": note}
+        position = self._position.model_copy(update=changes)
         heartbeat.beat(position)
         return position
