@@ -137,11 +137,8 @@ class Contrasts:
     def reference(self, arm: Arm) -> Arm:
         """The arm that the row of an arm is compared with; the arm itself if it is a baseline."""
         spectrum, remap = arm
-        other = self.baseline
-        for name in (f"{spectrum}+{remap}", spectrum):
-            if name in self.against:
-                other = self.against[name]
-                break
+        of_all_remaps = self.against.get(spectrum, self.baseline)
+        other = self.against.get(f"{spectrum}+{remap}", of_all_remaps)
         reference, own_remap = parse_arm(other)
         return reference, remap if own_remap is None else own_remap
 

@@ -118,9 +118,7 @@ def special_tokens(tokenizer: "Tokenizer") -> dict[str, str]:
 
 def special_ids(tokenizer: "Tokenizer | None") -> dict[str, int | None]:
     """bos_token_id, eos_token_id and pad_token_id; None where there is no such token."""
-    ids: dict[str, int | None] = {
-        f"{role}_id": None for role in ("bos_token", "eos_token", "pad_token")
-    }
+    ids: dict[str, int | None] = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     if tokenizer:
         for role, token in special_tokens(tokenizer).items():
             if f"{role}_id" in ids:  # config.json has none for unk_token

@@ -4,6 +4,7 @@ The file ends with the SHA-256 of what comes before, so that a damaged one is ne
 """
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,10 @@ def load_state(path: Path, identity: str) -> State:
 def _verify(path: Path) -> None:
     """UnusableState unless the digest at the end of the file is that of everything before it."""
     digest = hashlib.sha256()
-    left = path.stat().st_size - _DIGEST_BYTES
+    last = b""  # what may be the digest, if no more blocks follow
     with path.open("rb") as file:
-        while left > 0:
-            block = file.read(min(left, _BLOCK_BYTES))
-            if not block:
-                break  # somebody is shortening the file while it is read
-            digest.update(block)
-            left -= len(block)
-        # A file that is shorter than a digest has left a negative number.
-        if left or file.read() != digest.digest():
-            raise UnusableState("it is damaged")
+        for block in iter(partial(file.read, _BLOCK_BYTES), b""):
+            digest.update((last + block)[:-_DIGEST_BYTES])
+            last = (last + block)[-_DIGEST_BYTES:]
+    if last != digest.digest():
+        raise UnusableState("it is damaged")

@@ -6,7 +6,7 @@ A preempted or cancelled job has only seconds between SIGTERM and the end.
 import os
 import signal
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Ctrl-C reaches a job from the terminal and, a moment later, through Snakemake: that is one
@@ -33,12 +33,7 @@ class Interruption:
         self._before = {number: signal.signal(number, self._handler) for number in _SIGNALS}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -6,10 +6,8 @@ from pathlib import Path
 import torch
 
 from rope_spectra.artifacts import files, provenance, seal
-from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.data.cache import Tokens, open_tokens
 from rope_spectra.model import attention
-from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.weights import build_model, save_model
 from rope_spectra.runtime import cli, devices, heartbeat
 from rope_spectra.runtime.determinism import make_deterministic
@@ -73,7 +71,11 @@ def _prepare(run: Run) -> tuple[Trainer, str]:
     # Right before the model: its initial weights are the first draws of this stream, on the CPU.
     torch.manual_seed(settings.seed)
     model = build_model(settings.model, settings.spectrum)
-    recipe = _with_compile_decided(recipe, settings.model, run.manifest.tokens, device)
+    if recipe.compile == "auto":
+        row_tokens = recipe.rows(run.manifest.tokens) * recipe.seq_len
+        # A step costs three times its forward pass.
+        flop = 3 * settings.model.forward_flop(recipe.seq_len) * row_tokens
+        recipe = recipe.model_copy(update={"compile": is_worth_compiling(flop, device)})
     kernel = attention.select_kernel(
         device, recipe.precision, settings.model.head_dim, recipe.seq_len, recipe.deterministic
     )
@@ -91,23 +93,12 @@ def _prepare(run: Run) -> tuple[Trainer, str]:
     return trainer, kernel
 
 
-def _with_compile_decided(
-    recipe: TrainingRecipe, model: ModelConfig, tokens: int, device: torch.device
-) -> TrainingRecipe:
-    """The recipe with true or false for "auto" in `compile`."""
-    if recipe.compile != "auto":
-        return recipe
-    # A step costs three times its forward pass.
-    flop = 3 * model.forward_flop(recipe.seq_len) * recipe.rows(tokens) * recipe.seq_len
-    return recipe.model_copy(update={"compile": is_worth_compiling(flop, device)})
-
-
 def _resume(run: Run, trainer: Trainer, history: History) -> int:
     """Restores the state of an earlier attempt; the step to begin with, 0 without such a state.
 
     A state that cannot be used is no error: the run is trained from the beginning.
     """
-    path = run.path(CHECKPOINT)
+    path = run.output / CHECKPOINT
     try:
         state = checkpoint.load_state(path, run.identity)
     except FileNotFoundError:
@@ -152,7 +143,8 @@ def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history:
             # The signal can come at any moment, so it is looked at once: what leaves has saved.
             stop = interruption.signal
             if is_main and (is_due(step) or stop):
-                _save(run, trainer, step + 1, history)
+                state = {"identity": run.identity, "step": step + 1, "history": history.state()}
+                checkpoint.save_state(run.output / CHECKPOINT, trainer.state() | state)
             if stop:
                 cli.log.info(
                     "interrupted: step %d of %d is saved, the same command resumes from there",
@@ -161,12 +153,6 @@ def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history:
                 )
                 raise SystemExit(128 + stop)
     progress.finish(steps, f"loss {history.rows[-1].loss:.3f}")
-
-
-def _save(run: Run, trainer: Trainer, step: int, history: History) -> None:
-    """Writes the checkpoint from which the run resumes at `step`."""
-    state = {"identity": run.identity, "step": step, "history": history.state()}
-    checkpoint.save_state(run.path(CHECKPOINT), trainer.state() | state)
 
 
 def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
@@ -189,8 +175,8 @@ def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
         seconds={name: round(value, 2) for name, value in history.seconds().items()},
         files={},  # known once they are written
     )
-    outputs = run.path(MODEL), run.path(TRAIN_LOG)
-    with seal.publishing(run.path(RUN), record.content(), *outputs) as (weights, log):
+    outputs = run.output / MODEL, run.output / TRAIN_LOG
+    with seal.publishing(run.output / RUN, record.content(), *outputs) as (weights, log):
         save_model(weights, trainer.model, run.identity)
         log.write_text(history.csv())
-    run.path(CHECKPOINT).unlink(missing_ok=True)
+    (run.output / CHECKPOINT).unlink(missing_ok=True)

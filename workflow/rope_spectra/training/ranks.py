@@ -105,18 +105,14 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
         torchrun.run(parser.parse_args(command))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
+        cause = f"exit status {failure.exitcode}, its message is above"
+        if failure.exitcode < 0:
+            cause = f"signal {-failure.exitcode}"
         raise UserError(
-            f"rank {rank} of {processes} died ({_cause(failure.exitcode)});"
-            " all were stopped, nothing was published"
+            f"rank {rank} of {processes} died ({cause}); all were stopped, nothing was published"
         ) from None
     except SignalException as error:
         raise SystemExit(128 + error.sigval) from None
-
-
-def _cause(exitcode: int) -> str:
-    if exitcode < 0:
-        return f"signal {-exitcode}"
-    return f"exit status {exitcode}, its message is above"
 
 
 def slurm_rendezvous(environment: Mapping[str, str]) -> list[str] | None:
@@ -130,14 +126,11 @@ def slurm_rendezvous(environment: Mapping[str, str]) -> list[str] | None:
         return None
     job = environment["SLURM_JOB_ID"]
     port = 20_000 + int(job) % 20_000
+    # The first host of Slurm's list: gpu[07-09,12] -> gpu07, a1,a2 -> a1.
+    host = re.sub(r"\[(\w+).*", r"\1", environment["SLURM_NODELIST"].split(",")[0])
     return [
         f"--nnodes={nodes}",
         "--rdzv_backend=c10d",
         f"--rdzv_id={job}",
-        f"--rdzv_endpoint={_first_node(environment['SLURM_NODELIST'])}:{port}",
+        f"--rdzv_endpoint={host}:{port}",
     ]
-
-
-def _first_node(nodes: str) -> str:
-    """The first host of Slurm's list: gpu[07-09,12] -> gpu07, a1,a2 -> a1."""
-    return re.sub(r"\[(\w+).*", r"\1", nodes.split(",")[0])

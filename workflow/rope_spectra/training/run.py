@@ -58,13 +58,9 @@ class Run:
         """SHA-256 over all that its result depends on."""
         return identity(self.settings, self.data)
 
-    def path(self, name: str) -> Path:
-        """The path of one of its files."""
-        return self.output / name
-
     def is_complete(self) -> bool:
         """True if its results are there already; UserError for a damaged record of them."""
-        record = self.path(RUN)
+        record = self.output / RUN
         return record.exists() and seal.load_record(record, RunRecord).identity == self.identity
 
     def check(self, processes: int) -> None:

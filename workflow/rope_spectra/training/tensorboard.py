@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -85,8 +85,5 @@ def writer(
     if folder is None or not enabled or not is_installed:
         yield NoCurve()
         return
-    curve = Curve(folder, start)
-    try:
+    with closing(Curve(folder, start)) as curve:
         yield curve
-    finally:
-        curve.close()
