@@ -27,8 +27,7 @@ from rope_spectra.artifacts.tables import read_csv
 from rope_spectra.config.design import NATIVE
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data import tokenizers
-from rope_spectra.data.cache import Manifest, read_manifest
-from rope_spectra.data.sources import TokenizerSettings
+from rope_spectra.data.cache import read_manifest
 from rope_spectra.evaluation.record import EVAL, EvaluationRecord, read_evaluation
 from rope_spectra.model import huggingface
 from rope_spectra.model.llama import Llama
@@ -63,18 +62,22 @@ def main() -> None:
             f"{args.manifest}: not the tokens that {args.run} was trained on; give the manifest of"
             " its training split"
         )
-    _check_tokenizer(args.tokenizer, manifest, args.manifest)
+    if manifest.tokenizer_sha256 != (files.sha256(args.tokenizer) if args.tokenizer else None):
+        raise UserError(
+            f"--tokenizer: {args.tokenizer or 'none given'}, not what made the tokens of"
+            f" {args.manifest}; give that tokenizer.json"
+        )
     settings = seal.load_settings(args.settings, EvaluationSettings)
     evaluation = read_evaluation(args.run, settings)
-    tokenizer = read_tokenizer(args.tokenizer)
+    tokenizer, made = None, None
+    if args.tokenizer:
+        tokenizer = read_tokenizer(args.tokenizer)
+        record_path = tokenizers.record_path(args.tokenizer)
+        made = seal.load_record(record_path, tokenizers.TokenizerRecord).settings
     model = _load_model(args.run, run)
-    card = model_card.card(
-        run,
-        manifest,
-        _tokenizer_settings(args.tokenizer),
-        pd.read_csv(args.run / EVAL),
-        read_summary(args.summary, run, evaluation),
-    )
+    scores = pd.read_csv(args.run / EVAL)
+    summary = read_summary(args.summary, run, evaluation)
+    card = model_card.card(run, manifest, made, scores, summary)
     longest = max(run.settings.training.seq_len, *settings.lengths)
     with _whole_folder(args.output) as folder:
         write(folder, model, longest, tokenizer, run.identity)
@@ -107,7 +110,7 @@ def _whole_folder(path: Path) -> Iterator[Path]:
 
     UserError if there is one already; an empty one does not count, because Snakemake makes it.
     """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise UserError(f"{path}: exists already; delete it, or name another folder with --output")
     temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
     temporary.mkdir(parents=True)
@@ -116,16 +119,6 @@ def _whole_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _check_tokenizer(path: Path | None, manifest: Manifest, manifest_path: Path) -> None:
-    """Raises UserError unless the tokenizer is the one that made the tokens of the run."""
-    found = files.sha256(path) if path else None
-    if found != manifest.tokenizer_sha256:
-        raise UserError(
-            f"--tokenizer: {path or 'none given'}, not what made the tokens of {manifest_path};"
-            " give that tokenizer.json"
-        )
 
 
 def _load_model(folder: Path, run: RunRecord) -> Llama:
@@ -143,21 +136,12 @@ def _load_model(folder: Path, run: RunRecord) -> Llama:
     return model
 
 
-def read_tokenizer(path: Path | None) -> Tokenizer | None:
+def read_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer as training used it: no post-processor may put tokens around a text."""
-    if path is None:
-        return None
     tokenizer = tokenizers.load_tokenizer(path)
     if tokenizer.num_special_tokens_to_add(is_pair=False):
         tokenizer.post_processor = None
     return tokenizer
-
-
-def _tokenizer_settings(path: Path | None) -> TokenizerSettings | None:
-    """The settings of a tokenizer, from the record next to it."""
-    if path is None:
-        return None
-    return seal.load_record(tokenizers.record_path(path), tokenizers.TokenizerRecord).settings
 
 
 def read_summary(

@@ -7,8 +7,9 @@ measured once and stands in the rows of every remap.
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from rope_spectra.config.sections import EvaluationSettings, Protocol
 from rope_spectra.data.cache import Tokens
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
+from rope_spectra.evaluation.perplexity import Mean
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.rope import remaps
 from rope_spectra.runtime.errors import UserError
@@ -49,19 +51,6 @@ class Score:
         )
 
 
-class Measured(NamedTuple):
-    """The result of one pass at one length.
-
-    nll is the mean over `tokens` targets in `chunks` pieces of text. Of protocol `full` there are
-    arrays too: the NLL by block and position bin.
-    """
-
-    nll: float
-    tokens: int
-    chunks: int
-    arrays: Arrays
-
-
 def perplexities(
     model: Llama,
     tokens: Tokens,
@@ -74,21 +63,17 @@ def perplexities(
     progress = Progress("evaluation", len(jobs), "lengths")
     scores = []
     arrays: Arrays = {}
-    measured: dict[tuple[str, str, int], Measured] = {}
+
+    @cache
+    def measured(remap: str, protocol: Protocol, length: int) -> tuple[Mean, Arrays]:
+        with _remapped(model, remap, length, train_length):
+            return _measure(model, tokens, protocol, length, settings, train_length)
+
     with autocast(model.inv_freq.device, precision):
         for done, (remap, protocol, length) in enumerate(jobs, start=1):
-            # Up to the training length all remaps are the trained spectrum: measured once.
-            effective = remap if remaps.changes(remap, length, train_length) else NATIVE
-            key = (effective, protocol, length)
-            if key not in measured:
-                with _remapped(model, effective, length, train_length):
-                    measured[key] = _measure(
-                        model, tokens, protocol, length, settings, train_length
-                    )
-            found = measured[key]
-            scores.append(Score(remap, protocol, length, found.nll, found.tokens, found.chunks))
-            for name, array in found.arrays.items():
-                arrays[f"{remap}/{length}/{name}"] = array
+            mean, tables = measured(_effective(remap, length, train_length), protocol, length)
+            scores.append(Score(remap, protocol, length, mean.nll, mean.tokens, mean.chunks))
+            arrays |= {f"{remap}/{length}/{name}": table for name, table in tables.items()}
             progress.update(done)
     progress.finish(len(jobs))
     return scores, arrays
@@ -112,16 +97,17 @@ def retrieval(
     jobs = list(product(settings.remaps, settings.lengths))
     progress = Progress("retrieval probe", len(jobs), "lengths")
     arrays: Arrays = {}
-    measured: dict[tuple[str, int], NDArray[np.float32]] = {}
+
+    @cache
+    def measured(remap: str, length: int) -> NDArray[np.float32]:
+        trials = probe.trials(sentence, tokens, length, probed.trials, probed.distractors)
+        with _remapped(model, remap, length, train_length):
+            return perplexity.candidate_nll(model, trials.ids, trials.candidates)
+
     with autocast(model.inv_freq.device, precision):
         for done, (remap, length) in enumerate(jobs, start=1):
-            effective = remap if remaps.changes(remap, length, train_length) else NATIVE
-            key = (effective, length)
-            if key not in measured:
-                trials = probe.trials(sentence, tokens, length, probed.trials, probed.distractors)
-                with _remapped(model, effective, length, train_length):
-                    measured[key] = perplexity.candidate_nll(model, trials.ids, trials.candidates)
-            arrays[f"{remap}/{length}/retrieval"] = measured[key]
+            nll = measured(_effective(remap, length, train_length), length)
+            arrays[f"{remap}/{length}/retrieval"] = nll
             progress.update(done)
     progress.finish(len(jobs))
     return arrays
@@ -141,27 +127,35 @@ def _measure(
     length: int,
     settings: EvaluationSettings,
     train_length: int,
-) -> Measured:
-    """One pass over the text at one length, with the spectrum that the model has now."""
+) -> tuple[Mean, Arrays]:
+    """One pass over the text at one length, with the spectrum that the model has now.
+
+    Of protocol `full` there are arrays too: the NLL by block and position bin.
+    """
+    arrays: Arrays = {}
     if protocol == "first_chunks":
-        score = perplexity.first_chunks(model, tokens, length, settings.chunks)
-        measured = Measured(score.nll, score.tokens, score.chunks, arrays={})
+        mean = perplexity.first_chunks(model, tokens, length, settings.chunks)
     else:
         table = perplexity.full(model, tokens, length, max(settings.lengths), train_length)
         # Every block has the same number of targets in each bin.
         count = int(table.tokens.sum()) * len(table.nll)
-        arrays: Arrays = {
+        mean = Mean(float(table.nll.sum()) / count, count, table.pieces)
+        arrays = {
             "nll": table.nll,
             "tokens": table.tokens,
             "edges": perplexity.bin_edges(length, train_length),
         }
-        measured = Measured(float(table.nll.sum()) / count, count, table.pieces, arrays)
-    if not math.isfinite(measured.nll):
+    if not math.isfinite(mean.nll):
         raise UserError(
-            f"evaluation: the loss at length {length} is {measured.nll}; the trained weights are"
+            f"evaluation: the loss at length {length} is {mean.nll}; the trained weights are"
             " unusable, delete the run and train again"
         )
-    return measured
+    return mean, arrays
+
+
+def _effective(remap: str, length: int, train_length: int) -> str:
+    """The remap itself; up to the training length NATIVE for all, so that they share one pass."""
+    return remap if remaps.changes(remap, length, train_length) else NATIVE
 
 
 def _remapped(

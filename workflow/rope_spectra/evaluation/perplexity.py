@@ -23,8 +23,8 @@ TRUNK_TOKENS = 2**14
 
 
 @dataclass(frozen=True)
-class FirstChunks:
-    """Score of the first consecutive chunks; `nll` is the mean over chunks of a chunk's mean."""
+class Mean:
+    """The mean `nll` of so many target tokens in so many chunks of text."""
 
     nll: float
     tokens: int
@@ -61,10 +61,11 @@ def token_nll(
     return torch.cat(nll).view_as(targets_BT)
 
 
-def first_chunks(model: Llama, tokens: Tokens, length: int, chunks: int) -> FirstChunks:
+def first_chunks(model: Llama, tokens: Tokens, length: int, chunks: int) -> Mean:
     """The evaluation of the study: the first chunks of the text, fewer if it ends before.
 
-    Chunk i is tokens[i*L : (i+1)*L], fed as chunk[:-1] -> chunk[1:].
+    Chunk i is tokens[i*L : (i+1)*L], fed as chunk[:-1] -> chunk[1:]. The mean is over the chunks'
+    own means.
     """
     count = min(chunks, len(tokens) // length)
     means = []
@@ -72,7 +73,7 @@ def first_chunks(model: Llama, tokens: Tokens, length: int, chunks: int) -> Firs
         chunk = _ids(tokens[start : start + length], model)
         nll = token_nll(model, chunk[None, :-1], chunk[None, 1:])
         means.append(nll.double().mean().item())
-    return FirstChunks(nll=float(np.mean(means)), tokens=count * (length - 1), chunks=count)
+    return Mean(nll=float(np.mean(means)), tokens=count * (length - 1), chunks=count)
 
 
 @torch.inference_mode()

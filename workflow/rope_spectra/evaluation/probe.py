@@ -42,22 +42,15 @@ def trials(sentence: Sentence, text: Tokens, length: int, count: int, distractor
             f"evaluation: retrieval has {count} trials, a text of {len(text)} tokens has too few"
             f" passages of {room}; lower trials"
         )
+    question = np.array(sentence.before, dtype=np.uint16)
     all_ids, all_candidates = [], []
     for trial, start in enumerate(np.linspace(0, len(text) - room, count).astype(int).tolist()):
         passage = text[start : start + room]
         # Each trial has a random stream of its own, so that it draws the same at all lengths.
-        ids, candidates = _trial(sentence, passage, Random(f"probe/{trial}"), 1 + distractors)
-        all_ids.append(ids)
+        random = Random(f"probe/{trial}")
+        candidates = draw_distinct(random, sentence.values, 1 + distractors)
+        place = draw_below(random, room + 1)
+        naming = sentence.naming(candidates[0])
+        all_ids.append(np.concatenate([passage[:place], naming, passage[place:], question]))
         all_candidates.append(candidates)
     return Trials(np.stack(all_ids), np.array(all_candidates, dtype=np.int64))
-
-
-def _trial(
-    sentence: Sentence, passage: Tokens, random: Random, count: int
-) -> tuple[Tokens, list[int]]:
-    candidates = draw_distinct(random, sentence.values, count)
-    place = draw_below(random, len(passage) + 1)
-    naming = sentence.naming(candidates[0])
-    question = np.array(sentence.before, dtype=np.uint16)
-    ids = np.concatenate([passage[:place], naming, passage[place:], question])
-    return ids, candidates

@@ -65,8 +65,8 @@ def read_evaluation(folder: Path, settings: EvaluationSettings) -> EvaluationRec
     run = read_run(folder)
     path = folder / EVAL_RECORD
     evaluation = seal.load_record(path, EvaluationRecord)
-    found = evaluation.run.model_dump(mode="json")
-    expected = evaluated(run).model_dump(mode="json")
+    found = evaluation.run.content()
+    expected = evaluated(run).content()
     # Settings first: another setting changes the weights too, and it is the one a user can act on.
     for part in ("settings", "data", "model"):
         difference = provenance.first_difference(found[part], expected[part], part)
