@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra.artifacts import provenance, seal
+from rope_spectra.artifacts import seal
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data.cache import open_tokens, read_manifest
 from rope_spectra.data.sentence import read_sentence
 from rope_spectra.data.tokenizers import check_record
 from rope_spectra.evaluation.record import EVAL, EVAL_NLL, EVAL_RECORD, EvaluationFacts, evaluated
-from rope_spectra.runtime import cli, determinism, devices, heartbeat
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.determinism import pin_arithmetic
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import RunRecord, data_facts, read_run
 
 if TYPE_CHECKING:
-    from rope_spectra.evaluation.passes import Arrays, Score
     from rope_spectra.model.llama import Llama
 
 
@@ -79,7 +79,14 @@ def main() -> None:
         arrays["bytes"] = passes.block_bytes(tokens, sizes, longest)
     if sentence:
         arrays |= passes.retrieval(model, tokens, sentence, *how)
-    _publish(args.output or args.run, scores, arrays, facts)
+
+    output = args.output or args.run
+    paths = (output / EVAL, output / EVAL_NLL)
+    with seal.publishing(output / EVAL_RECORD, facts.content(), *paths) as (csv, npz):
+        csv.write_text("\n".join([passes.HEADER, *(score.csv() for score in scores)]) + "\n")
+        # Through an open file: savez would append .npz to the temporary name.
+        with npz.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_token_bytes(path: Path) -> NDArray[np.uint16]:
@@ -91,41 +98,14 @@ def read_token_bytes(path: Path) -> NDArray[np.uint16]:
 
 def _load(folder: Path, run: RunRecord, threads: int | None) -> "Llama":
     """The trained model on the device, and with the arithmetic, that its training asks for."""
-    training = run.settings.training
-    if training.deterministic:
-        determinism.pin_arithmetic()
-    # Only now, because what pin_arithmetic sets is read when torch is imported.
-    import torch
-
-    from rope_spectra.model import attention
+    if run.settings.training.deterministic:
+        pin_arithmetic()
+    # Only now, because what pin_arithmetic sets is read when these import torch.
+    from rope_spectra.training.device import prepare
     from rope_spectra.training.trained import load_trained
 
-    if threads:
-        torch.set_num_threads(threads)
-    if training.deterministic:
-        determinism.make_deterministic()
-    device = devices.take(training.device)
-    heartbeat.set_device(provenance.device_name(device))
-    attention.select_kernel(
-        device,
-        training.precision,
-        run.settings.model.head_dim,
-        training.seq_len,
-        training.deterministic,
-    )
+    device, _ = prepare(run.settings, threads)
     return load_trained(folder, run).to(device).eval()
-
-
-def _publish(output: Path, scores: "list[Score]", arrays: "Arrays", facts: EvaluationFacts) -> None:
-    from rope_spectra.evaluation.passes import HEADER
-
-    paths = (output / EVAL, output / EVAL_NLL)
-    content = facts.model_dump(mode="json")
-    with seal.publishing(output / EVAL_RECORD, content, *paths) as (csv, npz):
-        csv.write_text("\n".join([HEADER, *(score.csv() for score in scores)]) + "\n")
-        # Through an open file: savez would append .npz to the temporary name.
-        with npz.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ import torch
 
 from rope_spectra.artifacts import files, provenance, seal
 from rope_spectra.data.cache import Tokens, open_tokens
-from rope_spectra.model import attention
 from rope_spectra.model.weights import build_model, save_model
-from rope_spectra.runtime import cli, devices, heartbeat
-from rope_spectra.runtime.determinism import make_deterministic
+from rope_spectra.runtime import cli, devices
 from rope_spectra.runtime.progress import Progress, short_number
 from rope_spectra.training import checkpoint, ranks, tensorboard
+from rope_spectra.training.device import prepare
 from rope_spectra.training.interruption import CheckpointClock, Interruption
 from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, RunRecord
 from rope_spectra.training.run import CHECKPOINT, History, Run
@@ -45,9 +44,7 @@ def start(run: Run, tokens: Path, processes: int, threads: int | None) -> None:
 def train(run: Run, tokens: Path, threads: int) -> None:
     """Trains from where an earlier attempt has stopped, or from the beginning, and publishes."""
     history = History()
-    if threads:
-        torch.set_num_threads(threads)
-    trainer, kernel = _prepare(run)
+    trainer, kernel = _prepare(run, threads)
     first_step = _resume(run, trainer, history)
     try:
         _steps(run, trainer, open_tokens(tokens, run.manifest), first_step, history)
@@ -58,16 +55,13 @@ def train(run: Run, tokens: Path, threads: int) -> None:
     ranks.destroy_process_group(trainer.world)
 
 
-def _prepare(run: Run) -> tuple[Trainer, str]:
+def _prepare(run: Run, threads: int) -> tuple[Trainer, str]:
     """The trainer at step 0, and the name of its attention kernel."""
     settings = run.settings
     recipe = settings.training
-    if recipe.deterministic:
-        make_deterministic()
-    device = devices.take(recipe.device)
+    device, kernel = prepare(settings, threads)
     if device.type == "cpu":
         keep_freed_memory()
-    heartbeat.set_device(provenance.device_name(device))
     # Right before the model: its initial weights are the first draws of this stream, on the CPU.
     torch.manual_seed(settings.seed)
     model = build_model(settings.model, settings.spectrum)
@@ -76,9 +70,6 @@ def _prepare(run: Run) -> tuple[Trainer, str]:
         # A step costs three times its forward pass.
         flop = 3 * settings.model.forward_flop(recipe.seq_len) * row_tokens
         recipe = recipe.model_copy(update={"compile": is_worth_compiling(flop, device)})
-    kernel = attention.select_kernel(
-        device, recipe.precision, settings.model.head_dim, recipe.seq_len, recipe.deterministic
-    )
     trainer = Trainer(model, recipe, device, ranks.init_process_group(device))
     cli.log.info(
         "%s seed %d on %d x %s, attention %s: %.1fM parameters, micro-batch %d",

@@ -1,0 +1,27 @@
+"""The device of a run, with the arithmetic that its recipe asks for."""
+
+import torch
+
+from rope_spectra.artifacts import provenance
+from rope_spectra.config.frozen import RunSettings
+from rope_spectra.model import attention
+from rope_spectra.runtime import devices, heartbeat
+from rope_spectra.runtime.determinism import make_deterministic
+
+
+def prepare(settings: RunSettings, threads: int | None) -> tuple[torch.device, str]:
+    """The device of this process, held until its end, and the name of its attention kernel.
+
+    threads: CPU threads, None for torch's own choice.
+    """
+    recipe = settings.training
+    if threads:
+        torch.set_num_threads(threads)
+    if recipe.deterministic:
+        make_deterministic()
+    device = devices.take(recipe.device)
+    heartbeat.set_device(provenance.device_name(device))
+    kernel = attention.select_kernel(
+        device, recipe.precision, settings.model.head_dim, recipe.seq_len, recipe.deterministic
+    )
+    return device, kernel
