@@ -13,15 +13,7 @@ from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import Manifest
 from rope_spectra.data.sentence import Sentence, mentions, with_sentences
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.record import (
-    MODEL,
-    RUN,
-    TRAIN_LOG,
-    DataFacts,
-    RunRecord,
-    data_facts,
-    identity,
-)
+from rope_spectra.training import record
 
 # The command reads and checks a run before it imports torch, which takes seconds.
 if TYPE_CHECKING:
@@ -49,19 +41,19 @@ class Run:
     sentence: Sentence | None = None
 
     @cached_property
-    def data(self) -> DataFacts:
+    def data(self) -> record.DataFacts:
         """The content of its data."""
-        return data_facts(self.manifest, self.sentence)
+        return record.data_facts(self.manifest, self.sentence)
 
     @cached_property
     def identity(self) -> str:
         """SHA-256 over all that its result depends on."""
-        return identity(self.settings, self.data)
+        return record.identity(self.settings, self.data)
 
     def is_complete(self) -> bool:
         """True if its results are there already; UserError for a damaged record of them."""
-        record = self.output / RUN
-        return record.exists() and seal.load_record(record, RunRecord).identity == self.identity
+        path = self.output / record.RUN
+        return path.exists() and seal.load_record(path, record.RunRecord).identity == self.identity
 
     def check(self, processes: int) -> None:
         """UserError unless model, data, sentence and number of processes fit together."""
@@ -93,7 +85,7 @@ class Run:
         Only the holder of the run's folder may call it. Unlike atomic files, which do the same for
         processes of this machine, it also removes what another machine has left.
         """
-        for name in (CHECKPOINT, MODEL, TRAIN_LOG, RUN):
+        for name in (CHECKPOINT, record.MODEL, record.TRAIN_LOG, record.RUN):
             for leftover in self.output.glob(f"{name}.tmp.*"):
                 leftover.unlink(missing_ok=True)
 

@@ -10,8 +10,7 @@ torch.utils.tensorboard, which would import TensorFlow where that is installed.
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -68,10 +67,9 @@ class NoCurve:
         """Writes nothing."""
 
 
-@contextmanager
 def writer(
     folder: Path | None, enabled: Literal["auto"] | bool, start: int = 0
-) -> Iterator[Curve | NoCurve]:
+) -> AbstractContextManager[Curve | NoCurve]:
     """The curve of a run that begins, or resumes, at step `start`.
 
     "auto" writes one where tensorboard is installed. Raises UserError for True where it is not.
@@ -83,7 +81,5 @@ def writer(
             " install it or set auto"
         )
     if folder is None or not enabled or not is_installed:
-        yield NoCurve()
-        return
-    with closing(Curve(folder, start)) as curve:
-        yield curve
+        return nullcontext(NoCurve())
+    return closing(Curve(folder, start))

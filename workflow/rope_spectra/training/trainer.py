@@ -21,13 +21,7 @@ from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.data.cache import Tokens
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training.batches import (
-    RowChange,
-    batches,
-    learning_rate,
-    next_token_targets,
-    to_ids,
-)
+from rope_spectra.training import batches
 from rope_spectra.training.checkpoint import State
 from rope_spectra.training.ranks import World
 from rope_spectra.training.run import LogRow
@@ -74,7 +68,7 @@ class Objective(nn.Module):
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         with autocast(ids_BT.device, self.precision):
-            return self.model.loss(ids_BT, next_token_targets(ids_BT))
+            return self.model.loss(ids_BT, batches.next_token_targets(ids_BT))
 
 
 class Trainer:
@@ -147,7 +141,7 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        micro_batches = to_ids(batch, self.device).split(self.micro_batch_size)
+        micro_batches = batches.to_ids(batch, self.device).split(self.micro_batch_size)
         losses = []
         for index, ids in enumerate(micro_batches):
             # Weighted by its rows, so that the gradient is that of the whole batch.
@@ -174,7 +168,7 @@ class Trainer:
         seed: int,
         log_every: int,
         start: int = 0,
-        change: RowChange | None = None,
+        change: batches.RowChange | None = None,
     ) -> Iterator[tuple[int, LogRow | None]]:
         """Trains from step `start` to the end, one optimizer step a batch.
 
@@ -190,9 +184,9 @@ class Trainer:
         # The losses since the last line stay on the device, unread, until the next one is due.
         pending: list[Tensor] = []
         began = time.perf_counter()
-        upcoming = batches(table, recipe.batch_size, seed, start, share, change)
+        upcoming = batches.batches(table, recipe.batch_size, seed, start, share, change)
         for step, batch in enumerate(upcoming, start):
-            lr = learning_rate(step, steps, recipe.learning_rate, recipe.warmup_fraction)
+            lr = batches.learning_rate(step, steps, recipe.learning_rate, recipe.warmup_fraction)
             pending.append(self.step(batch, lr))
             if step == start:
                 # What is alive now lives to the end; the garbage collector need not walk it again.
