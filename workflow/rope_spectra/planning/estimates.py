@@ -222,10 +222,8 @@ def _table_bytes(evaluation: EvaluationSettings, tokens: int, log_rows: int) -> 
     """
     blocks = (tokens - 1) // max(evaluation.lengths)
     bins = sum(int(math.log2(length)) + 2 for length in evaluation.lengths)
-    candidates = 0
-    if evaluation.retrieval:
-        words = 1 + evaluation.retrieval.distractors
-        candidates = evaluation.retrieval.trials * words * len(evaluation.lengths)
+    probe = evaluation.retrieval
+    candidates = probe.trials * (1 + probe.distractors) * len(evaluation.lengths) if probe else 0
     return (8 * blocks * bins + 4 * candidates) * len(evaluation.remaps) + 160 * log_rows
 
 

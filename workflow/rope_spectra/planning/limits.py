@@ -11,6 +11,7 @@ from math import ceil
 
 from rope_spectra.config.sections import Config, Training
 from rope_spectra.data.base import SplitName
+from rope_spectra.planning.estimates import evaluation_passes
 from rope_spectra.runtime.errors import UserError
 
 # FLOP/s of one device by where and how it computes. On an A100 the study's own loop reached 75e12
@@ -51,15 +52,11 @@ def train_minutes(config: Config, experiment: str, attempt: int) -> int:
 
 
 def evaluate_minutes(config: Config, experiment: str, attempt: int) -> int:
-    """Time limit of one evaluation: all validation text and the probe, per length and remap."""
+    """Time limit of one evaluation."""
     model = config.model_of(experiment)
-    evaluation = config.evaluation_of(experiment)
     text = _tokens(config, config.experiments[experiment].dataset, "validation")
-    trials = evaluation.retrieval.trials if evaluation.retrieval else 0
-    flop = 0
-    for length in evaluation.lengths:
-        tokens = (text + trials * length) * len(evaluation.remaps)
-        flop += tokens * model.forward_flop(length)
+    passes = evaluation_passes(config.evaluation_of(experiment), text)
+    flop = sum(tokens * model.forward_flop(length) for length, tokens in passes)
     return _minutes(flop / _rate(config.training_of(experiment)), attempt)
 
 
