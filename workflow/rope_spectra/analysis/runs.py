@@ -4,6 +4,7 @@ Nothing here checks that files belong together; analysis/lineage.py does.
 """
 
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -142,22 +143,20 @@ def read_retrieval(design: Design) -> dict[Key, NDArray[np.floating]]:
     Raises UserError if a run was not probed.
     """
     nll: dict[Key, NDArray[np.floating]] = {}
-    for spectrum, seed in design.runs:
-        if design.phase_of(seed) == SELECTION:
-            continue
+    confirming = [run for run in design.runs if design.phase_of(run[1]) != SELECTION]
+    for spectrum, seed in confirming:
+        path = layout.fill(
+            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
+        )
         arrays = read_arrays(design.experiment, spectrum, seed)
-        for remap in design.remaps:
-            for length in design.lengths:
-                name = f"{remap}/{length}/retrieval"
-                if name not in arrays:
-                    run = layout.fill(
-                        layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed
-                    )
-                    raise UserError(
-                        f"{run.parent}/eval.npz: has no {name}; it was evaluated without"
-                        " retrieval, delete it and run again"
-                    )
-                nll[spectrum, seed, remap, length] = arrays[name]
+        for remap, length in product(design.remaps, design.lengths):
+            name = f"{remap}/{length}/retrieval"
+            if name not in arrays:
+                raise UserError(
+                    f"{path}: has no {name}; it was evaluated without retrieval,"
+                    " delete it and run again"
+                )
+            nll[spectrum, seed, remap, length] = arrays[name]
     return nll
 
 

@@ -35,6 +35,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"named": named, "number": number, "spaced": spaced}
     environment.filters |= {"g": "{:g}".format, "thousands": "{:,}".format}
+    environment.globals |= {"mean_std": mean_std, "interval": interval}
     environment.tests["missing"] = pd.isna
     return environment
 

@@ -43,8 +43,6 @@ def card(
         remapped=(scores["remap"] != NATIVE).any(),
         longest=max(int(scores["length"].max()), training.seq_len),
         compared=compared,
-        mean_std=markdown.mean_std,
-        interval=markdown.interval,
     )
 
 
