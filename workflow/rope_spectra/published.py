@@ -10,7 +10,7 @@ The published numbers and what is comparable with them: analysis/published.py.
 from pathlib import Path
 
 from rope_spectra.analysis import lineage, published
-from rope_spectra.analysis.counterparts import COUNTERPARTS, has_counterpart
+from rope_spectra.analysis.counterparts import COUNTERPARTS
 from rope_spectra.artifacts import tables
 from rope_spectra.report import panels, style
 from rope_spectra.report import published as drawing
@@ -47,7 +47,7 @@ def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
 
     Raises UserError if they have nothing in common.
     """
-    if not has_counterpart(experiment):
+    if experiment not in COUNTERPARTS:
         raise UserError(
             f"--experiment: {experiment} has no published counterpart;"
             f" use one of {', '.join(COUNTERPARTS)}"

@@ -91,7 +91,7 @@ def experiment_files(experiment):
     files = layout.experiment_files(experiment)
     patterns = []
     as_published = "first_chunks" in evaluation.protocols and "none" in evaluation.remaps
-    if counterparts.has_counterpart(experiment) and as_published:
+    if experiment in counterparts.COUNTERPARTS and as_published:
         patterns += [layout.PUBLISHED, layout.PUBLISHED_FIGURE]
     if config.experiments[experiment].noise_floor:
         patterns.append(layout.NOISE_FLOOR)

@@ -11,8 +11,3 @@ COUNTERPARTS = {
     "ten_seeds": ("50m_2cfg_10seed",),
     "350m_final": ("350m_final",),
 }
-
-
-def has_counterpart(experiment: str) -> bool:
-    """True where the study published runs of the experiment of that name."""
-    return experiment in COUNTERPARTS
