@@ -75,10 +75,8 @@ def _estimate(config: Config, experiment: str, results: Path) -> Estimate:
     def tokens(split: SplitName) -> Tokens:
         found = estimates.split_tokens(config, dataset, split, results)
         if found is None:
-            raise UserError(
-                f"datasets.{dataset}.{split}_tokens: give a number;"
-                " only tokenizing the text would tell how long it is"
-            )
+            remedy = "give a number; only tokenizing the text would tell how long it is"
+            raise UserError(f"datasets.{dataset}.{split}_tokens: {remedy}")
         return found
 
     return estimates.estimate(config, experiment, tokens("train"), tokens("validation"))
