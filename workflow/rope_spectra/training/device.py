@@ -12,7 +12,7 @@ from rope_spectra.runtime.determinism import make_deterministic
 def prepare(settings: RunSettings, threads: int | None) -> tuple[torch.device, str]:
     """The device of this process, held until its end, and the name of its attention kernel.
 
-    threads: CPU threads, None for torch's own choice.
+    threads: CPU threads, None or 0 for torch's own choice.
     """
     recipe = settings.training
     if threads:
