@@ -176,6 +176,7 @@ def _cell_rows(
         row["p_holm"] = p_holm.get(arm, np.nan)
         interval = row["delta_log_ppl_ci95_low"], row["delta_log_ppl_ci95_high"]
         row["verdict"] = statistics.verdict(*interval, row["p_holm"], margin)
+    # Baselines first, then the contrasts as declared, then the rest by name.
     order = dict.fromkeys([*baselines, *family, *sorted(rows)])
     return [rows[arm] for arm in order if arm in rows]
 
