@@ -72,7 +72,7 @@ class Objective(nn.Module):
 
 
 class Trainer:
-    """A model on its way through its batches.
+    """Trains a model, one optimizer step a batch.
 
     >>> for step, row in Trainer(model, recipe, device).run(tokens, seed, log_every=10): ...
     """
