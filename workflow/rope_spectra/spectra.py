@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from rope_spectra.config import text
 from rope_spectra.config.load import plain
+from rope_spectra.config.text import SafeLoader
 from rope_spectra.rope import diagnostics
 from rope_spectra.rope.diagnostics import Diagnosis
 from rope_spectra.rope.families import NamedSpectrum, Spectrum
@@ -74,7 +75,7 @@ def main() -> None:
 def _read_library(config: Path) -> dict[str, Spectrum]:
     """The spectra of a config file by name. The rest of the file may be wrong: it is not read."""
     text.check([config])
-    content = plain(yaml.safe_load(config.read_bytes()))
+    content = plain(yaml.load(config.read_bytes(), Loader=SafeLoader))
     section = content.get("spectra") if isinstance(content, dict) else None
     if not isinstance(section, dict):
         raise UserError(f"{config}: has no `spectra`")

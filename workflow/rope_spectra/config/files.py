@@ -12,10 +12,10 @@ import yaml
 from rope_spectra.config import text as config_text
 from rope_spectra.config.load import load as load_config
 from rope_spectra.config.sections import Config
+from rope_spectra.config.text import SafeLoader
 from rope_spectra.runtime.errors import UserError
 
 MAIN = Path("config.yaml")
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def _merged(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    value = yaml.load(path.read_bytes(), Loader=_SafeLoader)
+    value = yaml.load(path.read_bytes(), Loader=SafeLoader)
     if not isinstance(value, dict):
         raise UserError(f"{path}: should be keys with values, as config.yaml is")
     return value
@@ -78,6 +78,6 @@ def _override(entry: str) -> dict[str, Any]:
     if not separator:
         raise UserError(f"--config {entry}: should be KEY=VALUE, such as run=demo")
     try:
-        return {key: yaml.load(text, Loader=_SafeLoader)}
+        return {key: yaml.load(text, Loader=SafeLoader)}
     except yaml.YAMLError:
         raise UserError(f"--config {entry}: the value is not valid YAML") from None

@@ -1,9 +1,8 @@
 """The frozen settings of jobs: small sorted JSON files that they read instead of config.yaml.
 
 A file holds what matters to one job and nothing else, so that only a change that matters makes work
-again. Its content is
-canonical: keys that are younger than finished runs are left out where they are off, and those runs
-stay valid.
+again. Its content is canonical: keys that are younger than finished runs are left out where they
+are off, and those runs stay valid.
 """
 
 from typing import Literal, TypeAlias
@@ -18,9 +17,8 @@ from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Name, Seed, Settings
 
-RECIPE = (
-    1  # raise it to train everything again on purpose, after a change of code that changes results
-)
+# Raise it to train everything again on purpose, after a change of code that changes results.
+RECIPE = 1
 
 DataPart: TypeAlias = Literal["tokenizer", "options", "sentence", "train", "validation"]
 
@@ -74,10 +72,8 @@ def run_settings(config: Config, experiment: str, spectrum: str, seed: int) -> R
 
 def named_spectrum(config: Config, experiment: str, name: str) -> NamedSpectrum:
     """A spectrum with the numbers that it leaves to the experiment."""
-    head_dim, train_length = (
-        config.model_of(experiment).head_dim,
-        config.training_of(experiment).seq_len,
-    )
+    head_dim = config.model_of(experiment).head_dim
+    train_length = config.training_of(experiment).seq_len
     return NamedSpectrum(name=name, shape=config.spectra[name].completed(head_dim, train_length))
 
 
@@ -93,7 +89,8 @@ def evaluation_settings(config: Config, experiment: str) -> EvaluationSettings:
 
 def design(config: Config, experiment: str) -> Design:
     """The settings that an experiment's tables and figures depend on besides its runs."""
-    parts, evaluation = config.experiments[experiment], config.evaluation_of(experiment)
+    parts = config.experiments[experiment]
+    evaluation = config.evaluation_of(experiment)
     return Design(
         experiment=experiment,
         description=parts.description,
@@ -123,8 +120,7 @@ def data_settings(config: Config, dataset: str, part: DataPart) -> Settings:
     """
     data = config.datasets[dataset]
     if part == "train" or part == "validation":
-        tokens = data.train_tokens if part == "train" else data.validation_tokens
-        return SplitSettings(split=part, tokens=tokens, source=data.split(part))
+        return SplitSettings(split=part, tokens=data.budget(part), source=data.split(part))
     if not isinstance(data, DocumentSection):
         raise UserError(
             f"datasets.{dataset}: its source is tokens, so it has no {part}; ask for its"

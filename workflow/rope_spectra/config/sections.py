@@ -159,12 +159,12 @@ class Training(RunOptions, TrainingRecipe):
     @property
     def recipe(self) -> TrainingRecipe:
         """The keys that decide what a run learns."""
-        return TrainingRecipe(**{key: getattr(self, key) for key in TrainingRecipe.model_fields})
+        return self.part(TrainingRecipe)
 
     @property
     def options(self) -> RunOptions:
         """The keys that do not."""
-        return RunOptions(**{key: getattr(self, key) for key in RunOptions.model_fields})
+        return self.part(RunOptions)
 
     @property
     def gpus(self) -> int:
@@ -219,8 +219,7 @@ class Evaluation(EvaluationSettings):
     @property
     def settings(self) -> EvaluationSettings:
         """The keys that decide what is measured."""
-        keys = EvaluationSettings.model_fields
-        return EvaluationSettings(**{key: getattr(self, key) for key in keys})
+        return self.part(EvaluationSettings)
 
 
 class Config(Section):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rope_spectra.artifacts import layout
+from rope_spectra.config import frozen
 from rope_spectra.config.sections import Config
 from rope_spectra.data.base import DocumentSection
 from rope_spectra.monitor import gpu_use
@@ -84,7 +85,7 @@ def _experiment(
         description = f"{known.model} on {known.dataset}"
         is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
         parts += _data_parts(results, known.dataset, is_tokens)
-        runs = [(spectrum, seed) for seed in known.seeds for spectrum in known.spectra]
+        runs = [*frozen.runs(config, name)]
     else:
         description = "not in the configuration"
         runs = [(spectrum, seed) for experiment, spectrum, seed in found if experiment == name]

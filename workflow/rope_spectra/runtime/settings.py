@@ -5,12 +5,14 @@ heavy.
 """
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from rope_spectra.runtime.names import PATTERN
+
+S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -27,6 +29,10 @@ class Settings(BaseModel):
     def content(self) -> dict[str, Any]:
         """The plain values as JSON and YAML hold them: equal settings give equal content."""
         return self.model_dump(mode="json")
+
+    def part(self, model: type[S]) -> S:
+        """The keys that `model`, a base class of this one, describes."""
+        return model(**{key: getattr(self, key) for key in model.model_fields})
 
 
 class Record(BaseModel):
