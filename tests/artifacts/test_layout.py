@@ -10,6 +10,7 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
         "tensorboard",
         "summary.csv",
         "summary.md",
+        ".kept",
     }
     assert set(layout.RESERVED_NAMES["spectra"]) == {
         "experiment.json",

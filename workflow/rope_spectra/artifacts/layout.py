@@ -55,6 +55,9 @@ CURVES = "results/tensorboard/{experiment}/{spectrum}/seed{seed}"
 _LOG = "results/logs/{job}.log"
 _BENCHMARK = "results/logs/{job}.benchmark.tsv"
 
+# Finished results by content; artifacts/kept.py.
+KEPT = "results/.kept"
+
 SUMMARY = "results/summary.csv"
 SUMMARY_MD = "results/summary.md"
 

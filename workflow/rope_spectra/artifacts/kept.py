@@ -1,0 +1,320 @@
+"""The store of finished results: equal content is never made twice, and nothing finished is lost.
+
+Snakemake decides by names and time stamps, and deletes the outputs of a job before it starts. So
+each finished result is also in the store, at `<kind>/<key>`, where the key is the SHA-256 of all
+that the result depends on. The entries are hard links to the files of the experiments, or copies
+where the file system has no hard links. A step looks there first and *adopts* what it finds.
+
+The rooms that own a kind of results describe it by a `Kind`; only they read its records.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from rope_spectra.artifacts import files
+from rope_spectra.runtime.cli import log
+from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Record
+
+# JSON list of the rules and files that must really be made again, "*" for all. Set by the Snakefile
+# from --forcerun, --force and --forceall.
+FORCED = "ROPE_SPECTRA_FORCED"
+
+_KEY = re.compile("[0-9a-f]{64}")
+_POLL_S = 0.5
+_INDEX = "index.json"
+_LOCKS = "locks"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finished results.
+
+    `record` is the pattern of layout for the record that is written last. `files` gives the files
+    of a result by their names in the store, the record's own included. `key` reads the record;
+    UserError where it is damaged or no such record. `restore` puts an entry of the store back in
+    the place of a record, under the names that belong there.
+    """
+
+    name: str
+    record: str
+    files: Callable[[Path], dict[str, Path]]
+    key: Callable[[Path], str]
+    restore: Callable[[Path, Path], None]
+
+
+class Found(Record):
+    """A record in the folder of an experiment: the key of its result, and its state on disk."""
+
+    key: str
+    inode: int
+    modified_ns: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Use:
+    """The results of one kind in the store; `unused` are those that no experiment folder has."""
+
+    kind: str
+    count: int
+    size: int
+    unused: list[Path]
+    unused_size: int
+
+
+# The records of one kind by path, as they were when they were last looked at.
+Index = dict[str, dict[str, Found]]
+_INDEX_TYPE = TypeAdapter(Index)
+
+
+class Store:
+    """The store in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, kind: str, key: str) -> Path | None:
+        """The folder of a kept result; None if there is none."""
+        entry = self._entry(kind, key)
+        return entry if entry.is_dir() else None
+
+    def keep(self, kind: str, key: str, paths: Mapping[str, Path]) -> None:
+        """Keeps the files of a result by their names in the store.
+
+        What is kept under this key already is replaced, unless it is the same files.
+        """
+        entry = self._entry(kind, key)
+        if _holds(entry, paths):
+            return
+        # The name of a folder that was replaced also begins with a dot: no entry is called so.
+        new = entry.with_name(f".{key}.new.{_process()}")
+        old = entry.with_name(f".{key}.old.{_process()}")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            for name, path in paths.items():
+                link(path, new / name)
+            with suppress(FileNotFoundError):
+                entry.rename(old)
+            new.rename(entry)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def remove(self, kind: str, key: str) -> None:
+        """Removes a kept result; the folders of the experiments stay as they are."""
+        shutil.rmtree(self._entry(kind, key), ignore_errors=True)
+
+    @contextmanager
+    def only_once(self, kind: str, key: str, what: str) -> Iterator[None]:
+        """Waits until no other process makes this result; `what` names it in the log.
+
+        The lock ends with the process, even when that is killed. On a file system without locks
+        nobody waits.
+        """
+        path = self.root / _LOCKS / f"{kind}-{self._entry(kind, key).name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _try_lock(path)
+        if descriptor is None:
+            log.info("waiting: another process is making %s", what)
+        # By polling, not in the kernel: a signal ends the wait at once.
+        while descriptor is None:
+            time.sleep(_POLL_S)
+            descriptor = _try_lock(path)
+        try:
+            yield
+        finally:
+            # While it is still locked: whoever opens it now sees that it is gone and makes another.
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def collect(self, results: Path, kinds: Iterable[Kind]) -> Index:
+        """Keeps every finished result in the folders of `results` that the store lacks.
+
+        A record that has not changed since the last time is not read again. What is damaged is left
+        to the step that needs it, which says so.
+        """
+        before = self._index()
+        now = {kind.name: self._found(results, kind, before.get(kind.name, {})) for kind in kinds}
+        for kind in kinds:
+            for path, found in now[kind.name].items():
+                paths = kind.files(Path(path))
+                is_kept = self.find(kind.name, found.key) is not None
+                if not is_kept and all(file.is_file() for file in paths.values()):
+                    self.keep(kind.name, found.key, paths)
+        if now != before:
+            files.write_text(self.root / _INDEX, _INDEX_TYPE.dump_json(now).decode())
+        return now
+
+    def restore(self, kinds: Iterable[Kind]) -> list[Path]:
+        """Puts back the results that have gone from a folder since they were collected.
+
+        Snakemake has deleted them for a job that then failed. They get their old time stamps, as if
+        the job had never begun. Returns their records. A folder that is gone as a whole stays so.
+        """
+        restored = []
+        index = self._index()
+        for kind in kinds:
+            for name, found in index.get(kind.name, {}).items():
+                record = Path(name)
+                if all(path.exists() for path in kind.files(record).values()):
+                    continue
+                entry = self.find(kind.name, found.key)
+                if entry is None or not record.parent.is_dir():
+                    continue
+                try:
+                    kind.restore(entry, record)
+                except (UserError, OSError) as error:
+                    log.error("%s: cannot be put back: %s", record, error)
+                    continue
+                _set_back(kind.files(record).values(), found.modified_ns)
+                restored.append(record)
+        return restored
+
+    def usage(self, results: Path, kinds: Iterable[Kind]) -> list[Use]:
+        """The contents of the store by kind."""
+        index = self.collect(results, kinds)
+        return [self._use(kind.name, index[kind.name]) for kind in kinds]
+
+    def _use(self, kind: str, index: Mapping[str, Found]) -> Use:
+        in_use = {found.key for found in index.values()}
+        folder = self.root / kind
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        sizes = {entry: _size(entry) for entry in entries}
+        unused = [entry for entry in entries if entry.name not in in_use]
+        return Use(
+            kind=kind,
+            count=len(entries),
+            size=sum(sizes.values()),
+            unused=unused,
+            unused_size=sum(sizes[entry] for entry in unused),
+        )
+
+    def _found(self, results: Path, kind: Kind, before: Mapping[str, Found]) -> dict[str, Found]:
+        """The records of a kind by path.
+
+        One that is gone stays for as long as its folder does: a job may be about to make it again.
+        """
+        found = {path: seen for path, seen in before.items() if Path(path).parent.is_dir()}
+        for record in results.glob(_any(kind.record)):
+            state = record.stat()
+            seen = found.get(str(record))
+            if seen and _is_same(seen, state):
+                continue
+            with suppress(UserError):
+                found[str(record)] = Found(
+                    key=kind.key(record),
+                    inode=state.st_ino,
+                    modified_ns=state.st_mtime_ns,
+                    size=state.st_size,
+                )
+        return found
+
+    def _index(self) -> Index:
+        try:
+            return _INDEX_TYPE.validate_json((self.root / _INDEX).read_bytes())
+        except (OSError, ValidationError):
+            return {}
+
+    def _entry(self, kind: str, key: str) -> Path:
+        # The key may come from a record that somebody else has written.
+        if not _KEY.fullmatch(key):
+            raise UserError(f"{self.root / kind}: {key!r:.80} is no SHA-256")
+        return self.root / kind / key
+
+
+def is_forced(rule: str, *outputs: Path) -> bool:
+    """True if the user has asked Snakemake to really run this rule or make these files again."""
+    forced = set(json.loads(os.environ.get(FORCED, "[]")))
+    return not forced.isdisjoint({"*", rule, *map(str, outputs)})
+
+
+def link(source: Path, target: Path) -> None:
+    """Makes `target` a hard link to `source`, or a copy that is on disk where links are refused."""
+    try:
+        os.link(source, target)
+    except OSError:
+        # If it is something else that is wrong, such as a full disk, this says so.
+        shutil.copy2(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def place(source: Path, target: Path, as_link: bool) -> None:
+    """Publishes a file of the store as `target`, atomically.
+
+    as_link: share the bytes, and with them the time stamp; otherwise it is a copy.
+    """
+    with files.atomic(target) as temporary:
+        if as_link:
+            link(source, temporary)
+        else:
+            shutil.copyfile(source, temporary)
+
+
+def _process() -> str:
+    return f"{platform.node().replace('.', '-')}.{os.getpid()}"
+
+
+def _holds(entry: Path, paths: Mapping[str, Path]) -> bool:
+    """True if an entry consists of these very files."""
+    try:
+        names = {path.name for path in entry.iterdir()}
+        same = all((entry / name).samefile(path) for name, path in paths.items())
+    except FileNotFoundError:
+        return False
+    return same and names == set(paths)
+
+
+def _try_lock(path: Path) -> int | None:
+    """The descriptor that holds the lock; None while another process has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        return descriptor
+    with suppress(FileNotFoundError):
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+    # The one before has removed the file since it was opened.
+    os.close(descriptor)
+    return None
+
+
+def _set_back(paths: Iterable[Path], modified_ns: int) -> None:
+    """Gives files a time stamp, except those that share theirs with other folders."""
+    for path in paths:
+        if path.stat().st_nlink == 1:
+            os.utime(path, ns=(modified_ns, modified_ns))
+
+
+def _any(pattern: str) -> str:
+    """The glob below results/ for a pattern of layout."""
+    return re.sub(r"{\w+}", "*", pattern.removeprefix("results/"))
+
+
+def _is_same(found: Found, state: os.stat_result) -> bool:
+    return (found.inode, found.modified_ns, found.size) == (
+        state.st_ino,
+        state.st_mtime_ns,
+        state.st_size,
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
