@@ -1,12 +1,18 @@
 """A published file is whole or absent, and a failed write leaves what was there before."""
 
+import os
+import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from rope_spectra.artifacts import files
+from support import small_experiment
 
 
 def test_files_of_one_block_appear_together(tmp_path: Path) -> None:
@@ -47,3 +53,40 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     other.write_text("still being written")
     files.write_text(tmp_path / "cache.npy", "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", other.name]
+
+
+@pytest.fixture
+def set_umask() -> Iterator[Callable[[int], int]]:
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): oct(stat.S_IMODE(path.stat().st_mode))
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_the_umask_decides_who_may_read_a_file(
+    set_umask: Callable[[int], int], umask: int, mode: int, tmp_path: Path
+) -> None:
+    set_umask(umask)
+    files.write_text(tmp_path / "text", "for all that the umask lets read")
+    with files.atomic(tmp_path / "weights") as temporary:
+        save_file({"ones": torch.ones(2)}, temporary)  # makes a file of mode 600
+    assert modes(tmp_path) == {"text": oct(mode), "weights": oct(mode)}
+
+
+def test_every_file_of_an_experiment_has_the_mode_of_the_umask(
+    set_umask: Callable[[int], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_umask(0o027)
+    monkeypatch.chdir(tmp_path)
+    small_experiment.make_experiment()
+    found = modes(tmp_path)
+    assert "results/small/geo/seed1/model.safetensors" in found
+    assert {name: mode for name, mode in found.items() if mode != "0o640"} == {}

@@ -1,8 +1,10 @@
 """Exports of a run that Snakemake has trained and evaluated: the folder, the card, refusals."""
 
 import json
+import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +143,21 @@ def test_the_default_target_exports_nothing(finished: Path, exported: Path) -> N
         "README.md",
     }
     assert not list(exported.parent.glob("*.tmp.*"))
+
+
+def test_all_that_a_run_of_the_workflow_writes_has_the_mode_of_the_umask(
+    finished: Path, exported: Path
+) -> None:
+    """The export, the logs and the heartbeats included."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    found = {
+        path: oct(stat.S_IMODE(path.stat().st_mode))
+        for path in (finished / "results").rglob("*")
+        if path.is_file()
+    }
+    assert exported / "model.safetensors" in found
+    assert {path: mode for path, mode in found.items() if mode != oct(0o666 & ~umask)} == {}
 
 
 def test_raw_tokens_are_exported_without_a_tokenizer(fresh: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     """Yield a temporary path for each of `paths`; publish them in order if the block succeeds.
 
     Nothing is published before everything is on disk, so a full disk leaves the old files alone.
+    The umask decides who may read them.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,9 +50,11 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     # In the same folder, because a rename is atomic only within one file system.
     temporaries = [path.with_name(f"{path.name}.tmp.{_HOST}.{os.getpid()}") for path in paths]
     try:
+        modes = [_mode_of_a_new_file(temporary) for temporary in temporaries]
         yield temporaries
-        for temporary in temporaries:
+        for temporary, mode in zip(temporaries, modes, strict=True):
             with temporary.open("rb") as file:
+                os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
@@ -60,6 +64,15 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     finally:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
+
+
+def _mode_of_a_new_file(path: Path) -> int:
+    """Make an empty file to see its mode: the umask can only be read by setting it.
+
+    Some libraries replace this file by one that nobody else may read (safetensors).
+    """
+    path.touch()
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def _remove_leftovers(path: Path) -> None:
