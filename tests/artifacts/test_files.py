@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from rope_spectra.artifacts import files
+from rope_spectra.runtime.errors import UserError
 from support import small_experiment
 
 
@@ -29,6 +30,13 @@ def test_files_of_one_block_appear_together(tmp_path: Path) -> None:
             path.write_text("new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
     assert [path.read_text() for path in (first, second)] == ["new", "new"]
+
+
+def test_json_that_is_nested_too_deep_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    with pytest.raises(UserError, match=r"run.json: not valid JSON \(maximum recursion depth"):
+        files.read_json(path)
 
 
 def test_an_open_file_stays_readable_while_it_is_replaced(tmp_path: Path) -> None:

@@ -188,6 +188,14 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
     ("datasets/books/train", [], "datasets.books.train", "empty", "1"),
     ("datasets/books/train", 3, "datasets.books.train[0]", "whole number, not", "quotes"),
     ("datasets/books/separator", "", "datasets.books.separator", "empty", "null"),
+    ("datasets/books/separator", "\ud83d", "datasets.books.separator", "half a", "whole one"),
+    (
+        "datasets/books/retrieval_sentence",
+        "Key \ud83d {value}",
+        "datasets.books.retrieval_sentence",
+        "half a character",
+        "whole one",
+    ),
     ("datasets/raw/vocab_size", 65537, "datasets.raw.vocab_size", "too large", "65536"),
     ("datasets/raw/vocab_size", 513, "models.tiny.vocab_size", "too small", "513"),
     (

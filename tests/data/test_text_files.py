@@ -98,6 +98,11 @@ def test_the_byte_of_undecodable_text_is_named(
             "a.jsonl:1: no column 'text'; text_column should be one of: body, id",
         ),
         ("a.jsonl", b'{"text": 3}\n', "a.jsonl:1: column 'text' holds int, not text"),
+        (
+            "a.jsonl",
+            b'{"text": "one"}\n{"text": ' + b"[" * 100_000,
+            "a.jsonl:2: not a JSON object with text",
+        ),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', "a.jsonl:1: not a JSON object with text"),
         ("a.txt.gz", b"not gzip", "a.txt.gz: not a whole gzip file"),
         ("a.txt.gz", gzip.compress(b"one" * 99, mtime=0)[:-9], "a.txt.gz: not a whole gzip file"),

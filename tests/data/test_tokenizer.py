@@ -87,10 +87,17 @@ def unfit(content: dict[str, Any], **change: Any) -> bytes:
 def test_unfit_tokenizers_are_named(small_tokenizer: Path, tmp_path: Path) -> None:
     good = json.loads(small_tokenizer.read_bytes())
     big = good["model"] | {"vocab": good["model"]["vocab"] | {"ab" * 40: 65_536}}
+    long = {"vocab": good["model"]["vocab"] | {"a" * 65_536: 400}}
+    special = {"id": 400, "special": True, "normalized": False}
+    special |= dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
     for content, message in [
         (b"{}", "x: not a tokenizer.json that can be read"),
         (unfit(good, decoder=None), "x: not a byte-level tokenizer"),
         (unfit(good, model=big), "x: 65537 tokens, but ids are stored as uint16"),
+        (unfit(good, model=good["model"] | long), "x: a token of 65536 bytes, .* at most 65535"),
+        (unfit(good, added_tokens=[special | {"content": "é" * 32768}]), "x: a token of 65536 "),
+        (unfit(good, model=good["model"] | {"vocab": {}, "merges": []}), "x: .* is empty"),
+        (b'{"model":' * 100_000, "x: not a tokenizer.json that can be read"),
     ]:
         with pytest.raises(UserError, match=message):
             tokenizers.parse_tokenizer(content, "x")
@@ -118,6 +125,30 @@ def test_a_tokenizer_that_truncates_and_pads_does_neither_here(small_tokenizer: 
     )
     assert len(encoded.document(0)) > 4
     assert len(encoded.document(1)) == 1
+
+
+def test_the_longest_token_is_counted(small_tokenizer: Path) -> None:
+    good = json.loads(small_tokenizer.read_bytes())
+    longest = {"vocab": good["model"]["vocab"] | {"a" * 65_535: 400}}
+    tokenizer = tokenizers.parse_tokenizer(unfit(good, model=good["model"] | longest), "x")
+    assert tokenizers.count_token_bytes(tokenizer)[400] == 65_535
+
+
+def test_a_tokenizer_that_draws_its_merges_at_random_does_not_here(small_tokenizer: Path) -> None:
+    good = json.loads(small_tokenizer.read_bytes())
+    content = unfit(good, model=good["model"] | {"dropout": 0.5})
+    encode = encoding.reference(tokenizers.parse_tokenizer(content, "x"))
+    assert (
+        len({encode(["Once upon a time there was a pony."]).ids.tobytes() for _ in range(9)}) == 1
+    )
+
+
+def test_a_tokenizer_that_cannot_encode_a_text_is_one_line(small_tokenizer: Path) -> None:
+    replace = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "x"}
+    content = unfit(json.loads(small_tokenizer.read_bytes()), normalizer=replace)
+    encode = encoding.reference(tokenizers.parse_tokenizer(content, "x"))
+    with pytest.raises(UserError, match=r"tokenizer: cannot encode the text .*retry-limit"):
+        encode(["a" * 40 + "!"])
 
 
 def test_an_unreachable_hub_is_one_line(tmp_path: Path) -> None:

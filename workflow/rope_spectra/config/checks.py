@@ -180,6 +180,8 @@ def _token_ids(config: Config, name: str, owner: str, count: int) -> Iterator[st
 def _sentence(path: str, sentence: str) -> Iterator[str]:
     if sentence.count(PLACE) != 1 or not sentence.partition(PLACE)[0].strip():
         yield f"{path}: {sentence!r} should have {PLACE} once, after at least one word"
+    if sentence != sentence.encode(errors="ignore").decode():
+        yield f"{path}: {sentence!r} holds half a character (a lone surrogate); write the whole one"
 
 
 def _probe(config: Config, name: str) -> Iterator[str]:

@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from tokenizers import Tokenizer
 
+from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 
 log = logging.getLogger("rope_spectra")
@@ -104,7 +105,16 @@ def reference(tokenizer: Tokenizer) -> Encode:
     """Encoding with the `tokenizers` library, without special tokens."""
 
     def encode(texts: Sequence[str]) -> Encoded:
-        encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        try:
+            encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # A panic in the library, as of a hopeless regular expression, is no Exception.
+        except BaseException as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"tokenizer: cannot encode the text ({reason}); choose another tokenizer"
+            ) from None
         return concatenate([np.array(encoding.ids, "<u2") for encoding in encodings])
 
     return encode

@@ -121,7 +121,7 @@ def json_lines(path: Path, blocks: Iterable[str], column: str) -> Iterator[str]:
             text = text_of(json.loads(line), column, f"{path}:{number}")
             # An escape such as \ud83d without its other half passes as JSON but is not text.
             text.encode()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{path}:{number}: not a JSON object with text ({error}); fix or remove the line"
             ) from None

@@ -17,6 +17,7 @@ from rope_spectra.runtime.settings import Record
 log = logging.getLogger("rope_spectra")
 
 MAX_VOCAB_SIZE = 1 << 16  # token ids are stored as uint16
+MAX_TOKEN_BYTES = (1 << 16) - 1  # and so are their sizes
 
 
 class TokenizerRecord(Record):
@@ -52,8 +53,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
     """Makes a tokenizer, which never truncates and never pads, of what a tokenizer.json holds.
 
-    Raises UserError, naming `where`, if it cannot be read, is not byte-level, or has ids that do
-    not fit in uint16.
+    Raises UserError, naming `where`, if it cannot be read, is empty, is not byte-level, or has ids
+    or tokens whose size does not fit in uint16.
     """
     try:
         tokenizer = Tokenizer.from_buffer(content)
@@ -63,23 +64,33 @@ def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
         ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None  # it makes other tokens of the same text each time
     if not isinstance(tokenizer.decoder, decoders.ByteLevel):
         raise UserError(
             f"{where}: not a byte-level tokenizer;"
             " choose one that is, such as EleutherAI/gpt-neox-20b"
         )
     size = vocab_size(tokenizer)
+    if not size:
+        raise UserError(f"{where}: its vocabulary is empty; choose another tokenizer")
     if size > MAX_VOCAB_SIZE:
         raise UserError(
             f"{where}: {size} tokens, but ids are stored as uint16;"
             f" choose one of at most {MAX_VOCAB_SIZE}"
         )
+    longest = max(_byte_counts(tokenizer).values())
+    if longest > MAX_TOKEN_BYTES:
+        raise UserError(
+            f"{where}: a token of {longest} bytes, but sizes are stored as uint16;"
+            f" choose a tokenizer of tokens of at most {MAX_TOKEN_BYTES}"
+        )
     return tokenizer
 
 
 def vocab_size(tokenizer: Tokenizer) -> int:
-    """One more than the largest id, added tokens included."""
-    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    """One more than the largest id, added tokens included; 0 if there are no tokens."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
 
 def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
@@ -89,12 +100,20 @@ def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     (NeoX: NFC).
     """
     sizes = np.zeros(vocab_size(tokenizer), np.uint16)
-    for token, index in tokenizer.get_vocab(with_added_tokens=False).items():
-        sizes[index] = len(token)  # a character of the byte-level alphabet stands for one byte
+    for index, size in _byte_counts(tokenizer).items():
+        sizes[index] = size
+    return sizes
+
+
+def _byte_counts(tokenizer: Tokenizer) -> dict[int, int]:
+    """Bytes of UTF-8 by token id."""
+    # A character of the byte-level alphabet stands for one byte.
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    counts = {index: len(token) for token, index in vocabulary.items()}
     # Added tokens are plain text, not in that alphabet.
     for index, added in tokenizer.get_added_tokens_decoder().items():
-        sizes[index] = len(added.content.encode())
-    return sizes
+        counts[index] = len(added.content.encode())
+    return counts
 
 
 def make_tokenizer(settings: TokenizerSettings) -> bytes:

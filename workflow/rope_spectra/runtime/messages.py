@@ -313,6 +313,7 @@ _TEMPLATES = {
     "multiple_of": "{given} is odd; rotary pairs need an even number",
     "too_long": "{actual_length} given; give at most {max_length}",
     "string_too_short": "empty; write null for none",
+    "string_unicode": "{given} holds half a character (a lone surrogate); write the whole one",
     "mistake": "{text}",
 }
 _TEXTS: dict[str, Callable[[_Mistake], str]] = {
