@@ -79,6 +79,18 @@ def test_a_rank_that_dies_stops_all_with_one_line(data: Path, tmp_path: Path) ->
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
 
 
+def test_ranks_save_and_end_within_seconds_when_their_terminal_closes(
+    data: Path, tmp_path: Path
+) -> None:
+    """Torch's launcher would kill after 30 s those that wait for the rank that has saved."""
+    launcher = start(data, tmp_path / "run", "--processes", "2")
+    launcher.send_signal(signal.SIGHUP)
+    message = launcher.communicate(timeout=25)[1]
+    assert launcher.returncode == 128 + signal.SIGHUP
+    assert "is saved, the same command resumes from there" in message
+    assert "Traceback" not in message
+
+
 def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(
     data: Path, tmp_path: Path
 ) -> None:

@@ -82,6 +82,20 @@ def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_resumes(
     assert json.loads((tmp_path / "run/run.json").read_text())["resumed_at_steps"] == [saved]
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_other_signals_that_ask_to_stop_save_as_well(
+    number: signal.Signals, data: Path, tmp_path: Path
+) -> None:
+    process = start(data, tmp_path / "run")
+    process.send_signal(number)
+    message = process.communicate(timeout=10)[1]
+    assert process.returncode == 128 + number
+    saved = int(message.partition("interrupted: step ")[2].split()[0])
+    identity = json.loads((data / "whole/run.json").read_text())["identity"]
+    state = checkpoint.load_state(tmp_path / "run/checkpoint.pt", identity)
+    assert state["step"] == saved
+
+
 def test_a_killed_training_resumes_from_its_last_checkpoint(data: Path, tmp_path: Path) -> None:
     for _ in range(2):
         process = start(data, tmp_path / "run")
@@ -142,10 +156,34 @@ def test_signals_are_heard_once_and_handlers_restored() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         assert interruption.signal == signal.SIGINT
-    with Interruption(handle=False) as interruption:
+    with Interruption(handle=False):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption.signal is None
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_rank_that_was_asked_to_stop_ends_when_its_exchange_fails() -> None:
+    code = (
+        "import os, signal\n"
+        "from rope_spectra.training.interruption import Interruption\n"
+        "with Interruption(handle=False):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    raise RuntimeError('connection closed by peer')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored() -> None:
+    code = (
+        "import os, signal\n"
+        "from rope_spectra.training.interruption import Interruption\n"
+        "with Interruption() as interruption:\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    assert interruption.signal is None\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    assert interruption.signal == signal.SIGTERM\n"
+    )
+    subprocess.run(["nohup", sys.executable, "-c", code], check=True)
 
 
 def test_a_state_that_is_damaged_or_of_another_run_is_not_used(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@
 
 Writes model.safetensors, train.csv and run.json into --output, run.json last. Uses a GPU where
 there is one, or several with --processes. Until it is done checkpoint.pt holds the state of the
-training: SIGTERM and Ctrl-C save it, and the same command resumes from there, to the same bits.
+training: SIGTERM, SIGHUP, SIGQUIT and Ctrl-C save it, and the same command resumes from there, to
+the same bits.
 """
 
 from rope_spectra.artifacts import seal

@@ -18,6 +18,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.training import interruption
 
 _LAUNCHER_NOTICES_WITHIN_S = 60.0
 
@@ -96,6 +97,8 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
     """
     # torchrun would set this too, with a warning. The command sets its number of threads itself.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Or torchrun would also hear those that are to be ignored.
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(s.name for s in interruption.signals())
     rendezvous = slurm_rendezvous(os.environ) or ["--standalone"]
     command = [*rendezvous, f"--nproc_per_node={processes}", "--module", module, *arguments]
     parser = torchrun.get_args_parser()
