@@ -19,9 +19,8 @@ set -euo pipefail
 # shellcheck source=scripts/artifacts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
 
-SECRETS='-----BEGIN [A-Z ]*PRIVATE KEY|(hf_|api_org_)[A-Za-z0-9]{30}'
-SECRETS+='|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{50}|glpat-[A-Za-z0-9_-]{20}'
-SECRETS+='|(AKIA|ASIA)[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32}|xox[abprs]-[A-Za-z0-9-]{20}'
+# The store of finished results and what is being pulled; in git, unlike in a shell, * takes a dot.
+HIDDEN=':(top,glob)results/.*/**'
 dry_run=''
 
 main() {
@@ -83,9 +82,9 @@ check_repository() {
 
 # The commits that the push would send along.
 check_unpushed() {
+    head=$(git rev-parse --quiet --verify HEAD || true)
     : >"$scratch/commits"
-    ! git rev-parse --quiet --verify HEAD >/dev/null ||
-        git rev-list HEAD --not --remotes="$remote" >"$scratch/commits"
+    [[ ! $head ]] || git rev-list "$head" --not --remotes="$remote" >"$scratch/commits"
     unpushed=$(wc -l <"$scratch/commits")
     git diff-tree --stdin -r -z --root -m --no-renames --no-commit-id --diff-filter=d \
         <"$scratch/commits" >"$scratch/raw"
@@ -100,6 +99,7 @@ check_staged() {
         exclude+=(":(exclude,top,glob)results/$pattern")
     done
     git diff --cached --name-only --no-renames -z -- . "${exclude[@]}" >"$scratch/names"
+    git diff --cached --name-only --no-renames -z -- "$HIDDEN" >>"$scratch/names"
     while IFS= read -r -d '' name; do
         say "refused: $(shown "$name"): staged, but not one of the results"
         foreign=1
@@ -117,28 +117,9 @@ check_index() {
 # Reads the records of `git diff --raw -z` in $scratch/raw, names what must not go, and fails if
 # there is any. $1: where the files are.
 check_contents() {
-    local record name mode blob reason found=0
-    while IFS= read -r -d '' record && IFS= read -r -d '' name; do
-        read -r _ mode _ blob _ <<<"$record"
-        reason=$(refusal "$name" "$mode" "$blob")
-        [[ $reason ]] || continue
-        say "refused: $(shown "$name"): $1, ${reason//$'\n'/; }"
-        found=1
-    done <"$scratch/raw"
-    ((found == 0))
-}
-
-# NAME MODE BLOB: why this must not be published; nothing if it may.
-refusal() {
-    case $2:$1 in
-        120000:results/*) echo "a link" && return ;;
-        160000:results/*) echo "a repository of its own" && return ;;
-        120000:* | 160000:*) return ;;
-    esac
-    git cat-file blob "$3" >"$scratch/blob" || { echo "cannot be read" && return; }
-    problem "$1" "$scratch/blob"
-    ! LC_ALL=C grep -qaE -e "$SECRETS" "$scratch/blob" ||
-        echo "holds a secret (a private key or an access token)"
+    not_publishable blobs "$1" <"$scratch/raw" >"$scratch/refused" ||
+        fail "the check of the files did not end (it says why above)"
+    [[ ! -s $scratch/refused ]]
 }
 
 # Stage the results that are new or changed, by name; if any of them must not go, leave the index as
@@ -148,6 +129,7 @@ stage() {
     for pattern in summary.csv summary.md "${ALLOWED[@]}"; do
         include+=(":(top,glob)results/$pattern")
     done
+    include+=("${HIDDEN/top/exclude,top}")
     git ls-files -z --others --modified -- "${include[@]}" | while IFS= read -r -d '' name; do
         if [[ -L $name ]]; then
             say "skipped: $(shown "$name"): a link"
@@ -179,11 +161,29 @@ publish() {
         say "would commit $count files and push $((unpushed + (count > 0))) commits to $remote"
         return
     fi
-    ((count == 0)) || git commit --quiet --message="$1" ||
-        fail "git could not commit (it says why above)"
-    git push --quiet -- "$remote" "HEAD:$target" ||
+    ((count == 0)) || commit "$1"
+    # This commit, whatever a hook has made of HEAD since.
+    git push --quiet -- "$remote" "$head:$target" ||
         fail "committed here, but $remote refused the push (git says why above)"
     say "$count files committed, $((unpushed + (count > 0))) commits pushed to $remote"
 }
+
+# Commit what was checked. Hooks run meanwhile and may change files: if the commit holds anything
+# else, it stays here.
+commit() {
+    local tree parent=$head
+    tree=$(git write-tree)
+    git commit --quiet --message="$1" || fail "git could not commit (it says why above)"
+    head=$(git rev-parse HEAD)
+    [[ $(git rev-parse "$head^{tree}") == "$tree" ]] && is_child "$head" "$parent" && return
+    git diff-tree -r -z --name-only --no-renames "$tree" "$head" | while IFS= read -r -d '' name; do
+        say "changed by a hook: $(shown "$name")"
+    done
+    fail "a commit hook changed what was checked; nothing was pushed." \
+        "Keep hooks from results/, then git reset --soft HEAD~1 and again"
+}
+
+# True if $2 is the only parent of $1; $2 is empty for the first commit of a repository.
+is_child() { [[ $(git rev-list --parents -n 1 "$1") == "$1${2:+ $2}" ]]; }
 
 main "$@"

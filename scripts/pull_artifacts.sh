@@ -110,7 +110,7 @@ connect() {
                 "load a key into the agent, give --identity or set A100_SSH_PASS"
             ;;
         1:*) fail "$host: has no folder $(shown "$path/results")" ;;
-        *) fail "$host: ssh failed: $(tail -n 1 <<<"$message" | tr -d '\r')" ;;
+        *) fail "$host: ssh failed: $(shown "$(tail -n 1 <<<"$message" | tr -d '\r')")" ;;
     esac
 }
 
@@ -142,26 +142,25 @@ quoted() { printf " '%s'" "${@//\'/\'\'}"; }
 # Put what arrived in its place, if it is what it seems to be and replaces no other run.
 take_over() {
     cd -- "$staging"
-    local conflicts=0 name reason arrived=0 new_tables=''
+    local conflicts=0 name difference arrived=0 new_tables=''
+    staged | not_publishable files >"$scratch/refused" ||
+        fail "the check of the files did not end (it says why above)"
     while IFS= read -r -d '' name; do
-        name=${name#./}
-        reason=$(problem "$name" "$name")
-        if [[ $reason ]]; then
-            say "refused: $(shown "$name"): ${reason//$'\n'/; }"
-            rm -f -- "./$name"
-            refused=$((refused + 1))
-        elif [[ ! $replace ]] && is_other_run "$name"; then
-            say "differs: results/$(shown "$name")"
-            conflicts=$((conflicts + 1))
-        fi
+        rm -f -- "./$name"
+        refused=$((refused + 1))
+    done <"$scratch/refused"
+    while IFS= read -r -d '' name; do
+        difference=$(difference "$name")
+        [[ $difference && ! $replace ]] || continue
+        say "differs: results/$(shown "$name"): $difference"
+        conflicts=$((conflicts + 1))
     done < <(staged)
     if ((conflicts)); then
         clear_staging
-        fail "$host has other runs or data under names that are taken here;" \
+        fail "$host has other runs, evaluations or data under names that are taken here;" \
             "nothing was replaced (--replace does)"
     fi
     while IFS= read -r -d '' name; do
-        name=${name#./}
         cmp -s -- "./$name" "$here/results/$name" && continue
         [[ ! -d $here/results/$name ]] ||
             fail "results/$(shown "$name"): a folder is in its place; move it away"
@@ -182,16 +181,19 @@ clear_staging() {
 }
 
 # The files that have arrived whole; halves of files are in hidden folders.
-staged() { find . -name '.?*' -prune -o -type f -print0; }
+staged() { find . -name '.?*' -prune -o -type f -printf '%P\0'; }
 
-# True for a file that describes a run or its data otherwise than the file of that name here.
-is_other_run() {
+# NAME: what it means that this file is not as that of the same name here; nothing where it is as
+# there, or where nothing depends on it.
+difference() {
+    [[ -e $here/results/$1 ]] && ! cmp -s -- "./$1" "$here/results/$1" || return 0
     case $1 in
-        data/*/options.config.json) return 1 ;;
-        data/*/*.json | */seed*/config.json | */seed*/run.json)
-            [[ -e $here/results/$1 ]] && ! cmp -s -- "./$1" "$here/results/$1"
+        data/*/options.config.json) ;;
+        data/*/*.json) echo "other data" ;;
+        */seed*/config.json | */seed*/run.json) echo "another run" ;;
+        */evaluation.json)
+            echo "the runs there were evaluated with other settings, and one table cannot hold both"
             ;;
-        *) return 1 ;;
     esac
 }
 

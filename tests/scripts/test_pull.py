@@ -261,6 +261,17 @@ def test_only_what_is_listed_comes_and_its_time_is_kept(
     assert host.pull(here, there).stderr.startswith("0 new or changed files")
 
 
+def test_the_arrays_of_every_kind_of_evaluation_come_and_the_store_stays(
+    host: Host, there: Path, here: Path
+) -> None:
+    probed = arrays(**{"pi/64/retrieval": np.ones((2, 10), np.float32), "none/64/nll": np.ones(2)})
+    write(there, {f"{RUN}/eval.npz": probed, "results/.kept/evaluations/0/eval.json": "{}"})
+    done = host.pull(here, there)
+    assert done.returncode == 0, done.stderr
+    assert files(here) == PULLED
+    assert (here / RUN / "eval.npz").read_bytes() == probed
+
+
 @pytest.mark.parametrize("known", ["changed", "empty"])
 def test_a_host_key_that_is_not_the_known_one_is_refused(
     host: Host, there: Path, here: Path, known: str
@@ -284,6 +295,10 @@ def test_a_login_that_fails_and_a_folder_that_is_missing_are_named(
     assert "ssh failed" in refusal(
         host.pull(here, there, "-F", host.client("closed", "HostName 127.0.0.2"))
     )
+    banner = "ProxyCommand printf 'SSH-2.0-\\033]0;pwned\\007\\n' # %h"
+    done = host.pull(here, there, "-F", host.client("rude", banner))
+    assert "ssh failed" in refusal(done)
+    assert "\x1b" not in done.stderr
     assert tree(here) == before
 
 
@@ -402,17 +417,23 @@ def test_a_dry_run_changes_nothing(host: Host, there: Path, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [f"{RUN}/run.json", f"{RUN}/config.json", "results/data/toy/train.json"]
+    ("name", "meaning"),
+    [
+        (f"{RUN}/run.json", "another run"),
+        (f"{RUN}/config.json", "another run"),
+        ("results/data/toy/train.json", "other data"),
+        ("results/exp/evaluation.json", "the runs there were evaluated with other settings"),
+    ],
 )
 def test_another_run_of_the_same_name_replaces_nothing_unless_asked(
-    host: Host, there: Path, here: Path, name: str
+    host: Host, there: Path, here: Path, name: str, meaning: str
 ) -> None:
     assert host.pull(here, there).returncode == 0
     write(there, {name: json.dumps({"other": 1}), f"{RUN}/eval.csv": "length,ppl\n64,1.5\n"})
     before = tree(here / "results")
     done = host.pull(here, there)
     assert "nothing was replaced" in refusal(done)
-    assert f"differs: {name}" in done.stderr
+    assert f"differs: {name}: {meaning}" in done.stderr
     assert {path: entry[1] for path, entry in tree(here / "results").items()} == {
         p: entry[1] for p, entry in before.items()
     }

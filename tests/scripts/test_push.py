@@ -1,13 +1,19 @@
 """scripts/commit_and_push.sh against a real bare remote; both scripts with a wrong command line."""
 
+import contextlib
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rope_spectra.artifacts import layout
+from rope_spectra.artifacts import layout, seal
+from rope_spectra.config.sections import EvaluationSettings
+from rope_spectra.data.sentence import Sentence
+from support import small_experiment as small
 from support.artifacts import BIG, RUN, SMALL, arrays, call, checkout, refusal, small_results, write
 
 IDENTITY = {
@@ -22,11 +28,50 @@ ENVIRONMENT = {
     "GIT_CONFIG_SYSTEM": "/dev/null",
 }
 # Put together here, so that no line of this file looks like one.
-SECRETS = [
-    "hf_" + 34 * "a",
-    "ghp_" + 36 * "b",
-    "AKIA" + 16 * "C",
-    "-----BEGIN OPENSSH " + "PRIVATE KEY-----",
+SECRETS = {
+    "hf_" + 34 * "a": "Hugging Face",
+    "ghp_" + 36 * "b": "GitHub",
+    "github_pat_" + 82 * "b": "GitHub",
+    "glpat-" + 20 * "b": "GitLab",
+    "AKIA" + 16 * "C": "AWS",
+    "aws_secret_access_key = " + 10 * "aB/+": "AWS",
+    '"SecretAccessKey": "' + 40 * "a" + '"': "AWS",
+    "-----BEGIN OPENSSH " + "PRIVATE KEY-----": "private key",
+    '"private_key": "-----BEGIN ' + 'PRIVATE KEY-----\\nMII"': "private key",
+    '"private_key_id": "' + 40 * "0" + '"': "private key",
+    "WANDB_API_KEY=" + 40 * "0": "W&B",
+    "machine api.wandb.ai\n  login user\n  password " + 40 * "f": "W&B",
+    "wandb_v1_" + 77 * "x": "W&B",
+    "AIza" + 35 * "d": "Google",
+    "GOCSPX-" + 28 * "d": "Google",
+    "npm_" + 36 * "e": "npm",
+    "//registry.npmjs.org/:_authToken=" + 36 * "e": "npm",
+    "pypi-AgE" + 60 * "f": "PyPI",
+    "DefaultEndpointsProtocol=https;AccountKey=" + 86 * "g" + "==": "Azure",
+    "abc8Q~" + 34 * "h": "Azure",
+    "AZURE_OPENAI_API_KEY=" + 32 * "1": "Azure",
+    "https://x.blob.core.windows.net/c?sv=1&sig=" + 43 * "i": "Azure",
+    "xoxb-" + 20 * "1": "Slack",
+    "https://hooks.slack.com/services/T" + 8 * "0" + "/B" + 8 * "0" + "/" + 24 * "j": "Slack",
+    "sk-" + 40 * "k": "language model",
+    "https://user:" + "hunter2@example.org/x.git": "password in a URL",
+    "postgres://:" + "p%40ss@[::1]/db": "password in a URL",
+    "A100_SSH_PASS=" + "hunter2": "pull script",
+    '"A100_SSH_PASS": ' + '"hunter2"': "pull script",
+    "SSHPASS=" + "x": "pull script",
+}
+# As in results, logs and the code of this project.
+NO_SECRETS = [
+    "https://example.org:8443/path@2",
+    "https://user@example.org/x.git",
+    "https://user:$TOKEN@example.org/x.git",
+    "ssh://git@example.org:22/x.git",
+    "sha256 " + 64 * "0",
+    "revision " + 40 * "0",
+    "give --identity or set A100_SSH_PASS",
+    "risk-" + 40 * "k",
+    "wandb 0.19, datasets 4.0, torch 2.9",
+    "aws-eu-west-1, train_tokens: 1_000_000",
 ]
 RESULTS = sorted([*SMALL, f"{RUN}/eval.npz"])
 
@@ -73,6 +118,76 @@ def test_the_results_are_published_and_nothing_else(project: Path) -> None:
         == "Results of the toy experiment"
     )
     assert not git(project, "status", "--short")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results that the steps wrote: a run in one experiment, evaluated with the retrieval probe.
+
+    A second run, of another seed, is evaluated without it.
+    """
+    folder = tmp_path_factory.mktemp("made")
+    with contextlib.chdir(folder):
+        design = small.make_experiment(spectra=["geo"], seeds=[1, 2])
+        sentence = Path("results/data/toy/sentence.json")
+        words = Sentence(before=(75, 58), after=(46,), values=tuple(range(100, 132)))
+        seal.write(sentence, words.model_dump())
+        probed = small.EXPERIMENT["evaluation"]["toy"] | {"retrieval": {"trials": 10}}
+        settings = small.freeze(Path("results/small/probed.json"), EvaluationSettings(**probed))
+        arguments = small.evaluate_arguments(small.folder_of("geo", 2))
+        small.done("evaluate", *arguments, "--sentence", sentence, "--settings", settings)
+        small.done("page", *small.page_arguments(design))
+    return folder
+
+
+def test_what_the_steps_wrote_is_published_with_every_kind_of_evaluation(
+    project: Path, made: Path
+) -> None:
+    shutil.rmtree(project / "results")
+    shutil.copytree(made / "results", project / "results")
+    kept = project / "results/.kept"
+    write(kept, {"evaluations/0/eval.csv": "", "x.json": "{}", "a/seed1/run.json": "{}"})
+    done = push(project, "message")
+    assert done.returncode == 0, done.stderr
+    names = published(project)
+    assert {f"results/small/geo/seed{seed}/eval.npz" for seed in (1, 2)} < set(names)
+    with np.load(made / "results/small/geo/seed2/eval.npz") as arrays_of_probed:
+        assert "none/32/retrieval" in arrays_of_probed
+    left_out = {
+        str(path.relative_to(project))
+        for path in (project / "results").rglob("*")
+        if path.is_file() and kept not in path.parents
+    } - set(names)
+    assert {re.sub(".*/", "", name) for name in left_out} == {
+        *("model.safetensors", "train.npy", "validation.npy"),
+        *("tokenizer.json", "token_bytes.npy", "record.json"),
+        *(Path(name).name for name in left_out if "/shards/" in name),
+    }
+    assert not [name for name in names if "/.kept/" in name]
+
+
+@pytest.mark.parametrize("hook", ["pre-commit", "post-commit"])
+def test_what_a_commit_hook_changes_is_not_pushed(project: Path, hook: str) -> None:
+    """Such as one that ends every file with a line, or that commits once more."""
+    file = project / ".git/hooks" / hook
+    more = "git -c core.hooksPath=/ commit --quiet --amend --no-edit" if "post" in hook else ""
+    file.write_text(f"#!/bin/sh\necho x >> {RUN}/eval.csv; git add -f {RUN}/eval.csv\n{more}\n")
+    file.chmod(0o755)
+    done = push(project, "message")
+    assert "nothing was pushed" in refusal(done)
+    assert f"changed by a hook: {RUN}/eval.csv" in done.stderr
+    assert not published(project)
+    file.unlink()
+    git(project, "reset", "--quiet", "--soft", "HEAD~1")
+    assert push(project, "message").returncode == 0
+
+
+def test_the_store_of_finished_results_is_no_result(project: Path) -> None:
+    write(project, {"results/.kept/x.json": "{}"})
+    git(project, "add", "--force", "results/.kept/x.json")
+    done = push(project, "message")
+    assert "unstage" in refusal(done)
+    assert "results/.kept/x.json: staged, but not one of the results" in done.stderr
 
 
 def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_tokenizers(
@@ -203,16 +318,23 @@ def test_weights_and_tokens_by_another_name_are_refused(project: Path) -> None:
 
 def test_secrets_are_refused_and_not_shown(project: Path) -> None:
     logs = {
-        f"results/logs/{number}.log": f"12:00:00 token {secret}\n"
+        f"results/logs/{number}.log": f"12:00:00 started\n12:00:01 with {secret} and more\n"
         for number, secret in enumerate(SECRETS)
     }
     write(project, logs)
     done = push(project, "message")
     assert refusal(done) == "nothing was committed"
-    for name, line in logs.items():
-        assert f"refused: {name}: staged, holds a secret" in done.stderr
-        assert line.split()[-1] not in done.stderr + done.stdout
+    for name, (secret, kind) in zip(logs, SECRETS.items(), strict=True):
+        line = next(line for line in done.stderr.splitlines() if f"refused: {name}: " in line)
+        assert re.search(rf"staged, holds a secret \(an? .*{kind}.*, line 2\)", line), secret
+        assert secret.split("\n")[-1].split()[-1] not in done.stderr + done.stdout
     assert not published(project)
+
+
+def test_what_only_looks_like_a_secret_is_published(project: Path) -> None:
+    write(project, {"results/logs/a.log": "\n".join(NO_SECRETS)})
+    done = push(project, "message")
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_staged_and_no_result_is_refused(project: Path) -> None:
@@ -244,7 +366,7 @@ def test_commits_that_the_push_would_send_along_are_looked_through(project: Path
     bad = {
         "a.safetensors": b"x",
         "model": b"\x80\x02}q\x00.",
-        "notes.txt": SECRETS[0].encode(),
+        "notes.txt": next(iter(SECRETS)).encode(),
         "big.txt": big,
     }
     write(project, bad)

@@ -13,6 +13,7 @@ from support.checkout import ROOT
 RUN = "results/exp/geo_500k/seed1"
 SMALL = {  # in the order in which a run writes them, a second apart
     "results/data/toy/train.json": '{"tokens": 10}\n',
+    "results/exp/evaluation.json": "{}\n",
     f"{RUN}/config.json": "{}\n",
     f"{RUN}/train.csv": "step,loss\n1,6.2\n",
     f"{RUN}/run.json": '{"identity": "1"}\n',
