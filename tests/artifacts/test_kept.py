@@ -67,9 +67,6 @@ def test_what_is_kept_is_found_and_takes_no_space(store: Store) -> None:
     entry = store.find("runs", key)
     assert entry is not None
     assert (entry / "model").samefile(record.with_name("model"))
-    store.remove("runs", key)
-    assert store.find("runs", key) is None
-    assert record.with_name("model").exists()
 
 
 def test_a_result_made_again_replaces_the_kept_one(store: Store) -> None:
@@ -153,6 +150,41 @@ def test_only_one_process_makes_a_result_and_a_signal_ends_the_wait(
             pass
     assert second.communicate(timeout=10)[0] == "mine\n"
     assert list((store.root / "locks").iterdir()) == []
+
+
+def made(store: Store, record: Path, is_forced: bool = False, damaged: bool = False) -> list[str]:
+    """The steps that it took to have a result: adopted, made, or both."""
+    steps: list[str] = []
+
+    def adopt(entry: Path) -> None:
+        steps.append("adopt")
+        if damaged:
+            raise UserError(f"{entry}: damaged; delete it")
+
+    store.make_once(
+        "runs",
+        KEY,
+        RUNS.files(record),
+        adopt=adopt,
+        make=lambda: steps.append("make"),
+        what="a run",
+        is_forced=is_forced,
+    )
+    return steps
+
+
+def test_a_result_is_made_once_unless_it_is_forced_or_damaged(store: Store) -> None:
+    record = make_run("demo/geo/seed1")
+    assert made(store, record) == ["make"]
+    assert made(store, record) == ["adopt"]
+    assert made(store, record, is_forced=True) == ["make"]
+    assert made(store, record, damaged=True) == ["adopt", "make"]
+    assert made(store, record) == ["adopt"]
+
+
+def test_a_failure_to_keep_is_no_failure_to_make(store: Store) -> None:
+    assert made(store, Path("results/demo/geo/seed9/run.json")) == ["make"]
+    assert store.find("runs", KEY) is None
 
 
 def test_it_collects_what_is_finished_and_reads_it_once(store: Store) -> None:

@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.config.sections import EvaluationSettings
-from rope_spectra.data.cache import open_tokens, read_manifest
-from rope_spectra.data.sentence import read_sentence
+from rope_spectra.data.cache import Tokens, open_tokens, read_manifest
+from rope_spectra.data.sentence import Sentence, read_sentence
 from rope_spectra.data.tokenizers import check_record
+from rope_spectra.evaluation.adoption import evaluate_once
 from rope_spectra.evaluation.record import EVAL, EVAL_NLL, EVAL_RECORD, EvaluationFacts, evaluated
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.determinism import pin_arithmetic
@@ -48,6 +50,7 @@ def main() -> None:
         token_bytes="bytes of each token id, for bits per byte",
         sentence="sentence of the retrieval probe, where the settings have retrieval",
         output="where to write (default: the run's folder)",
+        kept="store of finished evaluations: adopt this one if it is there, else keep it there",
     )
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     args = cli.parse(parser)
@@ -66,21 +69,39 @@ def main() -> None:
     facts = EvaluationFacts(
         run=evaluated(run), settings=settings, data=data_facts(manifest, sentence)
     )
-    model = _load(args.run, run, args.threads)
+    output = args.output or args.run
 
+    def evaluate() -> None:
+        sizes = read_token_bytes(args.token_bytes) if args.token_bytes else None
+        model = _load(args.run, run, args.threads)
+        _evaluate(model, tokens, sentence, sizes, facts, output)
+
+    if args.kept:
+        evaluate_once(Store(args.kept), facts, bool(args.token_bytes), output, evaluate)
+    else:
+        evaluate()
+
+
+def _evaluate(
+    model: "Llama",
+    tokens: Tokens,
+    sentence: Sentence | None,
+    sizes: NDArray[np.uint16] | None,
+    facts: EvaluationFacts,
+    output: Path,
+) -> None:
+    """Measures what the settings ask for and publishes it; `sizes` as read_token_bytes has them."""
     # Not at the top: it imports torch, for which _load has set up the arithmetic.
     from rope_spectra.evaluation import passes
 
-    training = run.settings.training
-    how = (settings, training.seq_len, training.precision)
+    training = facts.run.settings.training
+    how = (facts.settings, training.seq_len, training.precision)
     scores, arrays = passes.perplexities(model, tokens, *how)
-    if args.token_bytes:
-        sizes = read_token_bytes(args.token_bytes)
-        arrays["bytes"] = passes.block_bytes(tokens, sizes, longest)
+    if sizes is not None:
+        arrays["bytes"] = passes.block_bytes(tokens, sizes, max(facts.settings.lengths))
     if sentence:
         arrays |= passes.retrieval(model, tokens, sentence, *how)
 
-    output = args.output or args.run
     paths = (output / EVAL, output / EVAL_NLL)
     with seal.publishing(output / EVAL_RECORD, facts.content(), *paths) as (csv, npz):
         csv.write_text("\n".join([passes.HEADER, *(score.csv() for score in scores)]) + "\n")

@@ -10,13 +10,17 @@ training: SIGTERM, SIGHUP, SIGQUIT and Ctrl-C save it, and the same command resu
 the same bits.
 """
 
+import os
+
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import read_manifest
 from rope_spectra.data.sentence import read_sentence
-from rope_spectra.runtime import cli
+from rope_spectra.runtime import cli, devices
 from rope_spectra.runtime.determinism import pin_arithmetic
+from rope_spectra.training.adoption import train_once
 from rope_spectra.training.run import Run
 
 
@@ -35,6 +39,7 @@ def main() -> None:
         options="what does not change the result (log_every, checkpoint_minutes ...)",
         sentence="sentence of the retrieval probe, where retrieval_share is above 0",
         curves="folder for TensorBoard event files (default: none)",
+        kept="store of finished runs: adopt this one if it is there, else keep it there",
     )
     parser.add_argument("--threads", type=int, help="CPU threads to use")
     parser.add_argument(
@@ -58,11 +63,28 @@ def main() -> None:
     run.check(processes)
     if settings.training.deterministic:
         pin_arithmetic()
-    # Not at the top: this imports torch, and MKL reads when it is loaded what pin_arithmetic sets.
-    # It also takes seconds, which --help and a mistake in the arguments do not have to wait for.
-    from rope_spectra.training import loop
 
-    loop.start(run, args.tokens, processes, args.threads)
+    def train() -> None:
+        # Not at the top: this imports torch, and MKL reads when it is loaded what pin_arithmetic
+        # sets. It also takes seconds, which --help, a mistake in the arguments and a run that is
+        # adopted do not have to wait for.
+        from rope_spectra.training import loop
+
+        loop.start(run, args.tokens, processes, args.threads)
+
+    if args.kept and not _is_one_of_several():
+        train_once(Store(args.kept), run, train)
+    else:
+        train()
+
+
+def _is_one_of_several() -> bool:
+    """True in a rank, and in a launcher on one of several nodes.
+
+    The one that has launched the ranks looks into the store for them. Launchers need each other, so
+    none may wait until another one is done.
+    """
+    return devices.is_rank() or int(os.environ.get("SLURM_NNODES", "1")) > 1
 
 
 if __name__ == "__main__":

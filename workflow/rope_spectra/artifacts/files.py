@@ -54,7 +54,9 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
         yield temporaries
         for temporary, mode in zip(temporaries, modes, strict=True):
             with temporary.open("rb") as file:
-                os.fchmod(file.fileno(), mode)
+                # Not without need: a link may be to a file that another user owns.
+                if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != mode:
+                    os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)

@@ -113,9 +113,49 @@ class Store:
             shutil.rmtree(new, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
-    def remove(self, kind: str, key: str) -> None:
-        """Removes a kept result; the folders of the experiments stay as they are."""
-        shutil.rmtree(self._entry(kind, key), ignore_errors=True)
+    def make_once(
+        self,
+        kind: str,
+        key: str,
+        paths: Mapping[str, Path],
+        adopt: Callable[[Path], None],
+        make: Callable[[], None],
+        what: str,
+        is_forced: bool,
+    ) -> None:
+        """Adopts the kept result, or makes it and keeps it; two processes at once make it once.
+
+        `paths` are the files of the result by their names in the store; `adopt` puts an entry in
+        their place, or raises UserError where it is damaged. is_forced: make it even if it is kept,
+        unless that has just been done by the process that this one has waited for.
+        """
+        before = self._made_at(kind, key)
+        with self.only_once(kind, key, what):
+            may_adopt = not is_forced or self._made_at(kind, key) != before
+            if may_adopt and self._is_adopted(kind, key, adopt):
+                return
+            make()
+            try:
+                self.keep(kind, key, paths)
+            except OSError as error:
+                # The result itself is there. What is next to look for such results keeps it.
+                log.info("not kept for other experiments: %s", error)
+
+    def _made_at(self, kind: str, key: str) -> int | None:
+        entry = self.find(kind, key)
+        return entry.stat().st_ctime_ns if entry else None
+
+    def _is_adopted(self, kind: str, key: str, adopt: Callable[[Path], None]) -> bool:
+        entry = self.find(kind, key)
+        if entry is None:
+            return False
+        try:
+            adopt(entry)
+        except UserError as damage:
+            log.info("a kept result is removed and made again: %s", str(damage).partition(";")[0])
+            shutil.rmtree(entry)
+            return False
+        return True
 
     @contextmanager
     def only_once(self, kind: str, key: str, what: str) -> Iterator[None]:
@@ -174,13 +214,11 @@ class Store:
                 entry = self.find(kind.name, found.key)
                 if entry is None or not record.parent.is_dir():
                     continue
-                try:
+                # It does not fit where a job before the failed one has made another result.
+                with suppress(UserError):
                     kind.restore(entry, record)
-                except (UserError, OSError) as error:
-                    log.error("%s: cannot be put back: %s", record, error)
-                    continue
-                _set_back(kind.files(record).values(), found.modified_ns)
-                restored.append(record)
+                    _set_back(kind.files(record).values(), found.modified_ns)
+                    restored.append(record)
         return restored
 
     def usage(self, results: Path, kinds: Iterable[Kind]) -> list[Use]:
@@ -243,6 +281,7 @@ def is_forced(rule: str, *outputs: Path) -> bool:
 
 def link(source: Path, target: Path) -> None:
     """Makes `target` a hard link to `source`, or a copy that is on disk where links are refused."""
+    target.unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError:

@@ -3,6 +3,7 @@
 Names in braces are Snakemake wildcards.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -103,6 +104,11 @@ def benchmark(job: str) -> str:
 def seed_of(seed: str) -> int:
     """The seed of a run from the wildcard of its folder: `42-repeat1` is a repeat of seed 42."""
     return int(seed.partition("-")[0])
+
+
+def repeat_of(folder: Path) -> str:
+    """`-repeat1` for the folder of a run that repeats another one, else an empty text."""
+    return "".join(re.findall(r"-repeat\d+$", folder.name))
 
 
 def experiment_files(experiment: str) -> list[str]:

@@ -41,11 +41,16 @@ def take(preset: str = "auto") -> "torch.device":
 
     if preset == "cpu" or not torch.backends.cuda.is_built():
         return torch.device("cpu")
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if is_rank():
         share(int(os.environ["LOCAL_RANK"]))
     else:
         lease()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def is_rank() -> bool:
+    """True in a process that torchrun has started, one of several that train a run together."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:

@@ -23,7 +23,7 @@ def start(run: Run, tokens: Path, processes: int, threads: int | None) -> None:
 
     threads: CPU threads of all processes together, None for torch's own choice.
     """
-    if processes > 1 and not ranks.is_rank():
+    if processes > 1 and not devices.is_rank():
         if run.settings.training.device != "cpu":
             # All of them at once: ranks that wait for a GPU one by one could block each other.
             devices.lease(processes)
@@ -170,4 +170,4 @@ def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
     with seal.publishing(run.output / RUN, record.content(), *outputs) as (weights, log):
         save_model(weights, trainer.model, run.identity)
         log.write_text(history.csv())
-    (run.output / CHECKPOINT).unlink(missing_ok=True)
+    run.remove_checkpoint()

@@ -17,6 +17,7 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from rope_spectra.runtime import devices
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import interruption
 
@@ -51,19 +52,14 @@ class World:
         return int(shared)
 
 
-def is_rank() -> bool:
-    """True in a process that the launcher has started."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
 def is_main_process() -> bool:
     """True in the one process that reads and writes the files of its run."""
-    return not is_rank() or os.environ["RANK"] == "0"
+    return not devices.is_rank() or os.environ["RANK"] == "0"
 
 
 def init_process_group(device: torch.device) -> World:
     """Connects to the other ranks, if there are any."""
-    if not is_rank():
+    if not devices.is_rank():
         return World()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(dist.get_rank(), dist.get_world_size())

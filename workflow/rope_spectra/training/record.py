@@ -7,15 +7,19 @@ reads this record first, and of the run's files only those that it certifies.
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from rope_spectra.artifacts import layout, provenance, seal
 from rope_spectra.config.frozen import RunSettings
-from rope_spectra.data.cache import Manifest
-from rope_spectra.data.sentence import Sentence
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
+
+# The Snakefile reads records too, and these import numpy.
+if TYPE_CHECKING:
+    from rope_spectra.data.cache import Manifest
+    from rope_spectra.data.sentence import Sentence
 
 CONFIG = Path(layout.RUN_CONFIG).name
 RUN = Path(layout.RUN).name
@@ -38,12 +42,14 @@ class RunRecord(Record):
 
     inv_freq [pairs] is in radians per token, as trained. steps and tokens count the whole training,
     earlier attempts included; seconds are wall time, "total" and "training" (the loop alone).
-    files maps the name of each certified file to its SHA-256.
+    files maps the name of each certified file to its SHA-256. trained_as is the run whose result
+    this is, `<experiment>/<spectrum>/seed<seed>`, where it was adopted instead of trained again.
     """
 
     identity: str
     settings: RunSettings
     data: DataFacts
+    trained_as: str | None = Field(None, exclude_if=lambda name: name is None)
     inv_freq: list[float]
     parameters: int
     steps: int
@@ -92,7 +98,7 @@ def check_run(folder: Path, run: RunRecord, *names: str) -> None:
     seal.check(folder / RUN, run.files, *(folder / name for name in names))
 
 
-def data_facts(manifest: Manifest, sentence: Sentence | None) -> DataFacts:
+def data_facts(manifest: "Manifest", sentence: "Sentence | None") -> DataFacts:
     """The facts of a token cache, with the sentence of the retrieval probe where that is in use."""
     return DataFacts(
         sha256=manifest.sha256,

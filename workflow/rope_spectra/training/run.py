@@ -89,6 +89,10 @@ class Run:
             for leftover in self.output.glob(f"{name}.tmp.*"):
                 leftover.unlink(missing_ok=True)
 
+    def remove_checkpoint(self) -> None:
+        """Removes the state of a training that is finished."""
+        (self.output / CHECKPOINT).unlink(missing_ok=True)
+
     def row_change(self) -> "RowChange | None":
         """Puts the sentence of the retrieval probe into a share of the rows; None without it."""
         if self.sentence is None:
