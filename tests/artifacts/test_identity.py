@@ -88,7 +88,14 @@ def test_the_identity_is_that_of_what_matters_and_of_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["log_every", "checkpoint_minutes", "checkpoint_steps", "gpus_per_run"]
+    "option",
+    [
+        "log_every",
+        "checkpoint_minutes",
+        "checkpoint_steps",
+        "gpus_per_run",
+        "rank_timeout_minutes",
+    ],
 )
 def test_how_a_run_goes_is_not_part_of_what_it_is(option: str) -> None:
     raw_changed = json.loads(json.dumps(small.EXPERIMENT))

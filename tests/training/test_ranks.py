@@ -4,7 +4,10 @@ When one process dies, all end in order.
 """
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,9 @@ import pytest
 
 from rope_spectra.training import ranks
 from rope_spectra.training.ranks import World
+from rope_spectra.training.vigil import A_RANK_IS_SILENT
 from support.by_hand import refusal, step
-from support.resumable import arguments, start
+from support.resumable import EVERY_STEP, arguments, start
 
 
 def losses(run: Path) -> np.ndarray:
@@ -77,6 +81,62 @@ def test_a_rank_that_dies_stops_all_with_one_line(data: Path, tmp_path: Path) ->
         child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
     )
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
+
+
+@pytest.mark.parametrize("rank", [pytest.param("0", marks=pytest.mark.slow), "1"])
+def test_a_rank_that_does_not_answer_ends_all_with_one_line_that_names_it(
+    rank: str, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "options.json").write_text(json.dumps(EVERY_STEP | {"rank_timeout_minutes": 0.05}))
+    more = ("--processes", "2", "--options", str(tmp_path / "options.json"))
+    launcher = start(data, tmp_path / "run", *more)
+    children = psutil.Process(launcher.pid).children()
+    stopped = next(child for child in children if child.environ().get("RANK") == rank)
+    stopped.suspend()
+    message = launcher.communicate(timeout=25)[1]
+    lines = [line for line in message.splitlines() if " error: " in line]
+    assert launcher.returncode == 1
+    assert len(lines) == 1, message
+    assert f"rank {rank} of 2 on " in lines[0]
+    assert "has not answered for 3 s" in lines[0]
+    assert "Traceback" not in message
+    assert not any(child.is_running() for child in children)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
+
+
+# The launcher's store and rank 0 in one process; then rank 1 of another machine.
+FIRST = """
+import time
+from torch.distributed import TCPStore
+store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+print(store.port, flush=True)
+while True:
+    store.add("alive 0", 1)
+    print(store.add("alive 1", 0), flush=True)
+    time.sleep(0.02)
+"""
+SECOND = """
+import time
+from rope_spectra.training.vigil import Vigil
+Vigil(1, 2, 1.0).begin()
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_first_machine_that_hangs_is_named_by_the_others(tmp_path: Path) -> None:
+    first = subprocess.Popen([sys.executable, "-c", FIRST], stdout=subprocess.PIPE, text=True)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": first.stdout.readline().strip()}
+    place |= {"GROUP_RANK": "1", "TORCHELASTIC_ERROR_FILE": str(tmp_path / "error.json")}
+    second = subprocess.Popen([sys.executable, "-c", SECOND], env=os.environ | place)
+    while first.stdout.readline().strip() in ("", "0"):
+        pass
+    first.send_signal(signal.SIGSTOP)
+    assert second.wait(timeout=30) == A_RANK_IS_SILENT
+    message = json.loads((tmp_path / "error.json").read_text())["message"]
+    assert message.startswith("rank 0 of 2 on 127.0.0.1 has not answered for 1 s")
+    first.kill()
+    first.communicate()
 
 
 def test_ranks_save_and_end_within_seconds_when_their_terminal_closes(

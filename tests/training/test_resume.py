@@ -82,7 +82,9 @@ def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_resumes(
     assert json.loads((tmp_path / "run/run.json").read_text())["resumed_at_steps"] == [saved]
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)]
+)
 def test_other_signals_that_ask_to_stop_save_as_well(
     number: signal.Signals, data: Path, tmp_path: Path
 ) -> None:

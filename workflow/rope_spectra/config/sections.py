@@ -151,6 +151,9 @@ class RunOptions(Section):
     time)"""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Steps between two saved states, besides those by time (null is none by steps)"""
+    # Younger than frozen options, which must stay as they were: left out at the default.
+    rank_timeout_minutes: float = Field(2.0, gt=0, exclude_if=lambda minutes: minutes == 2.0)
+    """Minutes without a sign of life from one of several GPUs' processes that end the run"""
 
 
 class Training(RunOptions, TrainingRecipe):

@@ -70,7 +70,8 @@ def _prepare(run: Run, threads: int) -> tuple[Trainer, str]:
         # A step costs three times its forward pass.
         flop = 3 * settings.model.forward_flop(recipe.seq_len) * row_tokens
         recipe = recipe.model_copy(update={"compile": is_worth_compiling(flop, device)})
-    trainer = Trainer(model, recipe, device, ranks.init_process_group(device))
+    world = ranks.init_process_group(device, run.options.rank_timeout_minutes)
+    trainer = Trainer(model, recipe, device, world)
     cli.log.info(
         "%s seed %d on %d x %s, attention %s: %.1fM parameters, micro-batch %d",
         settings.spectrum.name,

@@ -20,6 +20,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from rope_spectra.runtime import devices
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import interruption
+from rope_spectra.training.vigil import A_RANK_IS_SILENT, Vigil
 
 _LAUNCHER_NOTICES_WITHIN_S = 60.0
 
@@ -30,6 +31,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    vigil: Vigil | None = None
 
     def share(self, batch_size: int) -> slice:
         """The rows of a batch that are this rank's; all shares in turn are all rows in order."""
@@ -57,17 +59,24 @@ def is_main_process() -> bool:
     return not devices.is_rank() or os.environ["RANK"] == "0"
 
 
-def init_process_group(device: torch.device) -> World:
-    """Connects to the other ranks, if there are any."""
+def init_process_group(device: torch.device, timeout_minutes: float) -> World:
+    """Connects to the other ranks, if there are any.
+
+    From then on a rank that does not answer for that long ends all of them.
+    """
     if not devices.is_rank():
         return World()
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    watch = Vigil(rank, size, 60 * timeout_minutes)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(dist.get_rank(), dist.get_world_size())
+    watch.begin()
+    return World(rank, size, watch)
 
 
 def destroy_process_group(world: World) -> None:
     """Disconnects from the other ranks at the end."""
-    if world.size > 1:
+    if world.vigil:
+        world.vigil.end()
         dist.destroy_process_group()
 
 
@@ -104,6 +113,8 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
         torchrun.run(parser.parse_args(command))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
+        if failure.exitcode == A_RANK_IS_SILENT:
+            raise UserError(failure.message) from None
         cause = f"exit status {failure.exitcode}, its message is above"
         if failure.exitcode < 0:
             cause = f"signal {-failure.exitcode}"
