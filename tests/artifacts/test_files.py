@@ -1,5 +1,6 @@
 """A published file is whole or absent, and a failed write leaves what was there before."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -98,3 +99,42 @@ def test_every_file_of_an_experiment_has_the_mode_of_the_umask(
     found = modes(tmp_path)
     assert "results/small/geo/seed1/model.safetensors" in found
     assert {name: mode for name, mode in found.items() if mode != "0o640"} == {}
+
+
+def synced_folders(monkeypatch: pytest.MonkeyPatch, error: int | None = None) -> list[Path]:
+    """Folders in the order in which they are synced from now on; or that fails with `error`."""
+    folders = []
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        if not path.is_dir():
+            return fsync(descriptor)
+        folders.append((path, sorted(file.name for file in path.iterdir())))
+        if error:
+            raise OSError(error, os.strerror(error))
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    return folders
+
+
+def test_the_folder_is_synced_once_the_names_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = synced_folders(monkeypatch)
+    with files.atomic_all(tmp_path / "a", tmp_path / "b") as temporaries:
+        for path in temporaries:
+            path.write_text("new")
+    assert folders == [(tmp_path, ["a", "b"])]
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems refuse to sync a folder, which is no failing disk; a failing disk is."""
+    synced_folders(monkeypatch, errno.EINVAL)
+    files.write_text(tmp_path / "table.csv", "new")
+    monkeypatch.undo()
+    synced_folders(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        files.write_text(tmp_path / "table.csv", "newer")
+    assert caught.value.filename == str(tmp_path)

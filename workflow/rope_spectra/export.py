@@ -117,6 +117,7 @@ def _whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+        files.sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

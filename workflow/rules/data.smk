@@ -14,7 +14,7 @@ rule data_config:
     params:
         text=lambda w: seal.dumps(frozen.data_settings(config, w.dataset, w.part).content()),
     shell:
-        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+        "python -m rope_spectra.freeze --text {params.text:q} --output {output} 2> {log}"
 
 
 rule tokenizer:

@@ -11,7 +11,7 @@ rule evaluation_config:
     params:
         text=lambda w: seal.dumps(frozen.evaluation_settings(config, w.experiment).content()),
     shell:
-        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+        "python -m rope_spectra.freeze --text {params.text:q} --output {output} 2> {log}"
 
 
 rule evaluate:

@@ -11,17 +11,19 @@ FIGURE_TITLES = {
 }
 
 
-# Frozen as the settings of runs are, but written by Python: a large study is longer than a command
-# line may be.
+# Frozen as the settings of runs are, but by a script: a large study is longer than a command line
+# may be.
 rule experiment_config:
     output:
         layout.EXPERIMENT,
     log:
         layout.log("experiment_config/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
     params:
         text=lambda w: seal.dumps(frozen.design(config, w.experiment).content()),
-    run:
-        files.write_text(Path(output[0]), f"{params.text}\n")
+    script:
+        "../scripts/freeze.py"
 
 
 rule aggregate:

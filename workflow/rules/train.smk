@@ -14,7 +14,7 @@ rule run_config:
             frozen.run_settings(config, w.experiment, w.spectrum, layout.seed_of(w.seed)).content()
         ),
     shell:
-        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+        "python -m rope_spectra.freeze --text {params.text:q} --output {output} 2> {log}"
 
 
 rule run_options:
@@ -27,7 +27,7 @@ rule run_options:
     params:
         text=lambda w: seal.dumps(frozen.run_options(config, w.experiment).content()),
     shell:
-        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+        "python -m rope_spectra.freeze --text {params.text:q} --output {output} 2> {log}"
 
 
 # The manifest is small and compared by content, and the cache by its manifest: touching the cache

@@ -13,11 +13,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.lazy import Lazy
+
+if TYPE_CHECKING:
+    import psutil
+else:
+    psutil = Lazy("psutil")  # only for leftovers, and slower to import than all else here
 
 log = logging.getLogger("rope_spectra")
 
@@ -42,7 +46,7 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     """Yield a temporary path for each of `paths`; publish them in order if the block succeeds.
 
     Nothing is published before everything is on disk, so a full disk leaves the old files alone.
-    The umask decides who may read them.
+    Afterwards the names are on disk too. The umask decides who may read the files.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +64,8 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
                 os.fsync(file.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
+        for folder in dict.fromkeys(path.parent for path in paths):
+            sync_folder(folder)
     except Exception as error:
         _name_published_file(error, dict(zip(map(str, temporaries), paths, strict=True)))
         raise
@@ -75,6 +81,18 @@ def _mode_of_a_new_file(path: Path) -> int:
     """
     path.touch()
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk; a file system that cannot do that alone is left to it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        os.close(descriptor)
 
 
 def _remove_leftovers(path: Path) -> None:
