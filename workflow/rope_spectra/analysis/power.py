@@ -30,11 +30,7 @@ LARGEST_NONCENTRALITY = 30.0
 
 
 def power(
-    effect: float,
-    spread: float,
-    looks: Sequence[int],
-    contrasts: int = 1,
-    text: float = 0.0,
+    effect: float, spread: float, looks: Sequence[int], contrasts: int = 1, text: float = 0.0
 ) -> float:
     """The probability that a contrast is declared, in the right direction, at any of the looks.
 
@@ -44,17 +40,28 @@ def power(
     error that the choice of the text adds (crossed.Estimate.sem_text); it does not fall with the
     seeds.
     """
+    return power_by_look(effect, spread, looks, contrasts, text)[-1]
+
+
+def power_by_look(
+    effect: float, spread: float, looks: Sequence[int], contrasts: int = 1, text: float = 0.0
+) -> list[float]:
+    """The probability that the contrast has been declared by each of the looks; see `power`."""
     # A spread of 0 would divide by 0.
     spread = max(spread, 1e-9 * abs(effect), 1e-300)
     size = abs(effect) / spread
     declared = np.zeros(STUDIES, dtype=bool)
+    shares = [0.0]
     for n, level in zip(looks, plan.levels(looks, contrasts), strict=True):
         if contrasts * smallest_p(n) < level:
             declared |= _declared(size, text / spread, n, level / contrasts)
-    # The power of the t test is known, so only the difference of the rule from it is simulated.
-    level = ALPHA / contrasts
-    luck = _by_t_test(size, looks[-1], level).mean() - t_test_power(size, looks[-1], level)
-    return float(np.clip(declared.mean() - luck, 0, 1))
+            # The power of the t test is known: only how the rule differs from it is simulated.
+            of_t_test = _by_t_test(size, n, level / contrasts).mean()
+            luck = of_t_test - t_test_power(size, n, level / contrasts)
+            shares.append(float(np.clip(declared.mean() - luck, shares[-1], 1)))
+        else:
+            shares.append(shares[-1])
+    return shares[1:]
 
 
 def t_test_power(size: float, n: int, level: float) -> float:
