@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.dag import DAG
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -31,11 +32,12 @@ os.environ.update(
 )
 
 from rope_spectra.analysis import counterparts
-from rope_spectra.artifacts import files, layout, seal
+from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import frozen, text as config_text
 from rope_spectra.config.load import load
+from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
-from rope_spectra.planning import limits
+from rope_spectra.planning import call, hidden_jobs, limits
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
 
@@ -50,14 +52,22 @@ or_exit(
     ],
 )
 
-if workflow.is_main_process and not DRY_RUN:
-    stale_locks.clear(Path(".snakemake"))
+IS_REAL = workflow.is_main_process and not DRY_RUN  # neither a dry run nor a job
+if IS_REAL:
+    stale_locks.begin(Path(".snakemake"))
+    os.environ["ROPE_SPECTRA_FORCED"] = call.forced(workflow.dag_settings)
+
+hidden_jobs.see(DAG)
 
 
 configfile: "config.yaml"
 
 
 config = or_exit(load, config)
+
+if IS_REAL:
+    for path in repair(config):
+        print(f"{path}: was empty or torn; written again", file=sys.stderr)
 
 
 localrules:
@@ -89,6 +99,16 @@ report: "workflow/report/workflow.rst"
 
 onstart:
     or_exit(limits.check_commands, workflow.executor_plugin.name)
+    stale_locks.planned()
+
+
+onsuccess:
+    stale_locks.take_turn()
+    or_exit(call.check_targets, workflow)
+
+
+onerror:
+    stale_locks.take_turn()
 
 
 include: "workflow/rules/common.smk"

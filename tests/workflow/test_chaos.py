@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rope_spectra.runtime import stale_locks
 from support.checkout import SNAKEMAKE, fresh_checkout
 
 COMMAND = [SNAKEMAKE, "--cores", "2", "--resources", "gpu=1", "--configfile", "quick.yaml"]
@@ -139,16 +138,6 @@ def test_at_least_25_kills_change_no_byte_of_the_summary(tmp_path: Path) -> None
         if ".tmp." in path.name or path.name == "checkpoint.pt"
     ]
     assert left == []
-
-
-def test_a_lock_is_stale_only_if_nobody_holds_one(tmp_path: Path) -> None:
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks/0.input.lock").write_text("left")
-    assert stale_locks.clear(tmp_path)
-    assert not (tmp_path / "locks/0.input.lock").exists()
-    (tmp_path / "locks/0.input.lock").write_text("of the one that is alive")
-    assert not stale_locks.clear(tmp_path)  # this process holds one from the first call
-    assert (tmp_path / "locks/0.input.lock").exists()
 
 
 def test_a_killed_snakemake_is_followed_by_the_same_command(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""One call of Snakemake: what it was asked to make again, and whether its targets are there."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rope_spectra.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from snakemake.settings.types import DAGSettings
+    from snakemake.workflow import Workflow
+
+
+def forced(settings: "DAGSettings | None") -> str:
+    """The rules and files that the user wants made again whatever there is, as a JSON list.
+
+    "*" stands for all of them.
+    """
+    if settings is None:
+        return "[]"
+    if settings.forceall:
+        return json.dumps(["*"])
+    targets = settings.targets if settings.forcetargets else ()
+    return json.dumps(sorted({*settings.forcerun, *targets}))
+
+
+def check_targets(workflow: "Workflow") -> None:
+    """Raises UserError if a target of a call that has succeeded is not there.
+
+    Calls that ask for a part of the way (--until, --omit-from, --batch) promise no targets.
+    """
+    asked, dag = workflow.dag_settings, workflow.dag
+    if asked.until or asked.omit_from or asked.batch:
+        return
+    targets = set(dag.derived_targetfiles)
+    for job in dag.targetjobs:
+        if job.rule in dag.targetrules:
+            targets.update(job.output)
+    missing = sorted(target for target in targets if not Path(target).exists())
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(
+            f"{missing[0]}{others}: asked for and not there although every job has succeeded;"
+            " call the same command again, and with --forceall if it stays away"
+        )
