@@ -145,6 +145,20 @@ def test_tables_refuse_an_evaluation_of_other_settings(
     assert REMEDY in said
 
 
+def test_an_evaluation_with_the_yarn_of_an_older_version_is_made_again(copied: Design) -> None:
+    frozen_file, record = Path("results/small/evaluation.json"), RUN / "eval.json"
+    refrozen(frozen_file, "", remaps=["none", "yarn"])
+    said = refusal("evaluate", *small.evaluate_arguments(RUN))
+    assert said.startswith("yarn: these settings are from a version that had another definition")
+    content = seal.read(record)
+    content["settings"]["remaps"] = ["none", "yarn"]
+    seal.write(record, content)
+    refrozen(frozen_file, "", yarn="transformers")
+    said = refusal("aggregate", *small.aggregate_arguments(copied))
+    assert said.startswith(f"{record}: was evaluated with another yarn (None instead of transf")
+    assert REMEDY in said
+
+
 def test_tables_refuse_an_evaluation_of_other_text(copied: Design) -> None:
     record = OTHER / "eval.json"
     content = seal.read(record)

@@ -127,6 +127,14 @@ def test_evaluation_and_experiment_settings() -> None:
         "chunks": 10,
         "remaps": ["none"],
     }
+    remapped = load(edited("evaluation/tiny/remaps", ["none", "yarn_untruncated", "pi@8"]))
+    assert frozen.evaluation_settings(remapped, "demo").content().keys() == {
+        *("lengths", "protocols", "chunks", "remaps")
+    }
+    # Evaluations of a version with another definition of yarn do not pass for those of this one.
+    for remaps in (["none", "yarn"], ["yarn@8"]):
+        yarn = load(edited("evaluation/tiny/remaps", remaps))
+        assert frozen.evaluation_settings(yarn, "demo").content()["yarn"] == "transformers"
     design = frozen.design(loaded, "other")
     assert [spectrum.name for spectrum in design.spectra] == ["geo", "own"]
     assert (design.baseline, design.contrasts, design.equivalence_margin) == (

@@ -1,18 +1,18 @@
 """Remaps at evaluation time, against transformers' functions, and the rows of the tables."""
 
 import csv
-from typing import get_args
+import re
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRotaryEmbedding
 
-from rope_spectra.config.sections import EvaluationSettings, Remap
+from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.evaluation import passes
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.llama import Llama
@@ -33,7 +33,11 @@ TYPES = {
     "ntk": "dynamic",
     "dynamic_ntk": "dynamic",
     "yarn": "yarn",
+    "yarn_untruncated": "yarn",
+    "llama3": "llama3",
 }
+# Each with the scale of the length, and all but `none` with a factor of their own.
+NAMES = [*TYPES, *(f"{method}@{factor}" for method in list(TYPES)[1:] for factor in ("8", "2.5"))]
 
 
 def geometric(theta: float, head_dim: int) -> np.ndarray:
@@ -45,14 +49,17 @@ def theirs(
     remap: str, theta: float, head_dim: int, train_length: int, length: int
 ) -> tuple[np.ndarray, float]:
     """The result of transformers from a config of its own: theta, lengths, factor, none of ours."""
-    scale = length / train_length
-    rope = {"rope_type": TYPES[remap], "rope_theta": theta}
-    if remap != "none":
-        rope["factor"] = (
-            1.0 if remap == "ntk" else scale
-        )  # NTK-aware is `dynamic` whose factor follows the length alone
-    if remap == "yarn":
-        rope |= {"original_max_position_embeddings": train_length, "truncate": False}
+    method, at, factor = remap.partition("@")
+    rope = {"rope_type": TYPES[method], "rope_theta": theta}
+    rope["factor"] = float(factor) if at else max(length / train_length, 1.0)
+    rope["original_max_position_embeddings"] = train_length
+    if method == "ntk":
+        # NTK-aware is `dynamic` with the factor 1, at the length that gives it its scale.
+        length, rope["factor"] = int(rope["factor"] * train_length), 1.0
+    if method == "yarn_untruncated":
+        rope["truncate"] = False
+    if method == "llama3":
+        rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     config = LlamaConfig(
         hidden_size=2 * head_dim,
         num_attention_heads=2,
@@ -60,10 +67,10 @@ def theirs(
         max_position_embeddings=train_length,
         rope_parameters=rope,
     )
-    if remap == "none":
+    if method == "none":
         inv_freq, factor = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
     else:
-        inv_freq, factor = ROPE_INIT_FUNCTIONS[TYPES[remap]](
+        inv_freq, factor = ROPE_INIT_FUNCTIONS[TYPES[method]](
             config, torch.device("cpu"), seq_len=length
         )
     return inv_freq.numpy(), factor
@@ -76,8 +83,11 @@ def ours(
     return remaps.remapped(trained, remap, length, train_length)
 
 
-@pytest.mark.parametrize("remap", TYPES)
-@pytest.mark.parametrize(("train_length", "length"), [(2048, 16384), (2048, 3072), (4096, 131072)])
+@pytest.mark.parametrize("remap", NAMES)
+@pytest.mark.parametrize(
+    ("train_length", "length"),
+    [(128, 128), (128, 1024), (256, 1000), (2048, 16384), (2048, 3072), (4096, 131072)],
+)
 @pytest.mark.parametrize(("theta", "head_dim"), [(10_000.0, 64), (500_000.0, 64), (500_000.0, 128)])
 def test_geometric_spectra_are_remapped_as_transformers_does(
     remap: str, theta: float, head_dim: int, train_length: int, length: int
@@ -90,41 +100,56 @@ def test_geometric_spectra_are_remapped_as_transformers_does(
 
 
 @given(
-    theta=st.floats(1e4, 1e7),
-    pairs=st.integers(16, 64),
-    train_length=st.integers(512, 8192),
+    method=st.sampled_from(["yarn", "yarn_untruncated"]),
+    theta=st.floats(100, 1e7),
+    pairs=st.integers(4, 64),
+    train_length=st.integers(7, 8192),
     scale=st.floats(1.01, 64.0),
 )
-def test_yarn_by_rotations_is_the_ramp_by_dimensions(
-    theta: float, pairs: int, train_length: int, scale: float
+def test_yarn_by_turns_is_the_ramp_of_transformers_over_the_pairs(
+    method: str, theta: float, pairs: int, train_length: int, scale: float
 ) -> None:
-    """If the fastest pair turns more than 32 times and the slowest less than once (see yarn)."""
+    """At every size at which the fastest pair turns at all, with both values of `truncate`."""
+    # Where a pair turns 32 times or once to the last digit, rounding decides whether it does.
+    at = np.log(train_length / (2 * np.pi * np.array([1.0, 32.0]))) / np.log(theta) * pairs
+    assume(np.all(np.abs(at - np.round(at)) > 1e-4))
     length = int(scale * train_length) + 1
-    expected, _ = theirs("yarn", theta, 2 * pairs, train_length, length)
-    inv_freq, _ = ours("yarn", theta, 2 * pairs, train_length, length)
+    expected, _ = theirs(method, theta, 2 * pairs, train_length, length)
+    inv_freq, _ = ours(method, theta, 2 * pairs, train_length, length)
     # The ramp in fp32 by dimensions and in fp64 by turns differ by some 1e-6 of the blended
     # frequency times s.
     np.testing.assert_allclose(inv_freq, expected, rtol=2e-6 * max(scale, 8))
 
 
+def test_yarn_is_another_one_where_no_pair_turns_32_times() -> None:
+    """The demo's size: before, these four pairs were slowed down by up to 11 %."""
+    turns = np.array([20.0, 13.5, 9.0, 6.0, 0.5])
+    omega = turns * 2 * np.pi / 128
+    assert remaps.yarn(omega, 8.0, 128)[0] == omega[0]
+    earlier = np.log(turns[:4]) / np.log(32)
+    earlier = earlier + (1 - earlier) / 8
+    assert np.all(remaps.yarn(omega, 8.0, 128)[:4] > 1.02 * earlier * omega[:4])
+
+
 @given(
-    remap=st.sampled_from(sorted(TYPES)),
+    remap=st.sampled_from(NAMES),
     omega=st.lists(st.just(0.0) | st.floats(1e-6, 1.0), min_size=1, max_size=64),
     length=st.integers(1, 5000),
 )
-def test_any_spectrum_can_be_remapped_and_only_beyond_the_training_length(
+def test_any_spectrum_can_be_remapped_up_to_the_training_length_by_a_fixed_factor_only(
     remap: str, omega: list[float], length: int
 ) -> None:
     trained = snap(np.array(omega))
     changed, factor = remaps.remapped(trained, remap, length, 1000)
     assert changed.dtype == np.float32
-    if length <= 1000 or remap == "none":
+    is_everywhere = "@" in remap and not remap.startswith("dynamic")
+    if remap == "none" or (length <= 1000 and not is_everywhere):
         assert np.array_equal(changed, trained)
         assert factor == 1.0
     else:
         assert np.all(np.isfinite(changed) & (changed >= 0) & (changed <= trained))
         assert np.array_equal(changed == 0, trained == 0)
-        assert (factor > 1.0) == (remap == "yarn")
+        assert (factor > 1.0) == remap.startswith("yarn")
 
 
 def test_ntk_on_a_geometric_spectrum_is_a_larger_theta() -> None:
@@ -133,23 +158,45 @@ def test_ntk_on_a_geometric_spectrum_is_a_larger_theta() -> None:
     np.testing.assert_allclose(inv_freq, expected, rtol=2e-7)  # two roundings to fp32
 
 
-def test_yarn_keeps_fast_pairs_interpolates_slow_ones_and_blends_between() -> None:
-    turns = np.array([100.0, 32.0, 32**0.5, 1.0, 0.1])
+@pytest.mark.parametrize("truncate", [True, False])
+def test_yarn_keeps_fast_pairs_interpolates_slow_ones_and_blends_between(truncate: bool) -> None:
+    turns = np.array([100.0, 32.001, 32**0.5, 0.999, 0.1, 0.0])
     omega = turns * 2 * np.pi / 2048
-    np.testing.assert_allclose(
-        remaps.yarn(omega, 8.0, 2048) / omega, [1.0, 1.0, 0.5 + 0.5 / 8, 1 / 8, 1 / 8]
-    )
+    changed = remaps.yarn(omega, 8.0, 2048, truncate)[:5] / omega[:5]
+    np.testing.assert_allclose(changed, [1, 1, 0.5 + 0.5 / 8, 1 / 8, 1 / 8], rtol=1e-3)
+    assert remaps.yarn(omega, 8.0, 2048, truncate)[5] == 0
 
 
-def test_a_remap_that_is_unknown_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown remap 'longrope'"):
-        remaps.remapped(np.ones(4, np.float32), "longrope", 64, 32)
+@given(st.permutations(range(16)))
+def test_yarn_changes_a_pair_by_its_frequency_and_not_by_its_place(order: list[int]) -> None:
+    omega = geometric(1e4, 32).astype(np.float64)
+    changed = remaps.yarn(omega, 4.0, 256)
+    assert np.array_equal(remaps.yarn(omega[order], 4.0, 256), changed[order])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("longrope", "unknown remap 'longrope'"),
+        ("yran@8", "unknown remap 'yran'; did you mean 'yarn'"),
+        ("none@8", "none has no factor"),
+        *((f"yarn@{factor}", "plain number above 1, .* yarn@8") for factor in ("0", "1", "x", "")),
+        *((f"pi@{factor}", "plain number above 1") for factor in ("8.0", "08", "-8", "1e2", "nan")),
+        *(
+            (f"ntk@{factor}", "plain number above 1")
+            for factor in ("inf", "1025", "８", "8@8", " 8")
+        ),
+    ],
+)
+def test_a_remap_that_is_unknown_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        remaps.remapped(np.ones(4, np.float32), name, 64, 32)
 
 
 # --- the model ---
 
 
-@pytest.mark.parametrize("remap", ["pi", "dynamic_ntk", "yarn"])
+@pytest.mark.parametrize("remap", ["pi", "dynamic_ntk", "yarn", "llama3"])
 def test_logits_of_a_remapped_model_equal_transformers(remap: str) -> None:
     """The weights are ours; frequencies and attention factor come from each side's own settings."""
     train_length, length, scale = 256, 1024, 4.0
@@ -157,8 +204,10 @@ def test_logits_of_a_remapped_model_equal_transformers(remap: str) -> None:
     omega = geometric(1e5, 16)
     model = Llama(SIZES.model_copy(update={"initializer_range": 0.2}), torch.from_numpy(omega))
     rope = {"rope_type": TYPES[remap], "rope_theta": 1e5, "factor": scale}
-    if remap == "yarn":
-        rope |= {"original_max_position_embeddings": train_length, "truncate": False}
+    if remap in ("yarn", "llama3"):
+        rope["original_max_position_embeddings"] = train_length
+    if remap == "llama3":
+        rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     config = LlamaConfig(
         hidden_size=32,
         num_hidden_layers=1,
@@ -216,9 +265,10 @@ def evaluated() -> tuple[list[passes.Score], dict[str, np.ndarray]]:
 
 
 def test_the_configuration_names_the_remaps_that_there_are() -> None:
-    assert list(get_args(Remap)) == list(TYPES)
-    for remap in list(get_args(Remap)):
-        remaps.remapped(np.ones(4, np.float32), remap, 64, 32)
+    assert tuple(TYPES) == remaps.METHODS
+    for remap in NAMES:
+        assert EvaluationSettings(lengths=[64], remaps=[remap]).remaps == [remap]
+        assert (remap in remaps.METHODS) != bool(re.match(remaps.PATTERN, remap))
 
 
 def test_every_remap_has_a_row_per_protocol_and_length(evaluated: tuple) -> None:

@@ -56,6 +56,7 @@ def main() -> None:
     args = cli.parse(parser)
 
     settings = seal.load_settings(args.settings, EvaluationSettings)
+    settings.check_yarn()
     run = read_run(args.run)
     manifest = read_manifest(args.manifest)
     tokens = open_tokens(args.tokens, manifest)

@@ -6,15 +6,39 @@ sections is in checks.
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
+from rope_spectra.rope import remaps as remapping
 from rope_spectra.rope.families import Spectrum
+from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, Name, Seed, Settings
 
 Protocol: TypeAlias = Literal["first_chunks", "full"]
-Remap: TypeAlias = Literal["none", "pi", "ntk", "dynamic_ntk", "yarn"]
+
+
+def _remap(name: str) -> str:
+    try:
+        remapping.parse(name)
+    except ValueError as mistake:
+        raise PydanticCustomError("mistake", "{text}", {"text": str(mistake)}) from None
+    return name
+
+
+Remap: TypeAlias = Annotated[
+    str,
+    AfterValidator(_remap),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(remapping.METHODS)},
+                {"type": "string", "pattern": remapping.PATTERN},
+            ]
+        }
+    ),
+]
 
 
 def _flat(names: Any) -> Any:
@@ -192,7 +216,7 @@ class Retrieval(Section):
     """Other words that the true one competes with, so that chance is 1 / (1 + distractors)"""
 
 
-class EvaluationSettings(Section):
+class EvaluationKeys(Section):
     """The keys of an evaluation preset that decide what is measured."""
 
     lengths: Annotated[
@@ -206,14 +230,35 @@ class EvaluationSettings(Section):
     chunks: int = Field(10, ge=1)
     """Chunks per length in first_chunks"""
     remaps: Annotated[list[Remap], Field(min_length=1), Distinct] = Field(["none"])
-    """Changes of a trained spectrum beyond its training length, at evaluation time (none leaves it
-    as it is)"""
+    """Changes of a trained spectrum at evaluation time (none leaves it as it is). By its name alone
+    a remap has the scale that fits each length beyond the training length; `yarn@8` has the factor
+    8 at all lengths"""
     # Younger than finished evaluations, whose frozen settings must stay as they were.
     retrieval: Retrieval | None = Field(None, exclude_if=lambda probe: probe is None)
     """The retrieval probe at every length (null is none)"""
 
 
-class Evaluation(EvaluationSettings):
+class EvaluationSettings(EvaluationKeys):
+    """All that an evaluation depends on besides the run and its text, as it is frozen."""
+
+    # Whose definition `yarn` had, where it is measured: before there was this key, it had another.
+    yarn: Literal["transformers"] | None = Field(None, exclude_if=lambda yarn: yarn is None)
+
+    def check_yarn(self) -> None:
+        """Raises UserError for settings of a version that had another definition of yarn."""
+        if self.yarn is None and _definition_of_yarn(self.remaps):
+            raise UserError(
+                "yarn: these settings are from a version that had another definition of it; run"
+                " snakemake to freeze them again, or add yarn: transformers"
+            )
+
+
+def _definition_of_yarn(remaps: list[str]) -> Literal["transformers"] | None:
+    is_measured = any(remapping.parse(remap)[0] == "yarn" for remap in remaps)
+    return "transformers" if is_measured else None
+
+
+class Evaluation(EvaluationKeys):
     """A way to evaluate."""
 
     equivalence_margin: float = Field(0.01, gt=0, lt=1)
@@ -222,7 +267,8 @@ class Evaluation(EvaluationSettings):
     @property
     def settings(self) -> EvaluationSettings:
         """The keys that decide what is measured."""
-        return self.part(EvaluationSettings)
+        keys = self.part(EvaluationKeys)
+        return EvaluationSettings(**dict(keys), yarn=_definition_of_yarn(self.remaps))
 
 
 class Config(Section):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config.sections import Config, EvaluationSettings
+from rope_spectra.config.sections import Config, EvaluationKeys
 from rope_spectra.data.base import ReadyTokenizer, SplitName
 from rope_spectra.data.hub import HubData
 from rope_spectra.data.sources import Dataset, SplitSettings
@@ -185,7 +185,7 @@ def estimate(config: Config, experiment: str, train: Tokens, validation: Tokens)
     )
 
 
-def evaluation_passes(evaluation: EvaluationSettings, tokens: int) -> list[tuple[int, int]]:
+def evaluation_passes(evaluation: EvaluationKeys, tokens: int) -> list[tuple[int, int]]:
     """(length, tokens that go through the model) of each pass of the evaluation of one run.
 
     There is a pass for each remap, length and protocol; the retrieval probe counts as one more.
@@ -214,7 +214,7 @@ def memory_bytes(model: ModelConfig, tokens: int) -> int:
     return 16 * model.num_parameters + tokens * per_token
 
 
-def _table_bytes(evaluation: EvaluationSettings, tokens: int, log_rows: int) -> int:
+def _table_bytes(evaluation: EvaluationKeys, tokens: int, log_rows: int) -> int:
     """The bytes of eval.npz and of the log of one run.
 
     eval.npz has NLLs of blocks and position bins (8 bytes) and of probed words (4 bytes) for each
