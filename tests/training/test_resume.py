@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from rope_spectra.training import checkpoint
+from rope_spectra.training import checkpoint, loop
 from rope_spectra.training.interruption import CheckpointClock, Interruption
+from rope_spectra.training.record import Part
+from rope_spectra.training.run import History
 from rope_spectra.training.trainer import Trainer
 from support.by_hand import step
+from support.checkout import ROOT
 from support.resumable import arguments, start
 from support.tiny_model import GEOMETRIC, config, llama, tokens
 
@@ -47,6 +50,48 @@ def test_weights_optimizer_and_log_equal_those_of_a_training_that_was_never_stop
         assert torch.equal(ours, theirs)
         for name, value in whole.optimizer.state[theirs].items():
             assert torch.equal(second.optimizer.state[ours][name], value), name
+
+
+def part(first_step: int, **device: str | int) -> Part:
+    """What this process would note if it trained."""
+    history = History()
+    loop._add_part(trainer(), "math", first_step, history)
+    facts = history.parts[0]
+    return facts.model_copy(update={"device": facts.device | device})
+
+
+def test_a_part_says_what_trained_it() -> None:
+    facts = part(0)
+    assert facts.device["threads"] == torch.get_num_threads()
+    assert (facts.device["attention"], facts.device["compiled"]) == ("math", False)
+    assert (facts.processes, facts.versions["torch"]) == (1, torch.__version__)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    assert (facts.commit or "").removesuffix("-dirty") == head
+
+
+def test_other_arithmetic_than_before_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    same, other = History(), History()
+    same.parts = [Part(first_step=0), part(10)]
+    other.parts = [part(0), part(10, threads=99), part(20, name="another CPU")]
+    loop._add_part(trainer(), "math", 30, same)
+    assert not caplog.messages
+    loop._add_part(trainer(), "math", 30, other)
+    (message,) = caplog.messages
+    assert "from step 10 on this run was trained with another device.threads (99 instead" in message
+    assert len(other.parts) == 4
+
+
+def test_of_the_parts_of_an_older_version_only_the_first_steps_are_known() -> None:
+    history, again = History(), History()
+    older = {"rows": [], "resumed_at": [5], "seconds": {"total": 1.0, "training": 0.5}}
+    history.resume(older, 8)
+    assert history.parts == [Part(first_step=0), Part(first_step=5)]
+    history.parts.append(part(8))
+    again.resume(history.state(), 9)
+    assert (again.parts, again.resumed_at) == (history.parts, [5, 8, 9])
 
 
 def finish(data: Path, run: Path) -> str:
@@ -79,7 +124,10 @@ def test_sigterm_saves_and_ends_within_seconds_and_the_same_command_resumes(
     assert "Traceback" not in message
     saved = int(message.partition("interrupted: step ")[2].split()[0])
     assert f"resuming at step {saved}\n" in finish(data, tmp_path / "run")
-    assert json.loads((tmp_path / "run/run.json").read_text())["resumed_at_steps"] == [saved]
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["resumed_at_steps"] == [saved]
+    whole = json.loads((data / "whole/run.json").read_text())["parts"][0]
+    assert record["parts"] == [whole, whole | {"first_step": saved}]
 
 
 @pytest.mark.parametrize(

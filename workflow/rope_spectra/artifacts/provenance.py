@@ -2,8 +2,11 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rope_spectra import __version__
@@ -41,6 +44,20 @@ def versions() -> dict[str, str]:
     return result
 
 
+def commit() -> str | None:
+    """The git commit of the code in use, with -dirty if it was changed since; None without git."""
+    if shutil.which("git") is None:
+        return None
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    # An installed package can lie inside the repository of something else.
+    is_ours = subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True)
+    if is_ours.returncode:
+        return None
+    describe = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    return subprocess.run(describe, capture_output=True, text=True).stdout.strip() or None
+
+
 def device_name(device: "torch.device") -> str:
     """The name of a torch device for people: 'cpu', 'cuda NVIDIA H200'."""
     import torch
@@ -66,5 +83,4 @@ def device_facts(device: "torch.device") -> dict[str, str | int | None]:
         "name": torch.cuda.get_device_name(device),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated(device),
     }

@@ -13,7 +13,7 @@ from rope_spectra.runtime.progress import Progress, short_number
 from rope_spectra.training import checkpoint, ranks, tensorboard
 from rope_spectra.training.device import prepare
 from rope_spectra.training.interruption import CheckpointClock, Interruption
-from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, RunRecord
+from rope_spectra.training.record import MODEL, RUN, TRAIN_LOG, Device, Part, RunRecord
 from rope_spectra.training.run import CHECKPOINT, History, Run
 from rope_spectra.training.trainer import Trainer, is_worth_compiling, keep_freed_memory
 
@@ -46,6 +46,8 @@ def train(run: Run, tokens: Path, threads: int) -> None:
     history = History()
     trainer, kernel = _prepare(run, threads)
     first_step = _resume(run, trainer, history)
+    if trainer.world.rank == 0:
+        _add_part(trainer, kernel, first_step, history)
     try:
         _steps(run, trainer, open_tokens(tokens, run.manifest), first_step, history)
     except RuntimeError as error:
@@ -105,6 +107,33 @@ def _resume(run: Run, trainer: Trainer, history: History) -> int:
     return step
 
 
+def _add_part(trainer: Trainer, kernel: str, first_step: int, history: History) -> None:
+    """Notes what trains from here on; logs what differs from earlier attempts and changes bits."""
+    part = Part(
+        first_step=first_step,
+        processes=trainer.world.size,
+        device=_device_facts(trainer, kernel),
+        versions=provenance.versions(),
+        commit=provenance.commit(),
+    )
+    for earlier in history.parts:
+        difference = provenance.first_difference(earlier.arithmetic(), part.arithmetic())
+        if difference and earlier.device:
+            cli.log.info(
+                "from step %d on this run was trained with another %s: its bits may differ from"
+                " those of an undisturbed run",
+                earlier.first_step,
+                difference,
+            )
+            break
+    history.parts.append(part)
+
+
+def _device_facts(trainer: Trainer, kernel: str) -> Device:
+    facts = provenance.device_facts(trainer.device)
+    return facts | {"attention": kernel, "compiled": trainer.compiled}
+
+
 def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history: History) -> None:
     """Trains to the end; asked to stop, saves the state and leaves."""
     options = run.options
@@ -150,7 +179,9 @@ def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history:
 def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
     """Writes the declared outputs and removes the checkpoint, which has served its purpose."""
     last = history.rows[-1]
-    device = provenance.device_facts(trainer.device)
+    device = _device_facts(trainer, kernel)
+    if trainer.device.type == "cuda":
+        device["peak_memory_bytes"] = torch.cuda.max_memory_allocated(trainer.device)
     record = RunRecord(
         identity=run.identity,
         settings=run.settings,
@@ -162,8 +193,9 @@ def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
         micro_batch_size=trainer.micro_batch_size,
         processes=trainer.world.size,
         resumed_at_steps=history.resumed_at,
-        device=device | {"attention": kernel, "compiled": trainer.compiled},
+        device=device,
         versions=provenance.versions(),
+        parts=history.parts,
         seconds={name: round(value, 2) for name, value in history.seconds().items()},
         files={},  # known once they are written
     )

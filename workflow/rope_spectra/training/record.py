@@ -7,7 +7,7 @@ reads this record first, and of the run's files only those that it certifies.
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import Field
 
@@ -37,12 +37,35 @@ class DataFacts(Record):
     sentence: str | None = Field(None, exclude_if=lambda sentence: sentence is None)
 
 
+Device: TypeAlias = dict[str, str | int | bool | None]
+
+
+class Part(Record):
+    """One attempt at a run: what trained it from `first_step` on.
+
+    commit is the one of the code, None where the package was installed. Of an attempt by a version
+    that did not write this down, only the first step is known.
+    """
+
+    first_step: int
+    processes: int | None = None
+    device: Device | None = None
+    versions: dict[str, str] | None = None
+    commit: str | None = None
+
+    def arithmetic(self) -> dict[str, object]:
+        """All that the bits of a training depend on, besides the run itself."""
+        packages = {name: (self.versions or {}).get(name) for name in ("torch", "numpy")}
+        return {"processes": self.processes, "device": self.device, "versions": packages}
+
+
 class RunRecord(Record):
     """The content of run.json.
 
     inv_freq [pairs] is in radians per token, as trained. steps and tokens count the whole training,
     earlier attempts included; seconds are wall time, "total" and "training" (the loop alone).
-    files maps the name of each certified file to its SHA-256. trained_as is the run whose result
+    processes, device and versions are those of the last attempt, parts tells of each of them; files
+    maps the name of each certified file to its SHA-256. trained_as is the run whose result
     this is, `<experiment>/<spectrum>/seed<seed>`, where it was adopted instead of trained again.
     """
 
@@ -57,8 +80,10 @@ class RunRecord(Record):
     micro_batch_size: int
     processes: int
     resumed_at_steps: list[int]
-    device: dict[str, str | int | bool | None]
+    device: Device
     versions: dict[str, str]
+    # Younger than finished runs, whose records stay as they are.
+    parts: list[Part] = Field(default_factory=list, exclude_if=lambda parts: not parts)
     seconds: dict[str, float]
     files: dict[str, str]
 

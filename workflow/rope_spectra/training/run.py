@@ -126,6 +126,7 @@ class History:
     def __init__(self) -> None:
         self.rows: list[LogRow] = []
         self.resumed_at: list[int] = []
+        self.parts: list[record.Part] = []
         self._earlier = {"total": 0.0, "training": 0.0}
         self._began = time.perf_counter()
         self._training_began: float | None = None
@@ -133,6 +134,9 @@ class History:
     def resume(self, state: Mapping[str, Any], step: int) -> None:
         """Adds what earlier attempts have left in a checkpoint; this one begins at `step`."""
         self.rows = [LogRow(**row) for row in state["rows"]]
+        # A state of an older version knows no more of its attempts.
+        unknown = [{"first_step": first} for first in (0, *state["resumed_at"])]
+        self.parts = [record.Part(**part) for part in state.get("parts", unknown)]
         self.resumed_at = [*state["resumed_at"], step]
         self._earlier = state["seconds"]
 
@@ -151,7 +155,13 @@ class History:
     def state(self) -> dict[str, Any]:
         """Plain values for the checkpoint, which holds nothing that would need unpickling."""
         rows = [asdict(row) for row in self.rows]
-        return {"rows": rows, "resumed_at": self.resumed_at, "seconds": self.seconds()}
+        parts = [part.content() for part in self.parts]
+        return {
+            "rows": rows,
+            "resumed_at": self.resumed_at,
+            "parts": parts,
+            "seconds": self.seconds(),
+        }
 
     def csv(self) -> str:
         """The text of train.csv."""
