@@ -25,6 +25,7 @@ from rich.console import Console
 from rope_spectra import status
 from rope_spectra.artifacts import layout
 from rope_spectra.config import files as config_files
+from rope_spectra.config.load import load
 from rope_spectra.monitor import gpu_use, view
 from rope_spectra.monitor.facts import Status, look
 from rope_spectra.monitor.gpu_use import Gpu
@@ -32,6 +33,7 @@ from rope_spectra.monitor.state import Part
 from rope_spectra.runtime import cli, heartbeat, progress
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.heartbeat import Heartbeat, Position
+from support import small_experiment
 from support.checkout import ROOT, SNAKEMAKE
 
 RUN = {"experiment": "demo", "spectrum": "geo", "seed": 1}
@@ -231,6 +233,16 @@ def test_finished_runs_share_a_line_where_the_terminal_is_low(
     assert ("done     6 runs: geo seed0, geo seed1 ..." in text) == is_folded
     assert ("geo seed5" in text) != is_folded
     assert len(text.splitlines()) < height
+
+
+def test_the_repeats_of_a_noise_floor_are_listed(tmp_path: Path) -> None:
+    small = small_experiment.EXPERIMENT
+    changed = small["experiments"]["small"] | {"noise_floor": 2}
+    config = load(small | {"experiments": {"small": changed}})
+    (experiment,) = look(tmp_path, config).experiments
+    names = [part.name for part in experiment.parts if part.kind == "run"]
+    assert names[-2:] == ["geo seed1-repeat1", "geo seed1-repeat2"]
+    assert len(names) == 2 * 2 + 2
 
 
 def step(tmp_path: Path, main: Any, *arguments: str) -> Heartbeat | None:

@@ -26,6 +26,7 @@ from rope_spectra.planning import estimates
 from rope_spectra.planning.estimates import Estimate, Throughput, Tokens
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.foreign import printable
 
 _HOW = {
     "cache": "as in its cache",
@@ -156,7 +157,9 @@ def _hours(item: Estimate, throughputs: list[Throughput]) -> RenderableType:
         data = hours.pop("tokenization")
         runs = sum(hours.values())
         times = [_hour(runs / item.runs), _hour(runs), _hour(runs + data)]
-        table.add_row(throughput.name, f"{throughput.tokens_per_s:,.0f}", *times, throughput.source)
+        # It names a device, as a record of an earlier run calls it.
+        source = Text(printable(throughput.source))
+        table.add_row(throughput.name, f"{throughput.tokens_per_s:,.0f}", *times, source)
     return table
 
 

@@ -53,6 +53,7 @@ HF = _RUN + "/hf"
 # In a folder of their own, because TensorBoard reads every folder below the one it is given.
 CURVES = "results/tensorboard/{experiment}/{spectrum}/seed{seed}"
 
+_SEED = "[0-9]{1,19}(-repeat[0-9]{1,9})?"
 _LOG = "results/logs/{job}.log"
 _BENCHMARK = "results/logs/{job}.benchmark.tsv"
 
@@ -92,7 +93,9 @@ def found_runs(results: Path) -> list[tuple[str, str, str]]:
     found = []
     for path in results.glob(any_run.removeprefix("results/")):
         experiment, spectrum, folder = path.parent.relative_to(results).parts
-        found.append((experiment, spectrum, folder.removeprefix("seed")))
+        seed = folder.removeprefix("seed")
+        if re.fullmatch(_SEED, seed):
+            found.append((experiment, spectrum, seed))
     return sorted(found, key=lambda run: (*run[:2], seed_of(run[2]), run[2]))
 
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
-import json
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from rope_spectra.artifacts import layout
 from rope_spectra.config import frozen
@@ -15,14 +17,17 @@ from rope_spectra.data.base import DocumentSection
 from rope_spectra.monitor import gpu_use
 from rope_spectra.monitor.gpu_use import Gpu
 from rope_spectra.monitor.state import Facts, Job, Part, part, snakemake_runs
-from rope_spectra.runtime.settings import Record
+from rope_spectra.runtime.foreign import read_end
+from rope_spectra.runtime.settings import Printable, Record
+
+_LARGEST = 1_000_000  # bytes of a manifest or of eval.csv
 
 
 class Experiment(Record):
     """An experiment and its parts: data, runs, tables and figures."""
 
-    name: str
-    description: str
+    name: Printable
+    description: Printable
     parts: list[Part]
 
 
@@ -30,13 +35,19 @@ class Status(Record):
     """One look at a results folder."""
 
     time: float
-    host: str
-    results: str
-    note: str | None
+    host: Printable
+    results: Printable
+    note: Printable | None
     experiments: list[Experiment]
     snakemake: bool
     gpus: list[Gpu]
     gpu_meaning: str
+
+
+class _Manifest(Record):
+    """The manifest of a token cache, as far as it is shown."""
+
+    tokens: Annotated[int, Field(ge=0, le=2**63)]
 
 
 # The log of each rule's job, without the rule, and what the job writes.
@@ -85,7 +96,7 @@ def _experiment(
         description = f"{known.model} on {known.dataset}"
         is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
         parts += _data_parts(results, known.dataset, is_tokens)
-        runs = [*frozen.runs(config, name)]
+        runs = [*frozen.runs(config, name), *frozen.repeats(config, name)]
     else:
         description = "not in the configuration"
         runs = [(spectrum, seed) for experiment, spectrum, seed in found if experiment == name]
@@ -136,10 +147,10 @@ def _cache_facts(results: Path, dataset: str, split: str) -> Facts:
     files = [*cache.parent.glob(f"{cache.name}*"), *shards.parent.glob(f"{shards.name}*/*")]
     facts: Facts = {"bytes_on_disk": 0}
     for file in files:
-        with contextlib.suppress(FileNotFoundError):  # renamed or removed since it was listed
+        with contextlib.suppress(OSError):  # such as renamed or removed since it was listed
             facts["bytes_on_disk"] += file.stat().st_size
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        facts["tokens"] = json.loads(manifest.read_bytes())["tokens"]
+    with contextlib.suppress(OSError, ValueError):
+        facts["tokens"] = _Manifest.model_validate_json(read_end(manifest, _LARGEST)).tokens
     return facts
 
 
@@ -151,8 +162,9 @@ def _score(eval_csv: Path) -> Facts:
 
     # Without a dataframe, which would take longer to import than all the rest to run.
     try:
-        best = max(csv.DictReader(eval_csv.read_text().splitlines()), key=rank)
+        lines = read_end(eval_csv, _LARGEST).decode().splitlines()
+        best = max(csv.DictReader(lines), key=rank)
         length = int(best["length"])
         return {"ppl": float(best["ppl"]), "length": length, "protocol": best["protocol"]}
-    except (OSError, ValueError, KeyError, TypeError):  # missing, or not whole
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):  # missing, or not whole
         return {}

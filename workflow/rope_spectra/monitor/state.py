@@ -15,8 +15,9 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic cannot read that of typing before Python 3.12
 
 from rope_spectra.runtime import heartbeat
+from rope_spectra.runtime.foreign import read_end
 from rope_spectra.runtime.heartbeat import Heartbeat
-from rope_spectra.runtime.settings import Record
+from rope_spectra.runtime.settings import Printable, Record
 
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "stopped", "dead", "stale"]
 Kind: TypeAlias = Literal["data", "run", "report"]
@@ -24,6 +25,7 @@ Kind: TypeAlias = Literal["data", "run", "report"]
 # On another machine, where nobody can ask whether the process is alive.
 _STALE_AFTER_S = 600.0
 _CLOCK_SLACK_S = 2.0
+_LAST_LINES = 4096  # bytes of a log
 
 
 class Facts(TypedDict, total=False):
@@ -33,8 +35,8 @@ class Facts(TypedDict, total=False):
     bytes_on_disk: int
     ppl: float
     length: int
-    protocol: str
-    page: str
+    protocol: Printable
+    page: Printable
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Job:
         """The time at which its last output was written; None if one is missing."""
         try:
             return max(path.stat().st_mtime for path in self.outputs)
-        except FileNotFoundError:
+        except OSError:
             return None
 
 
@@ -59,13 +61,13 @@ class Part(Record):
     rule, log, heartbeat and error are those of this job. age_s is the age of the heartbeat.
     """
 
-    name: str
+    name: Printable
     kind: Kind
     state: State
     rule: str
-    log: str
+    log: Printable
     age_s: float | None
-    error: str | None
+    error: Printable | None
     heartbeat: Heartbeat | None = Field(serialization_alias="sign")
     facts: Facts
 
@@ -89,7 +91,7 @@ def part(name: str, kind: Kind, jobs: list[Job], facts: Facts) -> Part:
         state=state,
         rule=job.rule,
         log=str(job.log),
-        age_s=now - beat.updated if beat else None,
+        age_s=max(now - beat.updated, 0.0) if beat else None,
         error=_error(job, beat, state),
         heartbeat=beat,
         facts=facts,
@@ -131,7 +133,8 @@ def _state(job: Job, beat: Heartbeat | None, now: float) -> State:
 def _life(beat: Heartbeat, now: float) -> State:
     """Tells if a job that says it runs does: by its process, elsewhere by its heartbeat."""
     if beat.host != socket.gethostname():
-        return "stale" if now - beat.updated > _STALE_AFTER_S else "running"
+        # Nor does a time far in the future say that it is alive.
+        return "stale" if abs(now - beat.updated) > _STALE_AFTER_S else "running"
     try:
         process = psutil.Process(beat.pid)
         # A process younger than the heartbeat is another one that got the same number.
@@ -150,7 +153,7 @@ def _error(job: Job, beat: Heartbeat | None, state: State) -> str | None:
 
 def _last_line(log: Path) -> str | None:
     try:
-        text = log.read_text(encoding="utf-8", errors="replace").strip()
+        text = read_end(log, _LAST_LINES).decode(errors="replace").strip()
     except OSError:
         return None
     return text.rpartition("\n")[2].strip() or None

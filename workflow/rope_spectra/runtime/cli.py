@@ -14,8 +14,16 @@ from pathlib import Path
 
 from rope_spectra.runtime import heartbeat
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.foreign import printable
 
 log = logging.getLogger("rope_spectra")
+
+
+class _Plain(logging.Formatter):
+    """Messages may quote what files say; neither a terminal nor a log gets it as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -49,12 +57,13 @@ def parse(
         result.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
         heartbeat.begin(result.log)
+    plain = _Plain("%(asctime)s %(message)s", "%H:%M:%S")
+    for handler in handlers:
+        handler.setFormatter(plain)
     # The ranks of one run do the same at the same time: one speaks for all, unless it fails.
     is_first_rank = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
         level=logging.INFO if is_first_rank else logging.ERROR,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
         handlers=handlers,
         force=True,
     )

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from rope_spectra.runtime.foreign import printable
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -17,4 +19,4 @@ def or_exit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return function(*args, **kwargs)
     except UserError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))

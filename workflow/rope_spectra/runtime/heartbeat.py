@@ -6,7 +6,6 @@ Each is replaced as a whole, and one that cannot be written never stops the work
 """
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -14,42 +13,65 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
+)
+from pydantic_core import from_json
 
-from rope_spectra.runtime.settings import Record
+from rope_spectra.runtime.foreign import read_end
+from rope_spectra.runtime.settings import Printable, Record
 
 JobState: TypeAlias = Literal["running", "done", "failed", "stopped"]
 
 _SIGNAL_OFFSET = 128  # a process that a signal has ended exits with this plus the signal
+_LARGEST = 65536  # bytes; a heartbeat has some 400
+
+
+def _none_if_odd(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+# The file may come from another machine, version or hand. An odd value of these counts as none.
+_OrNone = WrapValidator(_none_if_odd)
+_Count = Annotated[int, Field(ge=0, le=2**63)]
+_Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 
 
 class Position(Record):
     """The progress of a job in its own units; `total` is None where the end is not known."""
 
-    label: str
-    done: int
-    total: int | None
-    unit: str
-    rate: float = 0.0  # units per second
-    left_s: float | None = None
-    note: str = ""
+    label: Printable
+    done: _Count
+    total: Annotated[_Count | None, _OrNone]
+    unit: Printable
+    rate: Annotated[float, Field(allow_inf_nan=False)] = 0.0  # units per second
+    left_s: Annotated[_Seconds | None, _OrNone] = None
+    note: Printable = ""
 
 
 class Heartbeat(Record):
     """State, process and progress of a job, as it reports them; on disk one flat mapping."""
 
     state: JobState
-    error: str | None = None
-    step: str | None = None
-    started: float
-    updated: float
-    pid: int
-    host: str
-    device: str | None = None
-    cuda_visible_devices: str | None = None
-    position: Position | None = None
+    error: Annotated[Printable | None, _OrNone] = None
+    step: Annotated[Printable | None, _OrNone] = None
+    started: _Seconds
+    updated: _Seconds
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    host: Printable
+    device: Annotated[Printable | None, _OrNone] = None
+    cuda_visible_devices: Annotated[Printable | None, _OrNone] = None
+    position: Annotated[Position | None, _OrNone] = None
 
     @model_serializer(mode="wrap")
     def _flatten(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -117,12 +139,11 @@ def ending_with_block() -> Iterator[None]:
 def read(log: Path) -> Heartbeat | None:
     """The latest heartbeat of the job that logs to `log`; None if there is none to be read."""
     try:
-        content = json.loads(path(log).read_bytes())
+        content = from_json(read_end(path(log), _LARGEST))
         if not isinstance(content, dict):
             return None
         # Before its first step a job has no position. Each model ignores the keys of the other.
-        position = Position.model_validate(content) if "done" in content else None
-        return Heartbeat.model_validate({**content, "position": position})
+        return Heartbeat.model_validate({**content, "position": content})
     except (OSError, ValueError):
         return None
 

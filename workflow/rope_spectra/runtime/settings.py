@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from rope_spectra.runtime.foreign import printable
 from rope_spectra.runtime.names import PATTERN
 
 S = TypeVar("S", bound="Settings")
@@ -59,4 +60,5 @@ Name = Annotated[str, StringConstraints(pattern=PATTERN)]
 PathText = Annotated[
     str, StringConstraints(pattern=r"^[^\x00]+$"), AfterValidator(os.path.expanduser)
 ]
+Printable = Annotated[str, AfterValidator(printable)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
