@@ -37,7 +37,7 @@ from rope_spectra.config import frozen, text as config_text
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
-from rope_spectra.planning import call, hidden_jobs, limits
+from rope_spectra.planning import call, finished, hidden_jobs, limits
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
 
@@ -100,6 +100,7 @@ report: "workflow/report/workflow.rst"
 onstart:
     or_exit(limits.check_commands, workflow.executor_plugin.name)
     stale_locks.planned()
+    finished.keep()
 
 
 onsuccess:
@@ -109,6 +110,7 @@ onsuccess:
 
 onerror:
     stale_locks.take_turn()
+    finished.put_back()
 
 
 include: "workflow/rules/common.smk"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rope_spectra.artifacts import kept, layout, seal
+from rope_spectra.artifacts import files, kept, layout, seal
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.evaluation.adoption import EVALUATIONS
 from rope_spectra.training.adoption import RUNS
@@ -203,3 +203,40 @@ def test_what_a_failed_job_has_lost_comes_back(run: Path) -> None:
     assert restored == [run / "run.json", run / "eval.json"]
     assert content_of(run) == before
     assert {(run / name).stat().st_mtime for name in ALL} == {1e9}
+
+
+def kept_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rope_spectra.kept", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "90"}
+    )
+
+
+def test_the_command_shows_the_store_and_removes_what_no_experiment_has(run: Path) -> None:
+    unused = entry_of(run, RUNS)
+    other = entry_of(folder_of("geo", 2), RUNS)
+    shutil.rmtree(run)
+    shown = kept_command().stdout
+    runs = next(line.split() for line in shown.splitlines() if " runs " in line)
+    assert (runs[1], runs[4]) == ("4", "1"), shown
+    assert unused.exists()
+    snakemake = Path(".snakemake")
+    snakemake.mkdir()
+    with files.locked(snakemake):
+        refused = kept_command("--clean")
+    assert refused.returncode == 1
+    assert "Snakemake is at work in this folder" in refused.stderr
+    assert unused.exists()
+    cleaned = kept_command("--clean")
+    assert "removed" in cleaned.stdout, cleaned.stderr
+    assert not unused.exists()
+    assert other.exists()
+    assert (folder_of("geo", 2) / "model.safetensors").exists()
+
+
+def test_the_command_says_when_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert kept_command("--clean").stdout == "no results are kept here\n"
+    assert list(tmp_path.iterdir()) == []

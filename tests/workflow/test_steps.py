@@ -14,7 +14,7 @@ from support.checkout import PACKAGE
 
 COMMANDS = sorted(path.stem for path in (PACKAGE / "rope_spectra").glob("[!_]*.py"))
 # These answer at once, for people call them between other work; others may load torch or pandas.
-LIGHT = ["config_reference", "cost", "spectra", "status"]
+LIGHT = ["config_reference", "cost", "kept", "spectra", "status"]
 EVALUATION = {
     "lengths": [16, 32],
     "protocols": ["first_chunks", "full"],

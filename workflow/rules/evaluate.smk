@@ -14,11 +14,13 @@ rule evaluation_config:
         "python -m rope_spectra.freeze --text {params.text:q} --output {output} 2> {log}"
 
 
+# The weights of equal runs are one file with one time stamp, which changes when any of them is
+# adopted. Their record certifies them by their hash and has a time of its own.
 rule evaluate:
     input:
         config=layout.RUN_CONFIG,
         run=layout.RUN,
-        model=layout.MODEL,
+        model=ancient(layout.MODEL),
         settings=layout.EVALUATION_CONFIG,
         manifest=dataset_file(layout.MANIFEST, "validation"),
         tokens=ancient(dataset_file(layout.TOKENS, "validation")),
@@ -46,4 +48,5 @@ rule evaluate:
         sentence=sentence_option,
     shell:
         "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"
-        " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads} --log {log}"
+        " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads}"
+        " --kept {layout.KEPT} --log {log}"

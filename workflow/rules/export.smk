@@ -2,12 +2,13 @@
 # by its path.
 
 
-# The summary is for the model card. It is no input: an export need not wait for other seeds.
+# The summary is for the model card. It is no input: an export need not wait for other seeds. The
+# time of the weights says nothing, as in evaluate.
 rule export:
     input:
         config=layout.RUN_CONFIG,
         run=layout.RUN,
-        model=layout.MODEL,
+        model=ancient(layout.MODEL),
         evaluation=layout.EVAL_RECORD,
         settings=layout.EVALUATION_CONFIG,
         manifest=dataset_file(layout.MANIFEST, "train"),

@@ -186,8 +186,9 @@ class Store:
         A record that has not changed since the last time is not read again. What is damaged is left
         to the step that needs it, which says so.
         """
-        before = self._index()
-        now = {kind.name: self._found(results, kind, before.get(kind.name, {})) for kind in kinds}
+        index = self._index()
+        before = {kind.name: index.get(kind.name, {}) for kind in kinds}
+        now = {kind.name: self._found(results, kind, before[kind.name]) for kind in kinds}
         for kind in kinds:
             for path, found in now[kind.name].items():
                 paths = kind.files(Path(path))

@@ -62,3 +62,19 @@ def _clear(state: Path) -> bool:
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH)
     return bool(stale)
+
+
+def is_in_use(state: Path) -> bool:
+    """True while a Snakemake of this folder is alive, as far as the file system has locks."""
+    if not state.is_dir():
+        return False
+    descriptor = os.open(state, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
