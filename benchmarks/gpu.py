@@ -1,17 +1,20 @@
-"""Everything that needs a GPU, in one command of less than ten minutes.
+"""Everything that needs a GPU, in one command: checks first, then speed.
 
     PYTHONPATH=workflow python benchmarks/gpu.py
 
 Checks, each of which can fail: fp32 losses on the card equal those on the CPU; the same seed gives
 the same bits twice; a resumed training gives the bits of one that was not stopped. Then the speed
-of training and evaluation against the plain loop for both sizes of the study, the seconds outside
-training with a cold and a warm compile cache, and the cost of determinism. Writes
-benchmarks/results/gpu.json; docs/performance.md shows it. Needs only torch, numpy, pandas and
-safetensors.
+of training and evaluation against the plain loop for both sizes of the study, the cost of
+determinism, and the seconds outside training with a cold and a warm compile cache. Writes
+benchmarks/results/gpu.json after every part, so that a lease that ends early loses one part;
+docs/performance.md shows it. Needs torch, numpy, pandas, safetensors, pydantic, psutil and rich.
 """
 
 import argparse
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -91,6 +94,12 @@ def main() -> None:
     parser.add_argument(
         "--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the script itself"
     )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=300,
+        help="begin no part of the measurements after so many seconds (default: %(default)s)",
+    )
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit(
@@ -98,23 +107,45 @@ def main() -> None:
         )
     make_deterministic()
     device = torch.device(args.device)
-    results = {
-        "numbers": check_numbers(device),
-        "attention": {
-            "deterministic": attention.select_kernel(device, "bf16", 64, 2048, True),
-            "not deterministic": attention.select_kernel(device, "bf16", 64, 2048, False),
-        },
-        "training": {name: training.measure(name, device, args.rounds) for name in args.sizes},
-        "evaluation": {name: check_evaluation(name, args.rounds) for name in args.sizes},
-        "outside_training": {
-            name: training.outside_training(name, args.job_steps) for name in args.sizes[:1]
-        },
-    }
-    print(common.publish("gpu", vars(args), results, args.output))
+    began = time.monotonic()
+    results: dict[str, object] = {}
+    for name, part in parts(args, device).items():
+        if time.monotonic() - began > args.seconds:
+            results[name] = "no time left"
+            continue
+        part_began = time.monotonic()
+        results[name] = part()
+        print(f"{name}: {time.monotonic() - part_began:.0f} s", file=sys.stderr, flush=True)
+        path = common.publish("gpu", vars(args), results, args.output)
+    print(path)
     # Twenty steps of fp32 on two kinds of hardware differ by rounding alone.
     numbers = results["numbers"]
     if numbers.pop("fp32_largest_relative_difference") > 1e-4 or not all(numbers.values()):
         sys.exit("a check failed: see `numbers` in the file")
+
+
+def parts(args: argparse.Namespace, device: torch.device) -> dict[str, Callable[[], object]]:
+    """The parts by name, the most wanted first; a call measures its part."""
+    measurements: dict[str, Callable[[], object]] = {
+        "numbers": partial(check_numbers, device),
+        "attention": partial(attention_kernels, device),
+    }
+    for size in args.sizes:
+        measurements[f"training {size}"] = partial(training.measure, size, device, args.rounds)
+        measurements[f"evaluation {size}"] = partial(check_evaluation, size, args.rounds)
+    first = args.sizes[0]
+    measurements[f"outside training {first}"] = partial(
+        training.outside_training, first, args.job_steps
+    )
+    return measurements
+
+
+def attention_kernels(device: torch.device) -> dict[str, str]:
+    """The names of the kernels that the study's runs use."""
+    return {
+        name: attention.select_kernel(device, "bf16", 64, 2048, deterministic)
+        for name, deterministic in (("deterministic", True), ("not deterministic", False))
+    }
 
 
 if __name__ == "__main__":

@@ -57,8 +57,11 @@ def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
     """Holds `count` GPUs until this process ends, waiting while others hold them.
 
     Returns their names, none where there is no GPU. All or nothing: two processes that each want
-    two of three GPUs do not block each other. UserError if there are fewer.
+    two of three GPUs do not block each other. A process that holds GPUs already keeps those.
+    UserError if there are fewer.
     """
+    if _held:
+        return os.environ[VARIABLE].split(",")
     names = visible()
     if not names:
         return []

@@ -1,0 +1,214 @@
+"""Trains and evaluates an experiment on one GPU until its time is up, in one process.
+
+    snakemake results/data/long-books/{train,validation}.npy   # beforehand, on any machine
+    PYTHONPATH=workflow python benchmarks/gpu_study.py --seconds 480
+
+For a GPU that is lent by the minute. The runs are those of the workflow: same frozen settings, same
+steps, same identities, in results/. They share one process, so that the imports, the compiled graph
+and the GPU are paid for once. All spectra of a seed come before the next seed, and a run that does
+not fit into the time left is not begun: whatever is finished is a paired set. Called again, it goes
+on with what is missing. `snakemake` then makes the tables of a complete experiment, and
+`python -m rope_spectra.aggregate --partial` those of a part.
+
+The last line says what was done. benchmarks/results/gpu_study.json has the seconds of each run and
+the card, run.json of each run its speed. Needs torch, numpy, pandas, safetensors, pydantic, PyYAML,
+psutil and rich.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import common
+import yaml
+
+from rope_spectra import evaluate, train
+from rope_spectra.artifacts import files, layout, seal
+from rope_spectra.config import frozen
+from rope_spectra.config.load import load
+from rope_spectra.config.sections import Config
+from rope_spectra.config.text import SafeLoader
+from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
+
+EXPERIMENT = "theta_long_books"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run; `seconds` are those of its training and its evaluation."""
+
+    spectrum: str
+    seed: int
+    state: str  # "done", "failed", or "no time left"
+    seconds: float
+
+
+def read_config(paths: Iterable[Path]) -> Config:
+    """The configuration of these files; a later one overrides parts of an earlier one."""
+    merged: dict[str, object] = {}
+    for path in paths:
+        _update(merged, yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader))
+    return load(merged)
+
+
+def _update(merged: dict, new: dict) -> None:
+    """Merges nested settings as Snakemake does."""
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            _update(merged[key], value)
+        else:
+            merged[key] = value
+
+
+def study(
+    config: Config, experiment: str, seconds: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Outcome]:
+    """Does the runs of an experiment in turn while the longest one so far still fits.
+
+    Yields what became of each run; those of earlier calls are left out.
+    """
+    _freeze_shared_files(config, experiment)
+    began = clock()
+    longest = 0.0
+    for spectrum, seed in frozen.runs(config, experiment):
+        place = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
+        if layout.fill(layout.EVAL_RECORD, **place).exists():
+            continue
+        run_began = clock()
+        if run_began - began + longest > seconds:
+            yield Outcome(spectrum, seed, "no time left", 0.0)
+            continue
+        is_done = _train(config, place) and _evaluate(config, place)
+        took = clock() - run_began
+        longest = max(longest, took)
+        yield Outcome(spectrum, seed, "done" if is_done else "failed", took)
+
+
+def _freeze_shared_files(config: Config, experiment: str) -> None:
+    """Writes the frozen files of the experiment as the rules of the workflow do."""
+    for pattern, settings in (
+        (layout.EXPERIMENT, frozen.design(config, experiment)),
+        (layout.OPTIONS, frozen.run_options(config, experiment)),
+        (layout.EVALUATION_CONFIG, frozen.evaluation_settings(config, experiment)),
+    ):
+        _freeze(layout.fill(pattern, experiment=experiment), settings.content())
+
+
+def _freeze(path: Path, content: dict) -> None:
+    text = f"{seal.dumps(content)}\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        files.write_text(path, text)
+
+
+def _train(config: Config, place: dict[str, str | int]) -> bool:
+    experiment, spectrum, seed = place["experiment"], place["spectrum"], place["seed"]
+    settings = frozen.run_settings(config, str(experiment), str(spectrum), int(seed))
+    run_config = layout.fill(layout.RUN_CONFIG, **place)
+    _freeze(run_config, settings.content())
+    return _step(
+        train.main,
+        place,
+        config=run_config,
+        options=layout.fill(layout.OPTIONS, experiment=experiment),
+        output=run_config.parent,
+        **_tokens(config, place, "train"),
+    )
+
+
+def _evaluate(config: Config, place: dict[str, str | int]) -> bool:
+    dataset = config.experiments[str(place["experiment"])].dataset
+    token_bytes = layout.fill(layout.TOKEN_BYTES, dataset=dataset)
+    return _step(
+        evaluate.main,
+        place,
+        run=layout.fill(layout.RUN_CONFIG, **place).parent,
+        settings=layout.fill(layout.EVALUATION_CONFIG, experiment=place["experiment"]),
+        **_tokens(config, place, "validation"),
+        **({"token-bytes": token_bytes} if token_bytes.exists() else {}),
+    )
+
+
+def _tokens(config: Config, place: dict[str, str | int], split: str) -> dict[str, Path]:
+    parts = {"dataset": config.experiments[str(place["experiment"])].dataset, "split": split}
+    return {
+        "tokens": layout.fill(layout.TOKENS, **parts),
+        "manifest": layout.fill(layout.MANIFEST, **parts),
+    }
+
+
+def _step(main: Callable[[], None], place: dict[str, str | int], **options: Path) -> bool:
+    """Runs a command of the workflow in this process; True unless it failed."""
+    name = main.__module__.rpartition(".")[2]
+    log = layout.log("{step}/{experiment}/{spectrum}/seed{seed}".format(step=name, **place))
+    arguments = [f"--{option}={value}" for option, value in options.items()]
+    sys.argv = [name, *arguments, f"--log={log}"]
+    try:
+        cli.run(main)
+    except SystemExit as end:
+        if end.code in (0, None):
+            return True
+        if end.code != 1:  # stopped by a signal: the call ends
+            raise
+        return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--experiment", default=EXPERIMENT, help="its name in config.yaml (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="files that add to config.yaml or override parts of it",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=480, help="the time there is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write the JSON (default: benchmarks/results/gpu_study.json)",
+    )
+    args = parser.parse_args()
+    try:
+        config = read_config([Path("config.yaml"), *args.configfile])
+        if args.experiment not in config.experiments:
+            raise UserError(f"--experiment: {args.experiment} is not in config.yaml")
+        outcomes = _published(study(config, args.experiment, args.seconds), args)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    counts = Counter(outcome.state for outcome in outcomes)
+    print(", ".join(f"{counts[state]} {state}" for state in ("done", "failed", "no time left")))
+
+
+def _published(outcomes: Iterable[Outcome], args: argparse.Namespace) -> list[Outcome]:
+    """The outcomes, written after each run, so that a lease that ends early loses none of them."""
+    so_far: list[Outcome] = []
+    for outcome in outcomes:
+        so_far.append(outcome)
+        runs = [asdict(each) for each in so_far]
+        results = {"compile_s": _compile_seconds(), "runs": runs}
+        common.publish("gpu_study", vars(args), results, args.output)
+    return so_far
+
+
+def _compile_seconds() -> float:
+    """Wall seconds that torch.compile took in this process."""
+    from torch._dynamo.utils import calculate_time_spent
+
+    return float(calculate_time_spent().get("total_wall_time", 0.0))
+
+
+if __name__ == "__main__":
+    main()
