@@ -1,6 +1,8 @@
 """Trains and evaluates an experiment on one GPU until its time is up, in one process.
 
-    snakemake results/data/long-books/{train,validation}.npy   # beforehand, on any machine
+    # beforehand, on any machine
+    snakemake --configfile benchmarks/long_books.yaml -- \\
+        results/data/long-books/train.npy results/data/long-books/validation.npy
     PYTHONPATH=workflow python benchmarks/gpu_study.py --seconds 480
 
 For a GPU that is lent by the minute. The runs are those of the workflow: same frozen settings, same
@@ -36,6 +38,7 @@ from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
 EXPERIMENT = "theta_long_books"
+CONFIGFILE = Path(__file__).parent / "long_books.yaml"
 
 
 @dataclass(frozen=True)
@@ -162,15 +165,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--experiment", default=EXPERIMENT, help="its name in config.yaml (default: %(default)s)"
-    )
+    parser.add_argument("--experiment", default=EXPERIMENT, help="its name (default: %(default)s)")
     parser.add_argument(
         "--configfile",
         type=Path,
         nargs="*",
-        default=[],
-        help="files that add to config.yaml or override parts of it",
+        default=[CONFIGFILE],
+        help="files that add to config.yaml or override parts of it (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds", type=float, default=480, help="the time there is (default: %(default)s)"
@@ -184,7 +185,7 @@ def main() -> None:
     try:
         config = read_config([Path("config.yaml"), *args.configfile])
         if args.experiment not in config.experiments:
-            raise UserError(f"--experiment: {args.experiment} is not in config.yaml")
+            raise UserError(f"--experiment: {args.experiment} is in no configuration file")
         outcomes = _published(study(config, args.experiment, args.seconds), args)
     except UserError as error:
         sys.exit(f"error: {error}")

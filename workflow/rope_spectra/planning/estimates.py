@@ -30,9 +30,9 @@ _NPY_HEADER = 128
 _SIZES = ((50_900_000, 381e6), (454_200_000, 3329e6))
 _ANCHORS = {
     "a100": ((230_000, 34_500), "measured by the study"),
-    # 40 and 47.5 % of 989 TFLOP/s
-    "h100": ((1_038_000, 141_000), "estimate: best published loops"),
-    "h200": ((1_060_000, 147_500), "estimate: account of a step"),
+    # The cores of an H200, which the model sizes of the study are bound by.
+    "h100": ((1_017_000, 138_300), "estimate: as an H200"),
+    "h200": ((1_017_000, 138_300), "measured, docs/performance.md"),
 }
 GPUS = tuple(_ANCHORS)
 # The factor by which a model may be smaller or larger than those two; tiny ones are bound by other
