@@ -100,7 +100,7 @@ report: "workflow/report/workflow.rst"
 onstart:
     or_exit(limits.check_commands, workflow.executor_plugin.name)
     stale_locks.planned()
-    finished.keep()
+    or_exit(finished.keep)
 
 
 onsuccess:
@@ -110,7 +110,7 @@ onsuccess:
 
 onerror:
     stale_locks.take_turn()
-    finished.put_back()
+    or_exit(finished.put_back)
 
 
 include: "workflow/rules/common.smk"

@@ -208,7 +208,7 @@ def test_it_collects_what_is_finished_and_reads_it_once(store: Store) -> None:
     os.utime(first)
     store.collect(Path("results"), [kind])
     assert len(read) == 8
-    (store.root / "index.json").write_text("damaged")
+    (store.root / "index").write_text("damaged")
     store.collect(Path("results"), [kind])
     assert len(read) == 13
 

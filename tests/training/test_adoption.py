@@ -205,6 +205,27 @@ def test_what_a_failed_job_has_lost_comes_back(run: Path) -> None:
     assert {(run / name).stat().st_mtime for name in ALL} == {1e9}
 
 
+def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:
+    arguments = map(str, [*small_experiment.train_arguments(folder), *STORE, *more])
+    command = [sys.executable, "-m", "rope_spectra.train", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_two_trainings_of_one_run_at_once_train_it_once(run: Path, processes: str) -> None:
+    other = renamed(run, "again", "vanilla")
+    delete_results(run)
+    shutil.rmtree(layout.KEPT)
+    trainings = [start_training(folder, "--processes", processes) for folder in (run, other)]
+    logs = [training.communicate(timeout=200)[1] for training in trainings]
+    assert [training.returncode for training in trainings] == [0, 0], logs
+    assert sorted("adopted" in log for log in logs) == [False, True], logs
+    (waited,) = [log for log in logs if "adopted" in log]
+    assert "waiting: another process is making the run of" in waited
+    assert (other / "model.safetensors").samefile(run / "model.safetensors")
+
+
 def kept_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rope_spectra.kept", *arguments]
     return subprocess.run(

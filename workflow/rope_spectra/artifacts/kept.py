@@ -33,7 +33,7 @@ FORCED = "ROPE_SPECTRA_FORCED"
 
 _KEY = re.compile("[0-9a-f]{64}")
 _POLL_S = 0.5
-_INDEX = "index.json"
+_INDEX = "index"  # JSON; what ends in .json two folders below results/ can be published
 _LOCKS = "locks"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rope_spectra.artifacts import layout
 from rope_spectra.artifacts.kept import Store, Use
 from rope_spectra.evaluation.adoption import EVALUATIONS
+from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.adoption import RUNS
 
 # An evaluation is put back after the run that it belongs to.
@@ -18,13 +19,25 @@ _STORE = Store(Path(layout.KEPT))
 
 
 def keep() -> None:
-    """Keeps every finished result in results/ that is not in the store yet."""
-    _STORE.collect(_RESULTS, KINDS)
+    """Keeps every finished result in results/ that is not in the store yet.
+
+    UserError where that fails, before any result is deleted.
+    """
+    try:
+        _STORE.collect(_RESULTS, KINDS)
+    except OSError as error:
+        place = error.filename or layout.KEPT
+        raise UserError(f"{place}: {error.strerror}; no job may start before it is kept") from None
 
 
-def put_back() -> list[Path]:
-    """Puts back what has gone from results/ since `keep`; the records of those results."""
-    return _STORE.restore(KINDS)
+def put_back() -> None:
+    """Puts back what has gone from results/ since `keep`."""
+    try:
+        _STORE.restore(KINDS)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: {error.strerror}; call Snakemake again to have it put back"
+        ) from None
 
 
 def usage() -> list[Use]:
