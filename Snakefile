@@ -48,7 +48,7 @@ or_exit(
     [
         path
         for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles])
-        if path.is_file()
+        if path.exists()
     ],
 )
 

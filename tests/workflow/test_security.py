@@ -264,11 +264,19 @@ MALFORMED = {
         "__use_yte__: true\nrun: [demo]",
         "config.yaml:1: __use_yte__ would let this file run code; remove it",
     ),
+    "bomb": (
+        "a: &a {x: 1}\n"
+        + "".join(
+            f"{name}: &{name} {{{', '.join(f'k{i}: *{before}' for i in range(9))}}}\n"
+            for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+        "config.yaml:7: stands for more than 1,000,000 values; use fewer aliases",
+    ),
     "key-twice": ("run: [demo]\nrun: [demo]", "bad.yaml:2: run is given twice"),
     "not-utf8": (b"run: [d\xe9mo]", "config.yaml: not UTF-8 at byte 7"),
 }
 # Snakemake itself refuses a --configfile that it cannot parse, so these are tried as config.yaml.
-AS_MAIN = ("object-tag", "template", "not-utf8")
+AS_MAIN = ("object-tag", "template", "bomb", "not-utf8")
 
 
 @pytest.mark.parametrize("name", MALFORMED)

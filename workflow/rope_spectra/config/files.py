@@ -78,6 +78,10 @@ def _override(entry: str) -> dict[str, Any]:
     if not separator:
         raise UserError(f"--config {entry}: should be KEY=VALUE, such as run=demo")
     try:
-        return {key: yaml.load(text, Loader=SafeLoader)}
-    except yaml.YAMLError:
+        mistakes = list(config_text.hostile(text))
+        value = None if mistakes else yaml.load(text, Loader=SafeLoader)
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"--config {entry}: the value is not valid YAML") from None
+    if mistakes:
+        raise UserError(f"--config {key}: line {mistakes[0]}")
+    return {key: value}
