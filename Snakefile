@@ -31,7 +31,7 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
 )
 
-from rope_spectra.analysis import counterparts
+from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import frozen, text as config_text
 from rope_spectra.config.load import load
@@ -101,6 +101,9 @@ onstart:
     or_exit(limits.check_commands, workflow.executor_plugin.name)
     stale_locks.planned()
     or_exit(finished.keep)
+    # What an experiment claims is sealed before its first training.
+    for name in experiments_to_train():
+        or_exit(declaration.declare, frozen.design(config, name))
 
 
 onsuccess:

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from rope_spectra.analysis import statistics, summary_table
+from rope_spectra.analysis.endpoints import Plan
 from rope_spectra.analysis.runs import of_phase, rescored
 from rope_spectra.config.design import ALL, CONFIRMATION, SELECTION
+from rope_spectra.config.sections import Primary
 from rope_spectra.runtime.errors import UserError
 from support.designs import make_design
 
@@ -36,7 +38,9 @@ def runs(seeds: int = 8) -> pd.DataFrame:
 
 
 def summary(baseline: str, contrasts: list[str], frame: pd.DataFrame | None = None) -> pd.DataFrame:
-    result = summary_table.summarize(runs() if frame is None else frame, baseline, contrasts, 0.01)
+    plan = Plan(Primary(metric="ppl", length=256))
+    found = runs() if frame is None else frame
+    result = summary_table.summarize(found, baseline, contrasts, 0.01, plan=plan)
     return result[result["length"] == 256].set_index(["spectrum", "remap"])
 
 
@@ -144,7 +148,7 @@ def test_without_a_selection_the_scores_are_those_of_the_evaluation() -> None:
 
 
 def test_only_full_on_the_seeds_of_confirmation_gives_verdicts() -> None:
-    design = make_design("geo", "hybrid")
+    design = make_design("geo", "hybrid", seeds=list(range(8)))
     frame, found = pd.concat([runs(), runs().assign(protocol="first_chunks")]), {}
     for phase in (ALL, CONFIRMATION, SELECTION):
         result = summary_table.summarize_phase(design, frame, None, phase)

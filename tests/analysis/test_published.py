@@ -88,7 +88,7 @@ def test_three_seeds_at_16384(facts: pd.DataFrame) -> None:
     ddof_0 = result.loc[["geo_500k", HYBRID, ANCHORED], "ppl_std"] * (2 / 3) ** 0.5
     assert ddof_0.tolist() == pytest.approx([0.768, 0.360, 1.135], abs=5e-4)
     assert result.loc[HYBRID, "p_sign_flip"] == 0.5
-    assert set(result["verdict"]) == {"baseline", "inconclusive"}
+    assert set(result["verdict"]) == {"baseline", "too few seeds"}
 
 
 def test_three_seeds_at_16384_in_ppl(facts: pd.DataFrame) -> None:
@@ -107,7 +107,7 @@ def test_ten_seeds_at_16384_are_not_significant(facts: pd.DataFrame) -> None:
     assert row["delta_log_ppl"] == pytest.approx(-0.064, abs=5e-4)
     assert row["delta_log_ppl_ci95_low"] == pytest.approx(-0.156, abs=5e-4)
     assert row["delta_log_ppl_ci95_high"] == pytest.approx(0.028, abs=5e-4)
-    assert (row["wins"], row["verdict"]) == ("8/10", "inconclusive")
+    assert (row["wins"], row["verdict"]) == ("8/10", "cannot be told apart")
 
 
 def test_ten_seeds_at_4096_are(facts: pd.DataFrame) -> None:

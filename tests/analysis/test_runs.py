@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rope_spectra.analysis.runs import is_finished, read_positions, read_retrieval
+from rope_spectra.analysis.runs import degradation, is_finished, read_positions, read_retrieval
 from rope_spectra.artifacts import layout
+from rope_spectra.evaluation import perplexity
 from rope_spectra.runtime.errors import UserError
 from support.designs import make_design
 
@@ -37,6 +38,34 @@ def test_loss_by_position_reads_the_blocks_of_the_phase(
     losses = read_positions(design, runs, 128).groupby("seed")["nll"].unique()
     assert losses.loc[1].tolist() == [0.5]
     assert losses.loc[2].tolist() == [2.5]
+
+
+def binned(nll: np.ndarray, length: int, train_length: int) -> dict[str, np.ndarray]:
+    """The arrays of one length from the NLL of each target [blocks, targets]."""
+    edges = perplexity.bin_edges(length, train_length)
+    which = np.digitize(np.arange(nll.shape[1]) % length, edges) - 1
+    sums = np.stack([nll[:, which == each].sum(axis=1) for each in range(len(edges) - 1)], axis=1)
+    return {"nll": sums, "tokens": np.bincount(which), "edges": edges}
+
+
+def test_degradation_is_measured_on_the_same_targets() -> None:
+    """Trained at 4, read at 8 and at 6; the first 4 targets of a text of 8 read the same."""
+    random = np.random.default_rng(0)
+    short, yarn = random.normal(2, 1, (2, 3, 24))
+    long = np.where(np.arange(24) % 8 < 4, short, short + 1.5)
+    arrays = {}
+    tables = {"none/4": short, "none/8": long, "none/6": long, "yarn/4": short, "yarn/8": yarn}
+    for name, nll in tables.items():
+        length = int(name.partition("/")[2])
+        arrays |= {f"{name}/{key}": value for key, value in binned(nll, length, 4).items()}
+    assert degradation(arrays, "none", 8, 4) == pytest.approx((0.75, 1.5))
+    far = np.arange(24) % 8 >= 4
+    expected = (yarn - short).mean(), (yarn - short)[:, far].mean()
+    assert degradation(arrays, "yarn", 8, 4) == pytest.approx(expected)
+    overall, beyond = degradation(arrays, "none", 6, 4)
+    assert overall == pytest.approx((long - short).mean())
+    assert np.isnan(beyond), "4 does not divide 6"
+    assert np.isnan(degradation(arrays, "none", 8, 2)).all(), "2 was not evaluated"
 
 
 def test_a_run_that_was_not_probed_is_named(

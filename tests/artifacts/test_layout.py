@@ -15,6 +15,7 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
     assert set(layout.RESERVED_NAMES["spectra"]) == {
         "experiment.json",
         "options.json",
+        "declaration.json",
         "evaluation.json",
         "runs.csv",
         "summary.csv",

@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from rope_spectra.analysis import summary_table
+from rope_spectra.analysis import statistics, summary_table
 from rope_spectra.analysis.runs import read_positions
 from rope_spectra.artifacts import layout
 from rope_spectra.config.design import Contrasts, Design
@@ -313,11 +313,29 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
     ]  # made ever worse
 
 
+def test_degradation_begins_at_the_training_length_with_t_intervals() -> None:
+    runs = of(make_runs(["geo"], [42, 123, 7]))
+    trained = runs[runs["length"] == TRAIN_LENGTH].set_index("seed")["nll"]
+    grown = runs["nll"].to_numpy() - trained.loc[runs["seed"]].to_numpy()
+    runs = runs.assign(degradation=np.where(runs["length"] > TRAIN_LENGTH, grown, np.nan))
+    figure = plots.degradation_by_length(runs, TRAIN_LENGTH, style.line_styles(["geo"], "geo"))
+    mean = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert mean.get_xdata().tolist() == LENGTHS
+    assert mean.get_ydata()[0] == 0.0
+    (band,) = figure.axes[0].findobj(PolyCollection)
+    at_longest = runs[runs["length"] == 1024]["degradation"]
+    edges = band.get_paths()[0].vertices
+    found = sorted({y for x, y in edges if x == 1024})
+    assert found == pytest.approx(list(statistics.mean_ci95(at_longest)))
+    assert "95 % t interval" in texts(figure)
+
+
 @pytest.mark.usefixtures("demo")
 def test_what_was_not_measured_is_said() -> None:
     runs = make_runs(["geo"], [42], protocols=("first_chunks",))
     drawn = figures.draw(demo_design(["geo"]), runs, summarize(runs))
     assert "protocol full was not run" in texts(drawn["nll_by_position"])
+    assert "protocol full was not run both" in texts(drawn["degradation_by_length"])
     assert "no spectrum shares a seed with the baseline geo" in texts(drawn["paired_deltas"])
     assert "Protocol first_chunks" in texts(drawn["ppl_by_length"])
 

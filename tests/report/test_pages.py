@@ -8,7 +8,10 @@ import pytest
 
 from rope_spectra import page
 from rope_spectra.analysis import retrieval_table, summary_table
+from rope_spectra.analysis.declaration import Standing
+from rope_spectra.analysis.endpoints import Plan
 from rope_spectra.artifacts import tables
+from rope_spectra.config.sections import Primary
 from rope_spectra.report import pages
 from rope_spectra.runtime.errors import UserError
 from support.designs import make_design
@@ -16,7 +19,9 @@ from support.designs import make_design
 DESIGN = make_design("geo", "own")
 
 
-def summary(ppl: dict[str, list[float]], seeds: list[int] | None = None) -> pd.DataFrame:
+def summary(
+    ppl: dict[str, list[float]], seeds: list[int] | None = None, primary: Primary | None = None
+) -> pd.DataFrame:
     """The summary of made-up perplexities: one value per seed, the same at both lengths."""
     fixed = {"experiment": "demo", "remap": "none", "protocol": "full"}
     rows = [
@@ -26,7 +31,7 @@ def summary(ppl: dict[str, list[float]], seeds: list[int] | None = None) -> pd.D
         for length in (64, 128)
     ]
     runs = pd.DataFrame(rows).assign(tokens=1000)
-    result = summary_table.summarize(runs, "geo", ["own"], 0.01)
+    result = summary_table.summarize(runs, "geo", ["own"], 0.01, plan=Plan(primary))
     return result.assign(dataset="toy", model="tiny", training="tiny", phase="all")
 
 
@@ -55,7 +60,7 @@ def test_blocks_of_a_page_are_one_blank_line_apart() -> None:
 
 def test_three_seeds_cannot_be_significant_and_the_page_says_so() -> None:
     page = pages.experiment_page(DESIGN, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}))
-    assert "own cannot be told apart from geo" in page
+    assert "own against geo: 3 of 3 seeds better; 3 seeds cannot make it significant" in page
     assert "smallest p that 3 seeds can reach is 0.25" in page
 
 
@@ -75,12 +80,12 @@ def test_one_seed_has_no_spread_and_no_verdict() -> None:
     page = pages.experiment_page(design, summary({"geo": [5.0], "own": [4.0]}))
     assert "±" not in "".join(line for line in page.splitlines() if line.startswith("| 1"))
     assert "One seed has no spread" in page
-    assert "inconclusive" in page
+    assert "own against geo: 1 of 1 seed better; 1 seed cannot make it significant" in page
 
 
 def test_seeds_without_a_partner_are_named() -> None:
     page = pages.experiment_page(DESIGN, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5]}))
-    assert "geo with these seeds (seeds without a partner: geo only: 3).\n" in page
+    assert "significant (seeds without a partner: geo only: 3).\n" in page
 
 
 def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
@@ -102,19 +107,60 @@ def test_the_page_names_each_contrast_and_keeps_the_undeclared_apart() -> None:
         return pages.experiment_page(design, table)
 
     one = page("geo+yarn", "hybrid+none")
-    assert "## Against geo + yarn at 256 tokens" in one
+    assert "## Contrasts at 256 tokens against geo + yarn" in one
     assert "- hybrid is better than geo + yarn:" in one
     assert "`a + yarn` is the model trained with" in one
     others = one.partition("Not declared as contrasts")[2].partition("## What")[0]
     assert "| hybrid + yarn " in others
     assert "| hybrid  " not in others
-    assert "1 declared contrast and" in one
 
     two = page("geo", "hybrid")
-    assert "## Contrasts at 256 tokens" in two
+    assert "## Contrasts at 256 tokens, paired by seed" in two
     assert "- hybrid + yarn is better than geo + yarn:" in two
     against = [line[1] for line in cells(two) if line[0].startswith("hybrid") and "8/8" in line]
     assert against == ["geo", "geo + yarn"]
+
+
+# --- what was declared ---------------------------------------------------------------------------
+
+
+def standing(**changes: object) -> Standing:
+    """That of three runs which were declared before the first one."""
+    content = {"sealed": "2026-01-01", "runs": 3, "earlier": 0, "changes": [], "planned": [3]}
+    content["looks"] = [{"time": "2026-01-02", "seeds": [1, 2, 3]}]
+    return Standing.model_validate(content | changes)
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "unsaid"),
+    [
+        (standing(), "Declared before the first run was finished (2026-01-01)", "exploratory"),
+        (standing(earlier=2), "No declaration was sealed before the first run: 2 of", "Declared"),
+        (standing(changes=["x was 1 and is 2"]), "x was 1 and is 2. So all verdicts", "Declared b"),
+        (standing(planned=[2, 4]), "not declared, at 3 seeds: of 2, 4 declared", "exploratory"),
+        (None, "do not tell whether this was declared", "Declared"),
+    ],
+)
+def test_the_page_says_what_was_declared_when(
+    found: Standing | None, said: str, unsaid: str
+) -> None:
+    table = summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]})
+    page = pages.experiment_page(DESIGN, table, standing=found)
+    assert said in page
+    assert unsaid not in page
+    assert "No primary endpoint" in page
+
+
+def test_the_primary_endpoint_has_a_section_and_the_other_lengths_a_table() -> None:
+    primary = Primary(metric="ppl", length=128)
+    design = make_design("geo", "own", primary=primary.content())
+    ppl = {"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}
+    page = pages.experiment_page(design, summary(ppl, primary=primary), standing=standing())
+    assert "## Primary endpoint: perplexity at 128 tokens against geo" in page
+    secondary = cells(page.partition("### Secondary")[2])
+    assert secondary[0] == ["spectrum", "64 (PPL)"]
+    assert secondary[2][1].startswith("0.817 (")
+    assert "the 1 comparisons are" in page
 
 
 # --- noise floor and retrieval -------------------------------------------------------------------

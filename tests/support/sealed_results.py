@@ -50,7 +50,7 @@ def seal_results(design: Design) -> None:
         layout.fill(path, experiment=experiment)
         for path in (layout.RUNS, layout.EXPERIMENT_SUMMARY)
     ]
-    made_from = lineage.made_from(design, evaluations) | {"files": hashes(*tables)}
+    made_from = lineage.made_from(design, None, evaluations) | {"files": hashes(*tables)}
     seal.write(layout.fill(layout.TABLES, experiment=experiment), made_from)
 
 

@@ -6,14 +6,16 @@
 runs.csv is tidy: one row per spectrum, seed, remap, protocol and length. Where the experiment
 declares a selection, protocol `full` scores each seed on the blocks of its phase alone. The columns
 of summary.csv are described in docs/statistics.md. tables.json, next to summary.csv, says what both
-were made from. With --partial, runs that are not finished are left out instead of being an error.
+were made from, and how the claims stand against declaration.json. Making the tables is a look at
+the seeds, which that file records. With --partial, runs that are not finished are left out instead
+of being an error.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from rope_spectra.analysis import lineage
+from rope_spectra.analysis import declaration, lineage
 from rope_spectra.analysis.runs import is_finished, read_runs
 from rope_spectra.analysis.summary_table import summarize_phase
 from rope_spectra.artifacts import seal, tables
@@ -50,8 +52,12 @@ def write(design: Design, found: list[tuple[str, int]], runs_csv: Path, csv: Pat
 
     Raises UserError if the runs do not belong together.
     """
-    made_from = lineage.made_from(design, lineage.read_evaluations(design, found))
+    evaluations = lineage.read_evaluations(design, found)
+    standing = declaration.look(design, found)
+    made_from = lineage.made_from(design, standing, evaluations)
     runs, summary = tabulate(design, found)
+    if standing.changes:
+        summary.loc[summary["verdict"] != "baseline", "verdict"] = "exploratory"
     with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv) as temporaries:
         for path, table in zip(temporaries, (runs, summary), strict=True):
             path.write_text(tables.as_csv(table), encoding="utf-8")

@@ -41,6 +41,7 @@ def _sources() -> dict[str, str]:
 SECTIONS = {
     "experiments.<name>": "Experiment",
     "experiments.<name>.selection": "Selection",
+    "experiments.<name>.primary": "Primary",
     **_sources(),
     "datasets.<name>.tokenizer, ready made": "ReadyTokenizer",
     "datasets.<name>.tokenizer, trained here": "TrainedTokenizer",

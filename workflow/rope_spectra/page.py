@@ -38,12 +38,13 @@ def main() -> None:
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
-    lineage.check_table_of(design, args.summary)
+    record = lineage.check_table_of(design, args.summary)
     page = pages.experiment_page(
         design,
-        read_table(args.summary, "ppl_mean", "verdict"),
+        read_table(args.summary, "ppl_mean", "verdict", "endpoint"),
         read_table(args.noise_floor, "ppl_spread") if args.noise_floor else None,
         read_table(args.retrieval, "accuracy_mean") if args.retrieval else None,
+        record.declaration,
     )
     files.write_text(args.output, page)
 
@@ -53,7 +54,9 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
     table = tables.read_csv(path)
     for column in columns:
         if column not in table:
-            raise UserError(f"{path}: has no column {column}; is it another table than is meant?")
+            raise UserError(
+                f"{path}: has no column {column}; is it another table, or of an older version?"
+            )
     return table
 
 

@@ -63,6 +63,12 @@ def all_runs(experiment):
     return frozen.runs(config, experiment) + frozen.repeats(config, experiment)
 
 
+def experiments_to_train():
+    """The experiments of which this invocation will train runs."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train"]
+    return sorted({job.wildcards.experiment for job in jobs})
+
+
 def finished_runs(wildcards):
     """The files that the runs of an experiment leave for its tables."""
     return [

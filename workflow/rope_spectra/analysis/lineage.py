@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from rope_spectra.analysis.declaration import Standing
 from rope_spectra.artifacts import layout, provenance, seal
 from rope_spectra.config.design import Design
 from rope_spectra.config.sections import EvaluationSettings
@@ -33,11 +34,13 @@ class TabulatedRun(Record):
 class TablesRecord(Record):
     """The content of tables.json.
 
+    `declaration` is how its claims stood, None in tables that are older than declarations.
     `evaluations` are by `<spectrum>/seed<seed>`; `files` maps the name of each certified file to
     its SHA-256.
     """
 
     definition: Design
+    declaration: Standing | None = None
     evaluations: dict[str, TabulatedRun]
     files: dict[str, str]
 
@@ -116,9 +119,15 @@ def check_table_of(design: Design, table: Path) -> TablesRecord:
     return record
 
 
-def made_from(design: Design, evaluations: Mapping[str, TabulatedRun]) -> dict[str, object]:
+def made_from(
+    design: Design, standing: Standing | None, evaluations: Mapping[str, TabulatedRun]
+) -> dict[str, object]:
     """The content of tables.json but for the hashes of the tables."""
-    return {"definition": design.content(), "evaluations": _content(evaluations)}
+    return {
+        "definition": design.content(),
+        "declaration": standing.content() if standing else None,
+        "evaluations": _content(evaluations),
+    }
 
 
 def _content(evaluations: Mapping[str, TabulatedRun]) -> dict[str, object]:

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rope_spectra.analysis import statistics
-from rope_spectra.analysis.summary_table import Key, Row, interval_columns
+from rope_spectra.analysis.endpoints import Row
+from rope_spectra.analysis.summary_table import Key, interval_columns
 from rope_spectra.config.design import Contrasts, label
 
 MEASURES = ("accuracy", "nll_gap")

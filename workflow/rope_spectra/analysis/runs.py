@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rope_spectra.analysis.summary_table import Blocks, Key
+from rope_spectra.analysis.summary_table import DEGRADATION, Blocks, Key
 from rope_spectra.artifacts import layout
-from rope_spectra.config.design import SELECTION, Design, label
+from rope_spectra.config.design import NATIVE, SELECTION, Design, label
 from rope_spectra.runtime.errors import UserError
 
 # The content of eval.npz. For each remap and length that protocol `full` scored it has
@@ -25,6 +25,7 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 SCORES = ["ppl", "nll", "tokens", "chunks"]
 RUN_COLUMNS = ["experiment", "spectrum", "seed", "remap", "protocol", "length", *SCORES]
+RUN_COLUMNS += DEGRADATION
 
 
 def is_finished(experiment: str, spectrum: str, seed: int | str) -> bool:
@@ -35,10 +36,12 @@ def is_finished(experiment: str, spectrum: str, seed: int | str) -> bool:
 def read_runs(design: Design, runs: Iterable[tuple[str, int]]) -> tuple[pd.DataFrame, Blocks]:
     """The tidy table of the runs of one phase, and protocol `full` on the blocks of that phase."""
     tables = []
-    blocks = Blocks()
+    measured = design.train_length in design.lengths
+    blocks = Blocks(train_length=design.train_length if measured else None)
     for spectrum, seed in runs:
         arrays = of_phase(read_arrays(design.experiment, spectrum, seed), design, seed)
         rows = rescored(read_scores(design.experiment, spectrum, seed), arrays)
+        rows = degraded(rows, arrays, design.train_length)
         tables.append(
             rows.assign(experiment=design.experiment, spectrum=spectrum, seed=seed)[RUN_COLUMNS]
         )
@@ -99,6 +102,42 @@ def rescored(rows: pd.DataFrame, arrays: Arrays) -> pd.DataFrame:
         chunks = row.chunks * count // row.tokens
         rows.loc[row.Index, SCORES] = [np.exp(mean), mean, count, chunks]
     return rows.astype({"tokens": int, "chunks": int})
+
+
+def degraded(rows: pd.DataFrame, arrays: Arrays, train_length: int) -> pd.DataFrame:
+    """The rows with the columns degradation and degradation_beyond, in nats per token.
+
+    Both are empty up to the training length, for first_chunks, which scores other text at each
+    length, and where the training length was not evaluated.
+    """
+    rows = rows.assign(**dict.fromkeys(DEGRADATION, np.nan))
+    is_degraded = (rows["protocol"] == "full") & (rows["length"] > train_length)
+    for row in rows[is_degraded].itertuples():
+        both = degradation(arrays, row.remap, row.length, train_length)
+        rows.loc[row.Index, DEGRADATION] = both
+    return rows
+
+
+def degradation(arrays: Arrays, remap: str, length: int, train_length: int) -> tuple[float, float]:
+    """NLL at a length less that of the same targets at the training length, in nats per token.
+
+    The first is over all targets, the second over those at positions from the training length on.
+    Where the training length divides the length, the targets at lower positions are the first piece
+    of each text at both lengths: read without a remap their loss is equal, and what is left of the
+    loss at the training length is that of the other targets. NaN where it cannot be had.
+    """
+    name, trained = f"{remap}/{length}", f"{remap}/{train_length}"
+    if f"{trained}/nll" not in arrays:
+        return np.nan, np.nan
+    nll, reference = arrays[f"{name}/nll"], arrays[f"{trained}/nll"].sum()
+    tokens = arrays[f"{name}/tokens"] * len(nll)
+    overall = float((nll.sum() - reference) / tokens.sum())
+    native = f"{NATIVE}/{length}"
+    beyond = arrays[f"{name}/edges"][:-1] >= train_length
+    if length % train_length or f"{native}/nll" not in arrays or not beyond.any():
+        return overall, np.nan
+    elsewhere = reference - arrays[f"{native}/nll"][:, ~beyond].sum()
+    return overall, float((nll[:, beyond].sum() - elsewhere) / tokens[beyond].sum())
 
 
 def read_losses(experiment: str, runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,19 +6,14 @@ never 0. Definitions and assumptions: docs/statistics.md.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
-
-Verdict: TypeAlias = Literal["better", "worse", "equivalent", "inconclusive"]
+from scipy import stats
 
 ALPHA = 0.05
-POWER = 0.8
 # All 2^n sign patterns are tried up to this number of seeds.
 EXACT_SIGN_FLIP_SEEDS = 16
-LARGEST_EFFECT = 100.0
 
 
 @dataclass(frozen=True)
@@ -150,51 +145,6 @@ def two_level_bootstrap(
         means.append(np.einsum("rb,rb->r", counts @ d, block_counts) / d.size)
     low, high = np.quantile(np.concatenate(means), [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
-
-
-def paired_t_power(effect: float, n: float) -> float:
-    """Power of the two-sided paired t test at 0.05 for |mean| / std = effect.
-
-    The wrong tail, below 0.05 / 2, is left out.
-    """
-    return float(stats.nct.sf(stats.t.isf(ALPHA / 2, n - 1), n - 1, effect * n**0.5))
-
-
-def seeds_for_80pct_power(deltas: ArrayLike) -> float:
-    """Seeds that a two-sided paired t test at 0.05 needs for 80 % power at the observed effect.
-
-    The observed mean and std are taken for the true ones. NaN below two deltas, inf where their
-    mean is 0.
-    """
-    d = np.asarray(deltas, dtype=np.float64)
-    if len(d) < 2:
-        return np.nan
-    mean = abs(float(d.mean()))
-    if mean == 0:
-        return np.inf
-    # Two seeds suffice long before the largest effect; far beyond, the noncentral t overflows.
-    effect = mean / max(std(d), mean / LARGEST_EFFECT)
-    if paired_t_power(effect, 2) >= POWER:
-        return 2.0
-    # The normal distribution needs fewer seeds than the t distribution, by a few.
-    normal = ((stats.norm.isf(ALPHA / 2) + stats.norm.ppf(POWER)) / effect) ** 2
-    enough = optimize.brentq(lambda n: paired_t_power(effect, n) - POWER, 2, 1.01 * normal + 10)
-    return float(np.ceil(enough))
-
-
-def verdict(low: float, high: float, p_holm: float, margin: float) -> Verdict:
-    """The verdict on a contrast from the 95 % interval of its mean delta of log PPL.
-
-    `better` / `worse`: the interval excludes 0 and the Holm-adjusted p is below 0.05. Else
-    `equivalent`: the interval lies inside +-log(1 + margin), margin being a fraction of PPL. Else,
-    and without an interval, `inconclusive`.
-    """
-    if p_holm < ALPHA and high < 0:
-        return "better"
-    if p_holm < ALPHA and low > 0:
-        return "worse"
-    limit = np.log1p(margin)
-    return "equivalent" if -limit < low and high < limit else "inconclusive"
 
 
 def study_claim(ppl: ArrayLike, baseline_ppl: ArrayLike) -> bool | None:

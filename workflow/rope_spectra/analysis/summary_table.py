@@ -5,20 +5,21 @@ gives a table. Columns and definitions: docs/statistics.md.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rope_spectra.analysis import statistics
+from rope_spectra.analysis import endpoints, statistics
+from rope_spectra.analysis.crossed import crossed
+from rope_spectra.analysis.endpoints import METRICS, NO_PLAN, MetricColumns, Plan, Row
 from rope_spectra.config.design import ALL, SELECTION, Arm, Contrasts, Design, label
 
 # Spectrum, seed, remap, length.
 Key: TypeAlias = tuple[str, int, str, int]
-# Values by column, of as many types as the table has; a column that a row lacks is empty there.
-Row: TypeAlias = dict[str, Any]
+DEGRADATION = ["degradation", "degradation_beyond"]
 
 _FLOAT = "float64"
 _TEXT = "str"
@@ -61,6 +62,27 @@ COLUMNS = {
     "n_pairs": "Int64",
     "unpaired_seeds": _TEXT,
     "phase": _TEXT,
+    "degradation_mean": _FLOAT,
+    "degradation_std": _FLOAT,
+    "degradation_ci95_low": _FLOAT,
+    "degradation_ci95_high": _FLOAT,
+    "degradation_beyond": _FLOAT,
+    "delta_degradation": _FLOAT,
+    "delta_degradation_ci95_low": _FLOAT,
+    "delta_degradation_ci95_high": _FLOAT,
+    "delta_degradation_crossed95_low": _FLOAT,
+    "delta_degradation_crossed95_high": _FLOAT,
+    "degradation_ratio": _FLOAT,
+    "degradation_ratio_ci95_low": _FLOAT,
+    "degradation_ratio_ci95_high": _FLOAT,
+    "degradation_p_sign_flip": _FLOAT,
+    "degradation_wins": _TEXT,
+    "delta_degradation_beyond": _FLOAT,
+    "delta_log_ppl_crossed95_low": _FLOAT,
+    "delta_log_ppl_crossed95_high": _FLOAT,
+    "endpoint": _TEXT,
+    "metric": _TEXT,
+    "p_equivalence": _FLOAT,
 }
 
 
@@ -74,16 +96,26 @@ class Blocks:
         text is unknown.
     parts: PPL at positions below the training length and at those from it on, by (spectrum, seed,
         remap, length); NaN where a length has no such position.
+    train_length: the length from which degradation is measured, None where there is none.
     """
 
     nll: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
     bytes: dict[int, int] = field(default_factory=dict)
     parts: dict[Key, tuple[float, float]] = field(default_factory=dict)
+    train_length: int | None = None
 
     def nll_of(self, runs: pd.DataFrame) -> NDArray[np.float64]:
         """NLL sums in nats of the runs, [runs, blocks]."""
         return np.stack([self.nll[key] for key in _keys(runs)])
+
+    def per_token(self, runs: pd.DataFrame) -> NDArray[np.float64]:
+        """NLL in nats per token of the runs of one length, [runs, blocks]."""
+        return self.nll_of(runs) / self.tokens[runs["length"].iloc[0]]
+
+    def degradation(self, runs: pd.DataFrame) -> NDArray[np.float64]:
+        """NLL less that at the training length, in nats per token, [runs, blocks]."""
+        return self.per_token(runs) - self.per_token(runs.assign(length=self.train_length))
 
     def parts_of(self, runs: pd.DataFrame) -> NDArray[np.float64]:
         """PPL inside and beyond the training length, [runs, 2]; NaN where it was not measured."""
@@ -104,11 +136,15 @@ def summarize_phase(
     confirmation differ, only protocol `full` reads other text for the one than for the other, so
     only its rows of confirmation carry verdicts.
     """
-    summary = summarize(runs, design.baseline, design.contrasts, design.equivalence_margin, blocks)
+    seeds = design.seeds_of(phase)
+    plan = Plan(design.primary, seeds, [] if phase == SELECTION else design.looks)
+    declared = (design.baseline, design.contrasts, design.equivalence_margin)
+    summary = summarize(runs, *declared, blocks, plan)
     summary["phase"] = phase
     if phase != ALL:
         exploratory = (summary["protocol"] != "full") | (phase == SELECTION)
-        summary.loc[exploratory, "p_holm"] = np.nan
+        summary.loc[exploratory, ["p_holm", "p_equivalence"]] = np.nan
+        summary.loc[exploratory, "endpoint"] = None
         summary.loc[exploratory & (summary["verdict"] != "baseline"), "verdict"] = "exploratory"
     return summary.assign(dataset=design.dataset, model=design.model, training=design.training)
 
@@ -119,27 +155,31 @@ def summarize(
     contrasts: Iterable[str],
     margin: float,
     blocks: Blocks | None = None,
+    plan: Plan = NO_PLAN,
 ) -> pd.DataFrame:
     """The summary table of one experiment.
 
     runs: one row per spectrum x seed x remap x protocol x length, with the columns experiment,
-    spectrum, seed, remap, protocol, length, ppl, tokens. baseline and contrasts are the
-    experiment's (config/design.py): each row is compared with one other at the same protocol and
-    length, on the seeds that both have; seeds of one side only are named in `unpaired_seeds`.
-    The contrasts are the family of Holm's correction, at each protocol and length over all remaps;
-    another row gets no p_holm, and so never `better` or `worse`. margin: the equivalence margin, a
-    fraction of PPL.
+    spectrum, seed, remap, protocol, length, ppl, tokens and, where it was measured, those of
+    DEGRADATION. baseline and contrasts are the experiment's (config/design.py): each row is
+    compared with one other at the same protocol and length, on the seeds that both have; seeds of
+    one side only are named in `unpaired_seeds`. margin: the equivalence margin, a fraction of PPL.
+    plan: what the verdicts are about (analysis/endpoints.py).
 
     Rows are sorted by protocol, remap and length; within, baselines come first, then the contrasts
     as declared, then the rest by name. The order of `runs` does not matter.
     """
     declared = Contrasts.of(baseline, contrasts)
     family = declared.family(sorted(runs["remap"].unique()))
+    missing = [name for name in DEGRADATION if name not in runs]
+    runs = runs.assign(**dict.fromkeys(missing, np.nan))
     rows: list[Row] = []
     for (protocol, _), cell in runs.groupby(["protocol", "length"]):
         # Only protocol `full` scores the same text at every length, block by block.
         of_cell = blocks if protocol == "full" else None
-        rows += _cell_rows(cell, declared, family, margin, of_cell)
+        rows += _cell_rows(cell, declared, family, of_cell)
+    seeds = plan.seeds or sorted(runs["seed"].unique())
+    endpoints.judge(rows, family, margin, replace(plan, seeds=seeds))
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     return table.sort_values(["protocol", "remap", "length"], kind="stable", ignore_index=True)
 
@@ -148,10 +188,9 @@ def _cell_rows(
     cell: pd.DataFrame,
     declared: Contrasts,
     family: list[Arm],
-    margin: float,
     blocks: Blocks | None,
 ) -> list[Row]:
-    """The rows of one (protocol, length)."""
+    """The rows of one (protocol, length), without verdicts but for the baselines."""
     arms = dict(list(cell.sort_values("seed").groupby(["spectrum", "remap"])))
     # An arm whose runs are all missing still has columns.
     nothing = cell.iloc[:0]
@@ -167,15 +206,6 @@ def _cell_rows(
             reference = arms.get(other, nothing)
             rows[arm] |= _compare(runs, reference, blocks)
             rows[arm]["unpaired_seeds"] = _unpaired(runs, reference, label(arm), label(other))
-    # A declared contrast without runs still counts, or its absence would help the others.
-    p_values = [rows[arm]["p_sign_flip"] if arm in rows else np.nan for arm in family]
-    p_holm = dict(zip(family, statistics.holm(p_values), strict=True))
-    for arm, row in rows.items():
-        if arm in baselines:
-            continue
-        row["p_holm"] = p_holm.get(arm, np.nan)
-        interval = row["delta_log_ppl_ci95_low"], row["delta_log_ppl_ci95_high"]
-        row["verdict"] = statistics.verdict(*interval, row["p_holm"], margin)
     # Baselines first, then the contrasts as declared, then the rest by name.
     order = dict.fromkeys([*baselines, *family, *sorted(rows)])
     return [rows[arm] for arm in order if arm in rows]
@@ -197,36 +227,60 @@ def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> Row:
         # NaN where the text, and so its number of bytes, is unknown.
         row["bits_per_byte"] = nats / (np.log(2) * blocks.bytes.get(first["length"], np.nan))
         row["ppl_in_length"], row["ppl_beyond_length"] = blocks.parts_of(runs).mean(axis=0)
+    degradation = runs["degradation"]
+    row |= {
+        "degradation_mean": degradation.mean(skipna=False),
+        "degradation_std": statistics.std(degradation),
+        **interval_columns("degradation_ci95", statistics.mean_ci95(degradation)),
+        "degradation_beyond": runs["degradation_beyond"].mean(skipna=False),
+    }
     return row
 
 
 def _compare(runs: pd.DataFrame, reference: pd.DataFrame, blocks: Blocks | None) -> Row:
-    """One arm against its baseline, on the seeds that both have."""
+    """One arm against its baseline, on the seeds that both have.
+
+    Two entries are no columns but what the verdict is made from: the `pairs`, seeds in the order of
+    the rows of `deltas`, [pairs, blocks] by metric.
+    """
     # Both are sorted by seed, so rows of the same index are of the same seed.
     ours = runs[runs["seed"].isin(reference["seed"])]
     theirs = reference[reference["seed"].isin(runs["seed"])]
-    deltas = np.log(ours["ppl"].to_numpy()) - np.log(theirs["ppl"].to_numpy())
-    interval = statistics.mean_ci95(deltas)
-    row: Row = {
-        "n_pairs": len(deltas),
-        "p_sign_flip": statistics.sign_flip_p(deltas),
-        **interval_columns("delta_log_ppl_ci95", interval),
-    }
+    row: Row = {"n_pairs": len(ours), "pairs": ours["seed"].to_list(), "deltas": {}}
     if ours.empty:
         return row
-    row |= {
-        "delta_log_ppl": deltas.mean(),
-        "ppl_ratio": np.exp(deltas.mean()),
-        **interval_columns("ppl_ratio_ci95", np.exp(interval)),
-        "wins": f"{np.count_nonzero(deltas < 0)}/{len(deltas)}",
-        "study_claim": statistics.study_claim(ours["ppl"], theirs["ppl"]),
-        "seeds_for_80pct_power": statistics.seeds_for_80pct_power(deltas),
-    }
+    log_ppl = np.log(ours["ppl"].to_numpy()) - np.log(theirs["ppl"].to_numpy())
+    table = log_ppl[:, None]
     if blocks:
-        nats = blocks.nll_of(ours) - blocks.nll_of(theirs)
-        per_token = nats / blocks.tokens[ours["length"].iloc[0]]
-        row |= interval_columns("bootstrap_ci95", statistics.two_level_bootstrap(per_token))
+        table = blocks.per_token(ours) - blocks.per_token(theirs)
+        row |= interval_columns("bootstrap_ci95", statistics.two_level_bootstrap(table))
+    row["deltas"]["ppl"] = table
+    row |= _difference(METRICS["ppl"], log_ppl, table)
+    row["study_claim"] = statistics.study_claim(ours["ppl"], theirs["ppl"])
+
+    degradation, beyond = (ours[name].to_numpy() - theirs[name].to_numpy() for name in DEGRADATION)
+    if blocks and np.isfinite(degradation).all():
+        table = blocks.degradation(ours) - blocks.degradation(theirs)
+        row["deltas"]["degradation"] = table
+        row |= _difference(METRICS["degradation"], degradation, table)
+        row["delta_degradation_beyond"] = beyond.mean()
     return row
+
+
+def _difference(
+    names: MetricColumns, deltas: NDArray[np.float64], table: NDArray[np.float64]
+) -> Row:
+    """The columns of one metric: deltas by seed, [pairs], and by seed and block."""
+    interval = statistics.mean_ci95(deltas)
+    return {
+        names.delta: deltas.mean(),
+        **interval_columns(f"{names.delta}_ci95", interval),
+        **interval_columns(f"{names.delta}_crossed95", map(float, crossed(table).interval())),
+        names.ratio: np.exp(deltas.mean()),
+        **interval_columns(f"{names.ratio}_ci95", np.exp(interval)),
+        names.p: statistics.sign_flip_p(deltas),
+        names.wins: f"{np.count_nonzero(deltas < 0)}/{len(deltas)}",
+    }
 
 
 def interval_columns(name: str, interval: Iterable[float]) -> Row:

@@ -27,6 +27,7 @@ SENTENCE = _DATASET + "/sentence.json"
 # What the runs of one experiment share, and its tables.
 _EXPERIMENT = "results/{experiment}"
 EXPERIMENT = _EXPERIMENT + "/experiment.json"
+DECLARATION = _EXPERIMENT + "/declaration.json"
 OPTIONS = _EXPERIMENT + "/options.json"
 EVALUATION_CONFIG = _EXPERIMENT + "/evaluation.json"
 RUNS = _EXPERIMENT + "/runs.csv"
@@ -65,7 +66,14 @@ SUMMARY_MD = "results/summary.md"
 
 PUBLISHED_FIGURE = _EXPERIMENT + "/figures/published.svg"
 RETRIEVAL_FIGURE = _EXPERIMENT + "/figures/retrieval.svg"
-FIGURES = ("ppl_by_length", "nll_by_position", "paired_deltas", "spectra", "training_loss")
+FIGURES = (
+    "ppl_by_length",
+    "degradation_by_length",
+    "nll_by_position",
+    "paired_deltas",
+    "spectra",
+    "training_loss",
+)
 
 
 def fill(pattern: str, **parts: str | int) -> Path:

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,11 @@ def first_difference(found: Any, expected: Any, path: str = "") -> str | None:
     if found == expected:
         return None
     return f"{path} ({found} instead of {expected})"
+
+
+def now() -> str:
+    """The time in UTC, such as 2026-11-26T07:50:00+00:00; later times sort after earlier ones."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:

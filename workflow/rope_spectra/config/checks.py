@@ -66,6 +66,9 @@ def consistency(config: Config) -> Iterator[str]:
         evaluation = config.evaluation_of(name)
         yield from _comparison(f"experiments.{name}", experiment, evaluation.remaps)
         yield from _selection(f"experiments.{name}", experiment, evaluation.protocols)
+        yield from _primary(config, name)
+        yield from _equal_arms(config, name)
+        yield from _looks(f"experiments.{name}", experiment)
         yield from _budgets(config, name)
         yield from _vocabulary(config, name)
         yield from _probe(config, name)
@@ -135,6 +138,74 @@ def _selection(path: str, experiment: Experiment, protocols: Sequence[str]) -> I
     if "full" not in protocols:
         preset = f"evaluation.{experiment.evaluation}"
         yield f"{path}.selection: needs blocks of validation text; add full to {preset}.protocols"
+
+
+def _primary(config: Config, name: str) -> Iterator[str]:
+    """The primary endpoint is one that is measured, of contrasts that are declared."""
+    experiment = config.experiments[name]
+    primary = experiment.primary
+    if primary is None:
+        return
+    path = f"experiments.{name}.primary"
+    preset = f"evaluation.{experiment.evaluation}"
+    evaluation = config.evaluation_of(name)
+    trained = config.training_of(name).seq_len
+    if primary.length not in evaluation.lengths:
+        yield f"{path}.length: {primary.length} is not among {preset}.lengths; add it there"
+    if primary.metric == "degradation":
+        if primary.length <= trained:
+            yield (
+                f"{path}.length: {primary.length} is not beyond the training length {trained},"
+                " where nothing degrades; give a longer one or metric: ppl"
+            )
+        if trained not in evaluation.lengths:
+            yield (
+                f"{path}.metric: degradation is measured from the training length {trained};"
+                f" add it to {preset}.lengths"
+            )
+        if "full" not in evaluation.protocols:
+            yield f"{path}.metric: degradation needs the same text; add full to {preset}.protocols"
+    for contrast in primary.contrasts or ():
+        if contrast not in experiment.declared_contrasts:
+            choice = remedy(contrast, experiment.declared_contrasts)
+            yield f"{path}.contrasts: {contrast!r} is not among its contrasts; {choice}"
+
+
+def _looks(path: str, experiment: Experiment) -> Iterator[str]:
+    """The looks end with the last seed, for there is nothing to look at after it."""
+    chosen = experiment.selection.seeds if experiment.selection else []
+    seeds = len(set(experiment.seeds) - set(chosen))
+    if experiment.looks and experiment.looks[-1] != seeds:
+        yield (
+            f"{path}.looks: the last one is at {experiment.looks[-1]} seeds, and {seeds} serve"
+            f" verdicts; end with {seeds}"
+        )
+    baseline, _ = parse_arm(experiment.baseline)
+    for name, count in experiment.stopped.items():
+        if name not in experiment.spectra:
+            choice = remedy(name, experiment.spectra)
+            yield f"{path}.stopped: {name!r} is not among its spectra; {choice}"
+        elif name == baseline:
+            yield f"{path}.stopped: {name!r} is the baseline, which the others need; leave it out"
+        elif count >= len(experiment.seeds):
+            yield f"{path}.stopped: {name} has all of its seeds; give a smaller number"
+
+
+def _equal_arms(config: Config, name: str) -> Iterator[str]:
+    """No contrast is between one spectrum and the same spectrum under another name."""
+    experiment = config.experiments[name]
+    sizes = config.model_of(name).head_dim, config.training_of(name).seq_len
+    shapes = {each: config.spectra[each].completed(*sizes) for each in experiment.spectra}
+    declared = Contrasts.of(experiment.baseline, experiment.declared_contrasts)
+    for ours, theirs in declared.against.items():
+        (spectrum, remap), (other, other_remap) = parse_arm(ours), parse_arm(theirs)
+        if spectrum == other or spectrum not in shapes or other not in shapes:
+            continue
+        if remap == other_remap and shapes[spectrum] == shapes[other]:
+            yield (
+                f"experiments.{name}.contrasts: {spectrum!r} and {other!r} are the same spectrum;"
+                " leave one out"
+            )
 
 
 def _needs(config: Config, name: str) -> dict[SplitName, _Need]:

@@ -14,7 +14,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
-from rope_spectra.config.sections import Protocol, Remap, Retrieval, Selection
+from rope_spectra.config.sections import Primary, Protocol, Remap, Retrieval, Selection
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.settings import Name, Seed, Settings
 
@@ -43,6 +43,9 @@ class Design(Settings):
     equivalence_margin: float
     # Younger than finished experiments, whose frozen design must stay as it was.
     retrieval: Retrieval | None = Field(None, exclude_if=lambda probe: probe is None)
+    primary: Primary | None = Field(None, exclude_if=lambda primary: primary is None)
+    looks: list[int] = Field([], exclude_if=lambda looks: not looks)
+    stopped: dict[str, int] = Field({}, exclude_if=lambda stopped: not stopped)
     head_dim: int
     train_length: int
     spectra: Annotated[list[NamedSpectrum], Field(min_length=1)]
@@ -55,7 +58,11 @@ class Design(Settings):
     @property
     def runs(self) -> list[tuple[str, int]]:
         """(spectrum, seed) of every run that is compared."""
-        return [(spectrum.name, seed) for spectrum in self.spectra for seed in self.seeds]
+        return [
+            (spectrum.name, seed)
+            for spectrum in self.spectra
+            for seed in self.seeds[: self.stopped.get(spectrum.name)]
+        ]
 
     @property
     def comparisons(self) -> "Contrasts":

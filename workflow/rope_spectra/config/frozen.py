@@ -48,8 +48,7 @@ class SentenceSettings(Settings):
 
 def runs(config: Config, experiment: str) -> list[tuple[str, int]]:
     """(spectrum, seed) of every run of an experiment, all spectra of a seed together."""
-    parts = config.experiments[experiment]
-    return [(spectrum, seed) for seed in parts.seeds for spectrum in parts.spectra]
+    return config.experiments[experiment].runs
 
 
 def repeats(config: Config, experiment: str) -> list[tuple[str, str]]:
@@ -107,6 +106,9 @@ def design(config: Config, experiment: str) -> Design:
         remaps=evaluation.remaps,
         equivalence_margin=evaluation.equivalence_margin,
         retrieval=evaluation.retrieval,
+        primary=parts.primary,
+        looks=parts.looks,
+        stopped=parts.stopped,
         head_dim=config.model_of(experiment).head_dim,
         train_length=config.training_of(experiment).seq_len,
         spectra=[named_spectrum(config, experiment, name) for name in parts.spectra],

@@ -17,6 +17,7 @@ from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, Name, Seed, Settings
 
 Protocol: TypeAlias = Literal["first_chunks", "full"]
+Metric: TypeAlias = Literal["degradation", "ppl"]
 
 
 def _remap(name: str) -> str:
@@ -70,6 +71,18 @@ class Selection(Section):
     """Part of the blocks of protocol full, from the start of the text, that serves selection"""
 
 
+class Primary(Section):
+    """The primary endpoint: the one comparison that an experiment is made for."""
+
+    metric: Metric = "degradation"
+    """What is compared: degradation is log PPL less that at the training length, on the same target
+    tokens (protocol full); ppl is log PPL"""
+    length: Annotated[int, Field(ge=2)]
+    """The evaluation length of the endpoint, in tokens; all other lengths are secondary"""
+    contrasts: Annotated[list[str], Field(min_length=1), Distinct] | None = None
+    """Those of the contrasts that are primary (null is all)"""
+
+
 class Experiment(Section):
     """One model per spectrum and seed, and what is compared with what."""
 
@@ -100,6 +113,26 @@ class Experiment(Section):
     selection: Selection | None = None
     """Seeds and blocks of validation text on which candidates were or may be chosen; verdicts come
     from the other seeds on the other blocks (null is no such split)"""
+    primary: Primary | None = None
+    """The primary endpoint (null is none: then all lengths are secondary, corrected together)"""
+    looks: Annotated[list[Annotated[int, Field(ge=2)]], Distinct, AfterValidator(sorted)] = Field(
+        []
+    )
+    """Numbers of seeds after which verdicts are read, the last one being all seeds that serve
+    verdicts; they share the 5 % (empty is one look, at all seeds)"""
+    stopped: dict[str, Annotated[int, Field(ge=1)]] = Field({})
+    """Spectra that train no more seeds, with the number of seeds they have (`a: 6`): what a look
+    has decided, or will hardly decide"""
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(spectrum, seed) of every run, all spectra of a seed together."""
+        return [
+            (spectrum, seed)
+            for index, seed in enumerate(self.seeds)
+            for spectrum in self.spectra
+            if index < self.stopped.get(spectrum, len(self.seeds))
+        ]
 
     @property
     def declared_contrasts(self) -> list[str]:

@@ -150,7 +150,7 @@ def estimate(config: Config, experiment: str, train: Tokens, validation: Tokens)
     model = config.model_of(experiment)
     training = config.training_of(experiment)
     evaluation = config.evaluation_of(experiment)
-    runs = len(parts.spectra) * len(parts.seeds)
+    runs = len(parts.runs)
     parameters = model.num_parameters
     steps = training.steps(train.count)
     batch = training.batch_size * training.seq_len

@@ -19,6 +19,8 @@ def draw(design: Design, runs: pd.DataFrame, summary: pd.DataFrame) -> dict[str,
     Reads train.csv and eval.npz of each run.
     """
     losses = read_losses(design.experiment, runs)
+    if "degradation" not in runs:  # a table of an older version
+        runs = runs.assign(degradation=np.nan)
     protocol = "full" if "full" in set(runs["protocol"]) else "first_chunks"
     runs = runs[runs["protocol"] == protocol]
     summary = by_arm(summary[summary["protocol"] == protocol])
@@ -31,6 +33,7 @@ def draw(design: Design, runs: pd.DataFrame, summary: pd.DataFrame) -> dict[str,
     omegas = {spectrum.name: spectrum.inv_freq(design.head_dim) for spectrum in design.spectra}
     return {
         "ppl_by_length": plots.ppl_by_length(arms, protocol, design.train_length, styles),
+        "degradation_by_length": plots.degradation_by_length(arms, design.train_length, styles),
         "nll_by_position": plots.nll_by_position(positions, *lengths, styles),
         "paired_deltas": panels.paired_deltas(
             deltas, summary, design.baseline, design.equivalence_margin, styles

@@ -6,15 +6,20 @@ made here.
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from rope_spectra.analysis import statistics
+from rope_spectra.analysis.declaration import Standing
+from rope_spectra.analysis.endpoints import METRICS, PRIMARY
+from rope_spectra.analysis.verdicts import Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
 
 # In the order of the page; the first one that was evaluated is the one that contrasts are about.
 PROTOCOLS = ("full", "first_chunks")
+_METRIC_WORDS = {"ppl": "PPL", "degradation": "degradation"}
 
 
 class Ranking(NamedTuple):
@@ -29,15 +34,22 @@ class Ranking(NamedTuple):
 class Comparisons(NamedTuple):
     """The comparisons at one length: rows of summary.csv, and tables of them.
 
-    baseline: of all rows, or None where they differ. A table is empty where it has no rows.
+    metric: of the endpoint. baseline: of all rows, or None where they differ. secondary: the
+    declared contrasts at all lengths, but for the primary endpoint. A table is empty where it has
+    no rows.
     """
 
     protocol: str
     length: int
+    metric: str
     baseline: str | None
+    is_primary: bool
     declared: list[Any]
     declared_table: str
     undeclared_table: str
+    secondary_table: str
+    n_primary: int
+    n_secondary: int
 
 
 def experiment_page(
@@ -45,30 +57,32 @@ def experiment_page(
     summary: pd.DataFrame,
     noise_floor: pd.DataFrame | None = None,
     retrieval: pd.DataFrame | None = None,
+    standing: Standing | None = None,
 ) -> str:
     """summary.md of one experiment.
 
     The tables are those of summary.csv, noise_floor.csv where a run was repeated, and retrieval.csv
-    where the models were probed.
+    where the models were probed. standing: how the claims stand against the declaration, None where
+    the tables do not tell.
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
     # Until a confirmation has run, the limits of the page are those of the selection.
     limiting = summary if tested.empty else tested
-    contrasts = design.comparisons.family(sorted(limiting["remap"].unique()))
-    n_seeds = int(limiting["n_seeds"].max())
     return markdown.render(
         "experiment.md.j2",
         design=design,
+        standing=standing,
         remapped=set(summary["remap"]) != {NATIVE},
         confirmed=_rankings(tested),
+        degradation=_degradation(tested),
         contrasts=_comparisons(design, tested),
+        finding=finding,
         exploratory=_rankings(chosen),
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
         repeats=None if noise_floor is None else _repeats(noise_floor),
-        n_contrasts=len(contrasts),
-        n_seeds=n_seeds,
-        smallest_p=statistics.smallest_p(n_seeds),
+        n_seeds=int(limiting["n_seeds"].max()),
+        smallest_p=statistics.smallest_p,
         alpha=statistics.ALPHA,
     )
 
@@ -118,22 +132,68 @@ def _ranking(rows: pd.DataFrame, protocol: str) -> Ranking:
     return Ranking(protocol, lengths[-1], markdown.as_table(header, table), is_split)
 
 
+def _degradation(summary: pd.DataFrame) -> str:
+    """PPL at each length as a multiple of that at the training length; empty if not measured."""
+    rows = summary.dropna(subset="degradation_mean")
+    if rows.empty:
+        return ""
+    lengths = sorted(rows["length"].unique())
+    longest = rows[rows["length"] == lengths[-1]].sort_values("degradation_mean", kind="stable")
+    cells = rows.set_index(["spectrum", "remap", "length"])
+    table = []
+    for row in longest.itertuples():
+        line = [named(row)]
+        for length in lengths:
+            line.append(_growth(cells.loc[(row.spectrum, row.remap, length)]))
+        beyond = row.degradation_beyond
+        line.append("" if pd.isna(beyond) else f"{np.exp(beyond):.3f}")
+        table.append(line)
+    header = ["spectrum", *map(str, lengths), f"{lengths[-1]}, beyond"]
+    return markdown.as_table(header, table)
+
+
+def _growth(row: pd.Series) -> str:
+    """PPL as a multiple of that at the training length, such as `1.756 (1.590 to 1.940)`."""
+    low, high = np.exp([row["degradation_ci95_low"], row["degradation_ci95_high"]])
+    between = interval(low, high, digits=3)
+    return f"{np.exp(row['degradation_mean']):.3f}" + (f" ({between})" if between else "")
+
+
 def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
-    """The comparisons at the longest length; None where nothing is compared."""
+    """The comparisons at the primary endpoint; None where nothing is compared.
+
+    Without one, those at the longest length.
+    """
     compared = summary[summary["verdict"] != "baseline"]
     if compared.empty:
         return None
     protocol = _protocols(summary)[0]
-    length = summary["length"].max()
-    at = compared[(compared["protocol"] == protocol) & (compared["length"] == length)]
+    compared = compared[compared["protocol"] == protocol]
+    length = design.primary.length if design.primary else int(summary["length"].max())
+    at = compared[compared["length"] == length]
     by_arm = {(row.spectrum, row.remap): row for row in at.itertuples()}
     family = design.comparisons.family(sorted(summary["remap"].unique()))
     declared = [by_arm[arm] for arm in family if arm in by_arm]
+    primary = [row for row in declared if row.endpoint == PRIMARY] or declared
     undeclared = [row for arm, row in by_arm.items() if arm not in family]
     baselines = at["baseline"].unique()
     common = baselines[0] if len(baselines) == 1 else None
-    tables = [_comparison_table(rows, common) for rows in (declared, undeclared)]
-    return Comparisons(protocol, length, common, declared, *tables)
+    cells = len(family) * summary[summary["protocol"] == protocol]["length"].nunique()
+    n_primary = sum(row.endpoint == PRIMARY for row in declared)
+    others = compared[(compared["endpoint"].notna()) & (compared["endpoint"] != PRIMARY)]
+    return Comparisons(
+        protocol=protocol,
+        length=length,
+        metric=at["metric"].iloc[0],
+        baseline=common,
+        is_primary=design.primary is not None,
+        declared=primary,
+        declared_table=_comparison_table(primary, common),
+        undeclared_table=_comparison_table(undeclared, common),
+        secondary_table=_secondary_table(others, family),
+        n_primary=n_primary,
+        n_secondary=cells - n_primary,
+    )
 
 
 def _comparison_table(rows: list[Any], common: str | None) -> str:
@@ -142,20 +202,59 @@ def _comparison_table(rows: list[Any], common: str | None) -> str:
         return ""
     table = []
     for row in rows:
+        names = METRICS[row.metric]
         line = {
             "spectrum": named(row),
             "against": spaced(row.baseline),
-            "PPL ratio": number(row.ppl_ratio),
-            "95 % interval": interval(row.ppl_ratio_ci95_low, row.ppl_ratio_ci95_high, digits=3),
-            "p": number(row.p_sign_flip),
+            f"{_METRIC_WORDS[row.metric]} ratio": number(getattr(row, names.ratio)),
+            "95 %, seeds and text": _ratio_interval(row, f"{names.delta}_crossed95"),
+            "95 %, seeds alone": _ratio_interval(row, f"{names.delta}_ci95"),
+            "p": number(getattr(row, names.p)),
             "p (Holm)": number(row.p_holm),
-            "wins": text(row.wins),
+            "wins": text(getattr(row, names.wins)),
             "verdict": row.verdict,
         }
         if common:
             del line["against"]
         table.append(line)
     return markdown.as_table(list(table[0]), [list(line.values()) for line in table])
+
+
+def _ratio_interval(row: Any, column: str) -> str:
+    """The exponential of an interval of differences of a logarithm."""
+    low, high = np.exp([getattr(row, f"{column}_low"), getattr(row, f"{column}_high")])
+    return interval(low, high, digits=3)
+
+
+def _secondary_table(rows: pd.DataFrame, family: list[tuple[str, str]]) -> str:
+    """The ratio with its interval and verdict, a row for each contrast, a column a length."""
+    if rows.empty:
+        return ""
+    metrics = rows.drop_duplicates("length").set_index("length")["metric"].sort_index()
+    header = [f"{length} ({_METRIC_WORDS[metric]})" for length, metric in metrics.items()]
+    by_place = {(row.spectrum, row.remap, row.length): row for row in rows.itertuples()}
+    table = []
+    for arm in family:
+        cells = [_secondary_cell(by_place.get((*arm, length))) for length in metrics.index]
+        if any(cells):
+            table.append([spaced(label(arm)), *cells])
+    return markdown.as_table(["spectrum", *header], table)
+
+
+def _secondary_cell(row: Any) -> str:
+    if row is None:
+        return ""
+    names = METRICS[row.metric]
+    between = _ratio_interval(row, f"{names.delta}_crossed95")
+    value = number(getattr(row, names.ratio)) + (f" ({between})" if between else "")
+    return f"{value}, {row.verdict}" if value else row.verdict
+
+
+def finding(row: Any) -> str:
+    """The verdict of a row of summary.csv in words."""
+    wins = getattr(row, METRICS[row.metric].wins)
+    won = 0 if pd.isna(wins) else int(wins.partition("/")[0])
+    return Finding(row.verdict, int(row.n_pairs), won).in_words()
 
 
 def _repeats(noise_floor: pd.DataFrame) -> pd.Series:

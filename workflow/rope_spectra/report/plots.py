@@ -2,10 +2,10 @@
 
 A table has a row per point of a curve and seed, with the columns `spectrum`, `seed` and those that
 a function names. `styles` maps the spectra to their line styles, in display order. Nothing is read
-from files, and no statistics are made but mean and standard deviation over seeds.
+from files, and no statistics are made but mean, standard deviation and interval over seeds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from rope_spectra.analysis import statistics
 from rope_spectra.report import style
 from rope_spectra.report.style import LineStyles
 from rope_spectra.rope.families import wavelengths
@@ -41,6 +42,40 @@ def ppl_by_length(
     style.label_ends(axes, ends, styles)
     style.caption(axes, f"{seeds_text(ppl)} {PROTOCOLS[protocol]}")
     return figure
+
+
+def degradation_by_length(
+    degradation: pd.DataFrame, train_length: int, styles: LineStyles
+) -> Figure:
+    """Growth of log PPL from the training length on, by evaluation length.
+
+    Columns length (tokens) and degradation (nats per token), NaN where it was not measured. No
+    value at all gives a figure that says so.
+    """
+    title = "Degradation by evaluation length"
+    measured = degradation.dropna(subset="degradation")
+    if measured.empty:
+        why = f"protocol full was not run both at the training length {train_length} and beyond"
+        return placeholder(why, title)
+    # At the training length it is 0 by definition.
+    start = measured.drop_duplicates(["spectrum", "seed"])
+    measured = pd.concat([start.assign(length=train_length, degradation=0.0), measured])
+    height = style.height_for(measured["spectrum"].nunique())
+    figure, axes = style.canvas(title, height, marked=True)
+    ends = curves(axes, measured, "length", "degradation", styles, half=_t95_half)
+    style.length_ticks(axes, sorted(measured["length"].unique()))
+    style.mark_length(axes, train_length)
+    axes.set(xlabel="Evaluation length (tokens)", ylabel="log PPL − log PPL at training length")
+    style.label_ends(axes, ends, styles)
+    words = seeds_text(measured, "95 % t interval of the mean")
+    style.caption(axes, f"{words} {PROTOCOLS['full']}")
+    return figure
+
+
+def _t95_half(by_seed: pd.DataFrame) -> pd.Series:
+    """Half the width of the t interval of the mean of each row."""
+    intervals = [statistics.mean_ci95(values) for values in by_seed.to_numpy()]
+    return pd.Series([(high - low) / 2 for low, high in intervals], index=by_seed.index)
 
 
 def retrieval(
@@ -158,12 +193,13 @@ def curves(
     styles: LineStyles,
     floor: float = -np.inf,
     markers: bool = True,
+    half: Callable[[pd.DataFrame], pd.Series] = lambda by_seed: by_seed.std(axis=1),
 ) -> dict[str, tuple[float, float]]:
     """Draw the mean over seeds of each spectrum; return the last point (x, y) of each curve.
 
-    Where there are several seeds, a band shows mean ± std (not below `floor`) and thin lines the
-    single seeds. Only those x are drawn that all seeds of a spectrum have, because a mean over a
-    changing set of seeds would jump.
+    Where there are several seeds, a band shows mean ± `half` of the values [x, seeds] (not below
+    `floor`) and thin lines the single seeds. Only those x are drawn that all seeds of a spectrum
+    have, because a mean over a changing set of seeds would jump.
     """
     ends = {}
     for name, line_style in styles.items():
@@ -173,10 +209,10 @@ def curves(
         by_seed = rows.pivot(index=x, columns="seed", values=y).dropna()
         mean = by_seed.mean(axis=1)
         if by_seed.shape[1] > 1:
-            std = by_seed.std(axis=1)
-            low = np.maximum(mean - std, floor)
+            width = half(by_seed)
+            low = np.maximum(mean - width, floor)
             axes.fill_between(
-                by_seed.index, low, mean + std, color=line_style.color, alpha=0.15, linewidth=0
+                by_seed.index, low, mean + width, color=line_style.color, alpha=0.15, linewidth=0
             )
             axes.plot(by_seed, color=line_style.color, linewidth=0.5, alpha=0.5)
         if markers:
@@ -187,15 +223,12 @@ def curves(
     return ends
 
 
-def seeds_text(table: pd.DataFrame) -> str:
+def seeds_text(table: pd.DataFrame, band: str = "± 1 standard deviation") -> str:
     """The meaning of line and band, and the number of seeds behind them."""
     counts = table.groupby("spectrum")["seed"].nunique()
     if counts.max() == 1:
         return "One seed per spectrum (n = 1): no band."
-    return (
-        f"Line: mean over seeds (n = {between(counts)}); band: ± 1 standard deviation; "
-        "thin lines: single seeds."
-    )
+    return f"Line: mean over seeds (n = {between(counts)}); band: {band}; thin lines: single seeds."
 
 
 def between(counts: pd.Series) -> str:

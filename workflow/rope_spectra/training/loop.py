@@ -197,6 +197,7 @@ def _publish(run: Run, trainer: Trainer, kernel: str, history: History) -> None:
         versions=provenance.versions(),
         parts=history.parts,
         seconds={name: round(value, 2) for name, value in history.seconds().items()},
+        finished=provenance.now(),
         files={},  # known once they are written
     )
     outputs = run.output / MODEL, run.output / TRAIN_LOG

@@ -64,6 +64,7 @@ class RunRecord(Record):
 
     inv_freq [pairs] is in radians per token, as trained. steps and tokens count the whole training,
     earlier attempts included; seconds are wall time, "total" and "training" (the loop alone).
+    finished is the time of its end in UTC, None in records that are older than this key.
     processes, device and versions are those of the last attempt, parts tells of each of them; files
     maps the name of each certified file to its SHA-256. trained_as is the run whose result
     this is, `<experiment>/<spectrum>/seed<seed>`, where it was adopted instead of trained again.
@@ -85,6 +86,7 @@ class RunRecord(Record):
     # Younger than finished runs, whose records stay as they are.
     parts: list[Part] = Field(default_factory=list, exclude_if=lambda parts: not parts)
     seconds: dict[str, float]
+    finished: str | None = Field(None, exclude_if=lambda time: time is None)
     files: dict[str, str]
 
 
