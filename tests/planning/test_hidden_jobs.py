@@ -1,5 +1,6 @@
 """Snakemake plans what is missing behind a file that others take as `ancient`."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ rule all:
 rule options:
     output: "options.txt"
     params: text=config["text"]
-    shell: "echo {params.text} > {output}"
+    shell: "echo {params.text} > {output}; {config[then]}"
 
 rule train:
     input: ancient("options.txt")
@@ -32,13 +33,19 @@ rule train:
 def project(tmp_path: Path) -> Path:
     """A project whose options are made and whose run is not."""
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    snakemake(tmp_path, "options.txt", "--cores", "1", "--config", "text=old")
+    run(tmp_path, "options.txt", configuration=("text=old",))
     return tmp_path
 
 
+def run(
+    project: Path, *arguments: str, configuration: tuple[str, ...], ok: bool = True
+) -> subprocess.CompletedProcess[str]:
+    options = ("--cores", "1", "--rerun-incomplete", "--config", "then=true", *configuration)
+    return snakemake(project, *arguments, *options, ok=ok)
+
+
 def plan(project: Path, *configuration: str) -> dict[str, int]:
-    done = snakemake(project, "--cores", "1", "-n", "--config", *configuration)
-    return job_counts(done.stdout)
+    return job_counts(run(project, "-n", configuration=configuration).stdout)
 
 
 def test_a_changed_option_hides_no_missing_run(project: Path) -> None:
@@ -48,5 +55,15 @@ def test_a_changed_option_hides_no_missing_run(project: Path) -> None:
 
 
 def test_a_changed_option_makes_no_finished_run_again(project: Path) -> None:
-    snakemake(project, "--cores", "1", "--config", "text=old", "see=1")
+    run(project, configuration=("text=old", "see=1"))
     assert plan(project, "text=new", "see=1") == {"options": 1}
+
+
+def test_a_kill_while_options_are_written_hides_no_missing_run(project: Path) -> None:
+    (project / "options.txt").unlink()
+    killed = run(
+        project, "options.txt", configuration=("text=old", "then='kill -9 $PPID'"), ok=False
+    )
+    assert killed.returncode < 0
+    assert (project / "options.txt").exists()
+    assert plan(project, "text=old", "see=1") == {"all": 1, "options": 1, "train": 1}

@@ -154,3 +154,23 @@ def test_a_killed_snakemake_is_followed_by_the_same_command(tmp_path: Path) -> N
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (project / target).exists()
+
+
+@pytest.mark.slow
+def test_of_five_that_start_at_the_same_moment_one_works(tmp_path: Path) -> None:
+    """The others find it at work, or nothing left to do; no file is lost and nothing is spilled."""
+    project = fresh_checkout(tmp_path / "project")
+    targets = ["results/quick/options.json", "results/quick/evaluation.json"]
+    command = [SNAKEMAKE, *targets, "--cores", "1", "--configfile", "quick.yaml"]
+    for _ in range(3):
+        shutil.rmtree(project / "results", ignore_errors=True)
+        started = [
+            subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
+            for _ in range(5)
+        ]
+        said = {process: process.communicate(timeout=120)[1] for process in started}
+        assert all((project / target).exists() for target in targets)
+        assert not [text for text in said.values() if "Traceback" in text]
+        assert sum("steps (100%) done" in text for text in said.values()) == 1
+        for process, text in said.items():
+            assert process.returncode == 0 or "cannot be locked" in text, text

@@ -5,6 +5,7 @@ finished/README.md says what is in the archives.
 
 import importlib.util
 import os
+import random
 import shutil
 import tarfile
 from pathlib import Path
@@ -87,6 +88,27 @@ def test_the_tables_of_an_update_come_from_the_old_runs(updated: Path) -> None:
     assert logs(updated) == set()
     assert weights(updated) == models
     assert_equal_where_both_have_columns(updated, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commit", COMMITS)
+def test_results_without_the_state_of_snakemake_are_adopted(commit: str, tmp_path: Path) -> None:
+    """As a clone or a pull brings them: no metadata, and times in any order."""
+    project = unpack(commit, tmp_path)
+    shutil.rmtree(project / ".snakemake")
+    before = {name: pd.read_csv(project / "results" / name) for name in TABLES}
+    models = {path: content for path, (content, _) in weights(project).items()}
+    chance = random.Random(commit)
+    for path in project.glob("results/**/*.*"):
+        os.utime(path, (chance.random(), chance.random()))
+    snakemake(project, "results/summary.csv", "--cores", "2", *CONFIGURATION)
+    logs_of_training = list(project.glob("results/logs/train/*/*/*.log"))
+    assert logs_of_training
+    for log in logs_of_training:
+        assert "adopted: " in log.read_text()
+        assert "step" not in log.read_text()
+    assert {path: content for path, (content, _) in weights(project).items()} == models
+    assert_equal_where_both_have_columns(project, before)
 
 
 @pytest.fixture(scope="module")
