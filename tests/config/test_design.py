@@ -68,3 +68,14 @@ def test_every_seed_serves_one_phase() -> None:
     assert design.seeds_of(SELECTION) == [1]
     assert design.seeds_of(CONFIRMATION) == [7, 3]
     assert make_design("geo", seeds=[7, 1]).seeds_of(ALL) == [7, 1]
+
+
+def test_a_look_counts_the_seeds_that_serve_verdicts() -> None:
+    design = make_design("geo", seeds=[5, 1, 2, 3], selection={"seeds": [5], "blocks": 0.5})
+    assert design.up_to(2) == [5, 1, 2]
+    assert make_design("geo", seeds=[5, 1, 2]).up_to(2) == [5, 1]
+
+
+def test_a_stopped_arm_trains_its_first_seeds_only() -> None:
+    design = make_design("geo", "own", stopped={"own": 2})
+    assert design.runs == [("geo", 1), ("geo", 2), ("geo", 3), ("own", 1), ("own", 2)]

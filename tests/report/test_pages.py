@@ -9,7 +9,7 @@ import pytest
 from rope_spectra import page
 from rope_spectra.analysis import retrieval_table, summary_table
 from rope_spectra.analysis.declaration import Standing
-from rope_spectra.analysis.endpoints import Plan
+from rope_spectra.analysis.endpoints import NO_PLAN, Plan
 from rope_spectra.artifacts import tables
 from rope_spectra.config.sections import Primary
 from rope_spectra.report import pages
@@ -20,7 +20,7 @@ DESIGN = make_design("geo", "own")
 
 
 def summary(
-    ppl: dict[str, list[float]], seeds: list[int] | None = None, primary: Primary | None = None
+    ppl: dict[str, list[float]], seeds: list[int] | None = None, plan: Plan = NO_PLAN
 ) -> pd.DataFrame:
     """The summary of made-up perplexities: one value per seed, the same at both lengths."""
     fixed = {"experiment": "demo", "remap": "none", "protocol": "full"}
@@ -31,7 +31,7 @@ def summary(
         for length in (64, 128)
     ]
     runs = pd.DataFrame(rows).assign(tokens=1000)
-    result = summary_table.summarize(runs, "geo", ["own"], 0.01, plan=Plan(primary))
+    result = summary_table.summarize(runs, "geo", ["own"], 0.01, plan=plan)
     return result.assign(dataset="toy", model="tiny", training="tiny", phase="all")
 
 
@@ -155,12 +155,27 @@ def test_the_primary_endpoint_has_a_section_and_the_other_lengths_a_table() -> N
     primary = Primary(metric="ppl", length=128)
     design = make_design("geo", "own", primary=primary.content())
     ppl = {"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}
-    page = pages.experiment_page(design, summary(ppl, primary=primary), standing=standing())
+    page = pages.experiment_page(design, summary(ppl, plan=Plan(primary)), standing=standing())
     assert "## Primary endpoint: perplexity at 128 tokens against geo" in page
     secondary = cells(page.partition("### Secondary")[2])
     assert secondary[0] == ["spectrum", "64 (PPL)"]
     assert secondary[2][1].startswith("0.817 (")
     assert "the 1 comparisons are" in page
+
+
+def test_a_look_names_the_arms_that_need_no_more_seeds() -> None:
+    design = make_design(
+        "geo", "own", seeds=list(range(12)), looks=[8, 12], primary={"metric": "ppl", "length": 128}
+    )
+    ppl = {
+        "geo": [5.0 + 0.1 * seed for seed in range(8)],
+        "own": [4.0 + 0.09 * seed for seed in range(8)],
+    }
+    plan = Plan(design.primary, design.seeds, design.looks)
+    page = pages.experiment_page(design, summary(ppl, list(range(8)), plan=plan))
+    assert "own is better than geo" in page
+    assert "write under `experiments.demo`: `stopped: {own: 8}`" in page
+    assert "Looks at 8, 12 seeds share the 5 %" in page
 
 
 # --- noise floor and retrieval -------------------------------------------------------------------

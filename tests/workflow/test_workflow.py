@@ -54,6 +54,15 @@ def test_everything_promised_is_there(finished: Path) -> None:
     assert not list(finished.rglob("*.tmp.*"))
 
 
+def test_the_claims_were_sealed_before_the_first_run(finished: Path) -> None:
+    folder = finished / "results/quick"
+    declared = json.loads((folder / "declaration.json").read_text())
+    runs = [json.loads((finished / run / "run.json").read_text()) for run in RUNS]
+    assert declared["time"] <= min(run["finished"] for run in runs)
+    assert [look["seeds"] for look in declared["looks"]] == [[1, 2]]
+    assert "Declared before the first run was finished" in (folder / "summary.md").read_text()
+
+
 def test_the_fixed_columns(finished: Path) -> None:
     summary = pd.read_csv(finished / "results/summary.csv")
     assert ",".join(summary.columns[:15]) == (

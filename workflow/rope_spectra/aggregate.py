@@ -8,7 +8,8 @@ declares a selection, protocol `full` scores each seed on the blocks of its phas
 of summary.csv are described in docs/statistics.md. tables.json, next to summary.csv, says what both
 were made from, and how the claims stand against declaration.json. Making the tables is a look at
 the seeds, which that file records. With --partial, runs that are not finished are left out instead
-of being an error.
+of being an error; where looks are declared, the tables are those of the last look whose seeds are
+all finished.
 """
 
 from pathlib import Path
@@ -38,13 +39,30 @@ def main() -> None:
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
-    found = design.runs
-    if args.partial:
-        found = [run for run in found if is_finished(design.experiment, *run)]
-    if not found:
-        raise UserError(f"{design.experiment}: no run is finished yet; run snakemake first")
+    found = finished_runs(design) if args.partial else design.runs
     write(design, found, args.runs, args.csv)
     cli.log.info("%s: %d of %d runs", design.experiment, len(found), len(design.runs))
+
+
+def finished_runs(design: Design) -> list[tuple[str, int]]:
+    """The runs that are finished; with declared looks, those of the last look that is complete.
+
+    Raises UserError if there are none.
+    """
+    found = [run for run in design.runs if is_finished(design.experiment, *run)]
+    if not found:
+        raise UserError(f"{design.experiment}: no run is finished yet; run snakemake first")
+    if not design.looks:
+        return found
+    for count in reversed(design.looks):
+        seeds = design.up_to(count)
+        wanted = [run for run in design.runs if run[1] in seeds]
+        if set(wanted) <= set(found):
+            return wanted
+    raise UserError(
+        f"experiments.{design.experiment}.looks: the first look is at {design.looks[0]} seeds,"
+        " which are not all finished; run snakemake first"
+    )
 
 
 def write(design: Design, found: list[tuple[str, int]], runs_csv: Path, csv: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra.analysis import power, verdicts
+from rope_spectra.analysis import looks, power, verdicts
+from rope_spectra.analysis.verdicts import Verdict
 from rope_spectra.config.design import Arm, parse_arm
 from rope_spectra.config.sections import Metric, Primary
 
@@ -76,7 +77,19 @@ def judge(rows: Sequence[Row], family: Sequence[Arm], margin: float, plan: Plan)
             row["p_equivalence"] = finding.p_equivalence
             row["verdict"] = finding.verdict
             pairs = table[~np.isnan(table).any(axis=1)]
+            row["hopeless"] = _is_hopeless(pairs, finding.verdict, margin, plan, len(places))
             row["seeds_for_80pct_power"] = power.seeds_for_80pct_power(pairs, len(places))
+
+
+def _is_hopeless(
+    pairs: NDArray[np.float64], verdict: Verdict, margin: float, plan: Plan, contrasts: int
+) -> bool | None:
+    """True where the last look will hardly decide a comparison; None where it is not to come."""
+    if not plan.looks or not 2 <= len(pairs) < plan.looks[-1]:
+        return None
+    level = looks.levels(plan.looks, contrasts)[-1] / contrasts
+    undecided = verdict in verdicts.UNDECIDED
+    return undecided and looks.is_hopeless(pairs.mean(axis=1), plan.looks[-1], level, margin)
 
 
 def place(row: Row) -> Place:

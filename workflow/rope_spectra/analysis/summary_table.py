@@ -83,6 +83,7 @@ COLUMNS = {
     "endpoint": _TEXT,
     "metric": _TEXT,
     "p_equivalence": _FLOAT,
+    "hopeless": "boolean",
 }
 
 

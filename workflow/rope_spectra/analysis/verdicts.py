@@ -27,6 +27,8 @@ Verdict: TypeAlias = Literal[
     "too few seeds",
 ]
 
+UNDECIDED: tuple[Verdict, ...] = ("cannot be told apart", "too few seeds")
+
 # Two seeds leave one degree of freedom: an interval that is narrow by chance.
 FEWEST_SEEDS_FOR_EQUIVALENCE = 3
 

@@ -90,6 +90,11 @@ class Design(Settings):
         """The seeds of a phase, in the experiment's order."""
         return [seed for seed in self.seeds if self.phase_of(seed) == phase]
 
+    def up_to(self, look: int) -> list[int]:
+        """The first seeds, of which so many serve verdicts."""
+        serving = [seed for seed in self.seeds if self.phase_of(seed) != SELECTION]
+        return self.seeds[: self.seeds.index(serving[look - 1]) + 1]
+
     def blocks_of(self, phase: str, n_blocks: int) -> slice:
         """The blocks of protocol `full` that a phase reads; each of the two has at least one.
 

@@ -12,8 +12,8 @@ import pandas as pd
 from rope_spectra.analysis import statistics
 from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import METRICS, PRIMARY
-from rope_spectra.analysis.verdicts import Finding
-from rope_spectra.config.design import NATIVE, SELECTION, Design, label
+from rope_spectra.analysis.verdicts import UNDECIDED, Finding
+from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
 
@@ -50,6 +50,7 @@ class Comparisons(NamedTuple):
     secondary_table: str
     n_primary: int
     n_secondary: int
+    stoppable: dict[str, int]
 
 
 def experiment_page(
@@ -193,7 +194,25 @@ def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
         secondary_table=_secondary_table(others, family),
         n_primary=n_primary,
         n_secondary=cells - n_primary,
+        stoppable=_stoppable(design, primary),
     )
+
+
+def _stoppable(design: Design, primary: list[Any]) -> dict[str, int]:
+    """Spectra that need no more seeds after this look, with the number of seeds that they have."""
+    pairs = max((int(row.n_pairs) for row in primary), default=0)
+    if pairs not in design.looks[:-1]:
+        return {}
+    wanted = {parse_arm(other)[0] for other in design.comparisons.against.values()}
+    open_ones = {row.spectrum for row in primary if not _is_settled(row)}
+    names = dict.fromkeys(row.spectrum for row in primary)
+    keep = wanted | open_ones | set(design.stopped) | {parse_arm(design.baseline)[0]}
+    return {name: len(design.up_to(pairs)) for name in names if name not in keep}
+
+
+def _is_settled(row: Any) -> bool:
+    hopeless = not pd.isna(row.hopeless) and bool(row.hopeless)
+    return hopeless or row.verdict not in UNDECIDED
 
 
 def _comparison_table(rows: list[Any], common: str | None) -> str:
