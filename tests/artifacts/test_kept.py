@@ -246,6 +246,9 @@ def test_usage_names_what_no_experiment_has(store: Store) -> None:
     assert (use.kind, use.count) == ("runs", 2)
     assert use.unused_size == len("another") + len("weights of another")
     assert use.size == use.unused_size + len("settings") + len("weights of settings")
+    assert store.leftover_size() == use.unused_size
+    keep(store, make_run("demo/geo/seed3", "made since then"))
+    assert store.leftover_size() == use.unused_size
     assert record.exists()
 
 

@@ -235,6 +235,21 @@ def test_finished_runs_share_a_line_where_the_terminal_is_low(
     assert len(text.splitlines()) < height
 
 
+def test_much_that_no_experiment_has_is_worth_a_line(tmp_path: Path) -> None:
+    entry = tmp_path / ".kept/runs" / ("0" * 64)
+    entry.mkdir(parents=True)
+    (tmp_path / ".kept/index").write_text('{"runs": {}}')
+    weights = entry / "model.safetensors"
+    weights.touch()
+    assert "rope-spectra kept" not in text_of(tmp_path)
+    os.truncate(weights, 3 * 10**9)  # takes no space
+    assert "3.0 GB are of kept results that no experiment has: rope-spectra kept" in text_of(
+        tmp_path
+    )
+    os.link(weights, tmp_path / "in_use")
+    assert "rope-spectra kept" not in text_of(tmp_path)
+
+
 def test_the_repeats_of_a_noise_floor_are_listed(tmp_path: Path) -> None:
     small = small_experiment.EXPERIMENT
     changed = small["experiments"]["small"] | {"noise_floor": 2}

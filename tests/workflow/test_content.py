@@ -110,7 +110,9 @@ def test_a_deleted_folder_comes_back_and_damage_in_the_store_is_trained_again(cl
     assert not was_adopted(clone)
     assert "a kept result is removed" in log_of(clone, "train")
     assert was_adopted(clone, rule="evaluate")
-    assert content_of(clone) == before
+    after = content_of(clone)
+    assert after["model.safetensors"] == before["model.safetensors"]
+    assert after["train.csv"] != before["train.csv"], "it holds how fast the training was"
 
 
 @pytest.mark.slow

@@ -227,19 +227,35 @@ class Store:
         index = self.collect(results, kinds)
         return [self._use(kind.name, index[kind.name]) for kind in kinds]
 
+    def leftover_size(self) -> int:
+        """The bytes that no experiment had when the results were last collected; only reads."""
+        size = 0
+        for kind, index in self._index().items():
+            for entry in self._unused(kind, index):
+                # Jobs may replace entries meanwhile. What they have made since then is linked.
+                with suppress(FileNotFoundError):
+                    states = [path.stat() for path in entry.iterdir()]
+                    size += sum(state.st_size for state in states if state.st_nlink == 1)
+        return size
+
     def _use(self, kind: str, index: Mapping[str, Found]) -> Use:
-        in_use = {found.key for found in index.values()}
-        folder = self.root / kind
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        sizes = {entry: _size(entry) for entry in entries}
-        unused = [entry for entry in entries if entry.name not in in_use]
+        entries = self._entries(kind)
+        unused = self._unused(kind, index)
         return Use(
             kind=kind,
             count=len(entries),
-            size=sum(sizes.values()),
+            size=sum(map(_size, entries)),
             unused=unused,
-            unused_size=sum(sizes[entry] for entry in unused),
+            unused_size=sum(map(_size, unused)),
         )
+
+    def _unused(self, kind: str, index: Mapping[str, Found]) -> list[Path]:
+        in_use = {found.key for found in index.values()}
+        return [entry for entry in self._entries(kind) if entry.name not in in_use]
+
+    def _entries(self, kind: str) -> list[Path]:
+        folder = self.root / kind
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def _found(self, results: Path, kind: Kind, before: Mapping[str, Found]) -> dict[str, Found]:
         """The records of a kind by path.

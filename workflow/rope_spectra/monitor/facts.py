@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rope_spectra.artifacts import layout
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.config import frozen
 from rope_spectra.config.sections import Config
 from rope_spectra.data.base import DocumentSection
@@ -32,7 +33,7 @@ class Experiment(Record):
 
 
 class Status(Record):
-    """One look at a results folder."""
+    """One look at a results folder; leftover_bytes are those of kept results without experiment."""
 
     time: float
     host: Printable
@@ -42,6 +43,7 @@ class Status(Record):
     snakemake: bool
     gpus: list[Gpu]
     gpu_meaning: str
+    leftover_bytes: int = 0
 
 
 class _Manifest(Record):
@@ -82,6 +84,7 @@ def look(results: Path, config: Config | None, note: str | None = None) -> Statu
         snakemake=snakemake_runs(results),
         gpus=gpus,
         gpu_meaning=gpu_use.meaning(gpus, parts, host),
+        leftover_bytes=Store(layout.within(results, layout.KEPT)).leftover_size(),
     )
 
 

@@ -43,6 +43,7 @@ _DOING = {
 _STATE_WIDTH = 9
 _OLD_S = 60.0  # a running job with an older heartbeat deserves a look
 _BAR_WIDTH = 40
+_MUCH = 10**9  # bytes without a use that are worth a line
 
 
 def screen(status: Status, live: bool = False, fold: bool = False) -> RenderableType:
@@ -61,6 +62,11 @@ def screen(status: Status, live: bool = False, fold: bool = False) -> Renderable
     if not status.experiments:
         nothing = f"nothing in {status.results} yet, and no configuration that says what should be"
         blocks.append(Text(f"{nothing}\n"))
+    if status.leftover_bytes >= _MUCH:
+        size = decimal(status.leftover_bytes)
+        blocks.append(
+            Text(f"{size} are of kept results that no experiment has: rope-spectra kept\n")
+        )
     return Group(*blocks, *_gpus(status.gpus, status.gpu_meaning), _next_step(status))
 
 
