@@ -340,6 +340,9 @@ def test_the_baseline_row_compares_with_nothing() -> None:
         "eval_tokens",
         "baseline",
         "verdict",
+        "rank",
+        "rank_ci95_low",
+        "rank_ci95_high",
     }
     own |= {
         f"ppl_{field}"

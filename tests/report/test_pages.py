@@ -51,6 +51,18 @@ def test_the_page_ranks_by_perplexity_at_the_longest_length() -> None:
     assert "4.500 ± 0.500" in page
 
 
+def test_ranks_have_intervals_and_a_probability() -> None:
+    close = {"geo": [5.0, 5.5, 6.0], "own": [4.9, 5.6, 5.9], "far": [9.0, 9.9, 10.8]}
+    table = summary(close)
+    ranks = [line[-2:] for line in cells(pages.experiment_page(DESIGN, table)) if line[1] == "demo"]
+    assert [low_to_high for low_to_high, _ in ranks] == ["1 to 2", "1 to 2", "3"]
+    assert 0.5 < float(ranks[0][1]) < 0.9
+    assert float(ranks[1][1]) > 0.99
+    assert ranks[2][1] == ""
+    older = table.drop(columns=["rank", "rank_ci95_low", "rank_ci95_high", "p_better_than_next"])
+    assert "rank, 95 %" not in pages.overall_page(older)
+
+
 def test_blocks_of_a_page_are_one_blank_line_apart() -> None:
     page = pages.experiment_page(DESIGN, summary({"geo": [5.0], "own": [4.0]}))
     assert page.startswith("# demo\n\nWhich is better?\n\nModel tiny trained on toy ")
@@ -245,9 +257,9 @@ def test_experiments_are_ranked_together_only_where_they_can_be_compared() -> No
     first = summary({"geo": [5.0, 5.5, 6.0]})
     second = summary({"geo": [4.0, 4.5, 5.0]}).assign(experiment="other")
     page = pages.overall_page(pd.concat([first, second.assign(model="50m")]))
-    assert page.count("| 1 ") == 2
+    assert page.count("\n| 1 ") == 2
     together = pages.overall_page(pd.concat([first, second]))
-    assert together.count("| 1 ") == 1
+    assert together.count("\n| 1 ") == 1
     assert together.index("other") < together.index("demo")
     assert "`full`): geo: 22 %. Where these ran on different machines" in together
 

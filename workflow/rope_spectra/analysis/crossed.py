@@ -3,7 +3,7 @@
 Every seed reads the same blocks of text, so a difference belongs to one seed and one block: a table
 in which seeds and blocks are crossed. A t interval over the seeds holds for this text alone; the
 interval here also counts how much the blocks differ. Definitions, assumptions and simulated
-coverage: docs/statistics.md, section 2.
+coverage: docs/statistics.md, sections 2 and 8.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,8 @@
 
 Looking after every seed and stopping at a good moment makes false verdicts likely: with looks at 6
 to 16 seeds 12 % instead of 5 %. A plan says beforehand after how many seeds to look, and the levels
-of its looks add up to 5 %. Formulas and simulated error rates: docs/statistics.md, section 2.
+of its looks add up to 5 %. Formulas and simulated error rates: docs/statistics.md, sections 2 and
+8.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Ranks of the arms of a leaderboard, with what their differences leave open.
 
 A bootstrap of ranks over three seeds is far too sure. The intervals here follow from the paired
-differences instead: an arm ranks surely below those that are surely better than it. Definitions and
-simulated coverage: docs/statistics.md, section 2.
+differences instead: an arm ranks surely below those that are surely better than it. The definitions
+are in docs/statistics.md, section 2.
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rope_spectra.analysis import endpoints, statistics
 from rope_spectra.analysis.crossed import crossed
 from rope_spectra.analysis.endpoints import METRICS, NO_PLAN, MetricColumns, Plan, Row
+from rope_spectra.analysis.ranks import ranking
 from rope_spectra.config.design import ALL, SELECTION, Arm, Contrasts, Design, label
 
 # Spectrum, seed, remap, length.
@@ -84,6 +85,10 @@ COLUMNS = {
     "metric": _TEXT,
     "p_equivalence": _FLOAT,
     "hopeless": "boolean",
+    "rank": "Int64",
+    "rank_ci95_low": "Int64",
+    "rank_ci95_high": "Int64",
+    "p_better_than_next": _FLOAT,
 }
 
 
@@ -197,9 +202,10 @@ def _cell_rows(
     nothing = cell.iloc[:0]
     rows: dict[Arm, Row] = {}
     baselines = []
+    ranks = _ranks(arms, blocks)
     for arm, runs in arms.items():
         other = declared.reference(arm)
-        rows[arm] = _spread(runs, blocks) | {"baseline": label(other)}
+        rows[arm] = _spread(runs, blocks) | ranks.get(arm, {}) | {"baseline": label(other)}
         if other == arm:
             baselines.append(arm)
             rows[arm]["verdict"] = "baseline"
@@ -236,6 +242,29 @@ def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> Row:
         "degradation_beyond": runs["degradation_beyond"].mean(skipna=False),
     }
     return row
+
+
+def _ranks(arms: dict[Arm, pd.DataFrame], blocks: Blocks | None) -> dict[Arm, Row]:
+    """The columns of the ranks, on the seeds that all arms have; empty where there are none."""
+    seeds = set.intersection(*(set(runs["seed"]) for runs in arms.values()))
+    if not seeds:
+        return {}
+    tables = []
+    for runs in arms.values():
+        shared = runs[runs["seed"].isin(seeds)]
+        by_seed = np.log(shared["ppl"].to_numpy())[:, None]
+        tables.append(blocks.per_token(shared) if blocks else by_seed)
+    found = ranking(tables)
+    rows: dict[Arm, Row] = {}
+    for index, arm in enumerate(arms):
+        rank = found.rank[index]
+        rows[arm] = {"rank": rank}
+        rows[arm] |= interval_columns("rank_ci95", (found.low[index], found.high[index]))
+        behind = found.rank[found.rank > rank]
+        if len(behind) and len(seeds) > 1:
+            is_next = found.rank == behind.min()
+            rows[arm]["p_better_than_next"] = found.better[index, is_next].min()
+    return rows
 
 
 def _compare(runs: pd.DataFrame, reference: pd.DataFrame, blocks: Blocks | None) -> Row:

@@ -29,6 +29,7 @@ class Ranking(NamedTuple):
     longest: int
     table: str
     is_split: bool  # the table splits the longest length at the training length
+    has_intervals: bool  # it has intervals of the ranks, which older tables lack
 
 
 class Comparisons(NamedTuple):
@@ -123,14 +124,27 @@ def _ranking(rows: pd.DataFrame, protocol: str) -> Ranking:
     header = ["rank", "experiment", "spectrum", "seeds", *map(str, lengths)]
     if is_split:
         header += [f"{lengths[-1]}, in length", f"{lengths[-1]}, beyond"]
+    has_intervals = "rank_ci95_low" in longest and bool(longest["rank_ci95_low"].notna().any())
+    if has_intervals:
+        header += ["rank, 95 %", "P(better than next)"]
     table = []
     for rank, row in enumerate(longest.itertuples(), start=1):
         line = [str(rank), row.experiment, named(row), str(row.n_seeds)]
         line += by_length.loc[(row.experiment, row.spectrum, row.remap), lengths].to_list()
         if is_split:
             line += [f"{row.ppl_in_length:.3f}", f"{row.ppl_beyond_length:.3f}"]
+        if has_intervals:
+            line += [_rank_interval(row), number(row.p_better_than_next)]
         table.append(line)
-    return Ranking(protocol, lengths[-1], markdown.as_table(header, table), is_split)
+    shown = markdown.as_table(header, table)
+    return Ranking(protocol, lengths[-1], shown, is_split, has_intervals)
+
+
+def _rank_interval(row: Any) -> str:
+    if pd.isna(row.rank_ci95_low):
+        return ""
+    low, high = int(row.rank_ci95_low), int(row.rank_ci95_high)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _degradation(summary: pd.DataFrame) -> str:
