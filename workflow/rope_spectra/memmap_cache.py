@@ -8,6 +8,7 @@ to it describes and certifies it. Same shards in, same bytes out.
 """
 
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.data.cache import publish
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.runtime import cli
@@ -22,9 +23,15 @@ def main() -> None:
         output="token cache to write (.npy)",
         manifest="manifest to write (.json)",
     )
+    cli.add_paths(
+        parser,
+        required=False,
+        kept="store of finished tokens: link these from there, or keep them there",
+    )
     args = cli.parse(parser)
     settings = seal.load_settings(args.settings, SplitSettings)
-    publish(settings, args.shards, args.output, args.manifest)
+    store = Store(args.kept) if args.kept else None
+    publish(settings, args.shards, args.output, args.manifest, store)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@
 
 The work is done in `<output>.partial`, which becomes `<output>` when it is complete; an interrupted
 run resumes there after the last whole shard. The bytes of all shards in a row do not depend on
-interruptions, threads or --shard-tokens.
+interruptions, threads or --shard-tokens. With --kept nothing is encoded if the store has the tokens
+of the same text, by content, and the same tokenizer.
 """
 
 import os
 from pathlib import Path
 
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.config.frozen import TokenizeOptions
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.tokenization import tokenize
@@ -30,6 +32,9 @@ def main() -> None:
     parser.add_argument(
         "--options", type=Path, help="what does not change the tokens (JSON: tokenizer_check)"
     )
+    cli.add_paths(
+        parser, required=False, kept="store of finished tokens: write a note if these are there"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads that encode (default: 1)")
     parser.add_argument(
         "--shard-tokens",
@@ -47,7 +52,9 @@ def main() -> None:
     options = TokenizeOptions()
     if args.options:
         options = seal.load_settings(args.options, TokenizeOptions)
-    tokenize(settings, args.tokenizer, args.output, args.shard_tokens, options.tokenizer_check)
+    store = Store(args.kept) if args.kept else None
+    check = options.tokenizer_check
+    tokenize(settings, args.tokenizer, args.output, args.shard_tokens, check, store)
 
 
 if __name__ == "__main__":

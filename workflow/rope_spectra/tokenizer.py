@@ -8,12 +8,10 @@ taken byte for byte as it is, or {"train": characters to learn from, "vocab_size
 byte-level BPE learned here.
 """
 
-import numpy as np
-
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import tokenizers
-from rope_spectra.data.base import ReadyTokenizer
-from rope_spectra.data.sources import TokenizerFile
+from rope_spectra.data.sources import LearnedTokenizer, TokenizerFile
 from rope_spectra.runtime import cli
 
 
@@ -25,21 +23,19 @@ def main() -> None:
         output="tokenizer.json to write",
         token_bytes="token_bytes.npy to write: bytes per token, uint16",
     )
+    cli.add_paths(
+        parser,
+        required=False,
+        kept="store of finished tokenizers: adopt the learned one from there, or keep it there",
+    )
     args = cli.parse(parser)
 
     settings = seal.load_settings(args.settings, TokenizerFile).root
-    content = tokenizers.make_tokenizer(settings)
-    where = settings.path if isinstance(settings, ReadyTokenizer) else str(args.output)
-    tokenizer = tokenizers.parse_tokenizer(content, where)
-
-    record = tokenizers.record_path(args.output)
-    facts = {"settings": settings.content()}
-    with seal.publishing(record, facts, args.output, args.token_bytes) as (json_file, bytes_file):
-        json_file.write_bytes(content)
-        # An open file, because np.save would put .npy behind the name of a temporary one.
-        with bytes_file.open("wb") as file:
-            np.save(file, tokenizers.count_token_bytes(tokenizer))
-    cli.log.info("%s: %d tokens", args.output, tokenizers.vocab_size(tokenizer))
+    if args.kept and isinstance(settings, LearnedTokenizer):
+        tokenizers.learn_once(Store(args.kept), settings, args.output, args.token_bytes)
+    else:
+        content = tokenizers.make_tokenizer(settings)
+        tokenizers.publish(settings, content, args.output, args.token_bytes)
 
 
 if __name__ == "__main__":

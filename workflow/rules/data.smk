@@ -33,7 +33,8 @@ rule tokenizer:
         mem_mb=lambda w, attempt: 8000 * attempt,
     shell:
         "RAYON_NUM_THREADS={threads} python -m rope_spectra.tokenizer --settings {input.settings}"
-        " --output {output.tokenizer} --token-bytes {output.token_bytes} --log {log}"
+        " --output {output.tokenizer} --token-bytes {output.token_bytes}"
+        " --kept {layout.KEPT} --log {log}"
 
 
 rule tokenize_train:
@@ -54,7 +55,8 @@ rule tokenize_train:
         mem_mb=lambda w, attempt: 8000 * attempt,
     shell:
         "python -m rope_spectra.tokenize --settings {input.settings} --options {input.options} --tokenizer {input.tokenizer}"
-        " --output {output} --threads {threads} --log {log}"
+        " --output {output} --threads {threads}"
+        " --kept {layout.KEPT} --log {log}"
 
 
 use rule tokenize_train as tokenize_val with:
@@ -87,7 +89,8 @@ rule memmap_cache:
         runtime=lambda w, attempt: limits.cache_minutes(config, w.dataset, w.split, attempt),
     shell:
         "python -m rope_spectra.memmap_cache --settings {input.settings} --shards={input.shards:q}"
-        " --output {output.tokens} --manifest {output.manifest} --log {log}"
+        " --output {output.tokens} --manifest {output.manifest}"
+        " --kept {layout.KEPT} --log {log}"
 
 
 # The retrieval probe in the tokens of a dataset; made only where an experiment has the probe.

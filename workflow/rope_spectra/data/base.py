@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, JsonValue, Tag
 
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import PathText, Settings
 
 SplitName: TypeAlias = Literal["train", "validation"]
 Budget: TypeAlias = Annotated[int, Field(ge=1)] | None
+# What a text depends on, as plain values of JSON.
+Facts: TypeAlias = dict[str, JsonValue]
 
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 
@@ -89,6 +91,20 @@ class DataSplit(Settings):
     def local_files(self) -> list[str]:
         """The user's own files that the tokens depend on; UserError where a pattern has none."""
         return []
+
+    def raw_files(self) -> list[Path]:
+        """The files of this machine that the source is read from, in the order in which they are.
+
+        Raises UserError as `local_files` does.
+        """
+        return [Path(file) for file in self.local_files()]
+
+    def facts(self) -> Facts | None:
+        """All that the split depends on besides the bytes of its raw files; no path, no name.
+
+        None if its content cannot be known from settings and files, as of a branch of the hub.
+        """
+        raise NotImplementedError
 
     def check_files(self) -> None:
         """Raises UserError, without the name of the split, where its local files are no use."""

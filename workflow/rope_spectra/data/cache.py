@@ -6,14 +6,19 @@ A cache is never longer than its tokens, and same tokens give the same bytes.
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from rope_spectra.artifacts import seal
+from rope_spectra.artifacts import kept, seal
 from rope_spectra.artifacts.files import atomic, atomic_all
-from rope_spectra.data.shards import read_index, read_shards, read_tokens
+from rope_spectra.artifacts.kept import Store
+from rope_spectra.data import kinds
+from rope_spectra.data.content import Content, of_tokens
+from rope_spectra.data.shards import read_index, read_note, read_shards, read_tokens
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.token_files import TokensSplit, count_tokens
 from rope_spectra.runtime.errors import UserError
@@ -29,7 +34,8 @@ class Manifest(Record):
     """The record of a token cache.
 
     What only text has is None for a cache of raw token files: `tokenizer_sha256`, `documents` and
-    `bytes` (those of the UTF-8 text).
+    `bytes` (those of the UTF-8 text). content_key names these tokens in the store (see content);
+    None where they are not kept, or were made by an older version.
     """
 
     settings: SplitSettings
@@ -40,6 +46,7 @@ class Manifest(Record):
     bytes: int | None = None
     dtype: str = _DTYPE
     sha256: str
+    content_key: str | None = Field(None, exclude_if=lambda key: key is None)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -68,16 +75,84 @@ def open_tokens(path: Path, manifest: Manifest) -> np.ndarray:
     return np.memmap(path, _DTYPE, mode="r", offset=len(header), shape=(manifest.tokens,))
 
 
-def publish(settings: SplitSettings, shards: Path, output: Path, manifest: Path) -> None:
-    """Writes the cache of a split and its sealed manifest, both or neither."""
+def publish(
+    settings: SplitSettings,
+    shards: Path,
+    output: Path,
+    manifest: Path,
+    store: Store | None = None,
+) -> None:
+    """Writes the cache of a split and its sealed manifest, both or neither.
+
+    If `store` has these tokens, they are linked from there; otherwise they are kept there.
+    """
+    if store is None:
+        _write(settings, shards, output, manifest)
+        return
+    content = None
+    if isinstance(settings.source, TokensSplit):
+        source = settings.source.model_copy(update={"file": str(shards)})
+        content = of_tokens(settings.model_copy(update={"source": source}), None)
+        key = content.key if content else None
+        is_forced = kept.is_forced("memmap_cache", output, manifest)
+    else:
+        note = read_note(shards)
+        key = note.content_key if note else read_index(shards, settings).content_key
+        # There are shards where the store lacks these tokens, or was not to be asked.
+        is_forced = note is None
+    make = partial(_write, settings, shards, output, manifest, content)
+    if key is None:
+        make()
+        return
+    store.make_once(
+        kinds.TOKENS.name,
+        key,
+        kinds.token_files(output, manifest),
+        adopt=partial(_adopt, settings=settings, output=output, manifest=manifest),
+        make=make,
+        what=str(output),
+        is_forced=is_forced,
+    )
+
+
+def check_kept(entry: Path) -> Manifest:
+    """The manifest of tokens in the store; UserError unless they are whole and those of their key.
+
+    Reads all of them.
+    """
+    manifest = read_manifest(entry / kinds.MANIFEST)
+    if manifest.content_key != entry.name:
+        raise UserError(f"{entry}: holds other tokens than its name says; delete it")
+    open_tokens(entry / kinds.CACHE, manifest)
+    return manifest
+
+
+def _adopt(entry: Path, settings: SplitSettings, output: Path, manifest: Path) -> None:
+    """Publishes kept tokens under the names in `settings`; UserError as `check_kept`."""
+    adopted = check_kept(entry).model_copy(update={"settings": settings})
     with atomic_all(output, manifest) as (cache, record):
-        seal.write(record, build(settings, shards, cache).content())
+        kept.link(entry / kinds.CACHE, cache)
+        seal.write(record, adopted.content())
 
 
-def build(settings: SplitSettings, shards: Path, output: Path) -> Manifest:
+def _write(
+    settings: SplitSettings,
+    shards: Path,
+    output: Path,
+    manifest: Path,
+    content: Content | None = None,
+) -> None:
+    with atomic_all(output, manifest) as (cache, record):
+        seal.write(record, build(settings, shards, cache, content).content())
+
+
+def build(
+    settings: SplitSettings, shards: Path, output: Path, content: Content | None = None
+) -> Manifest:
     """Writes the cache of a split; returns its manifest.
 
-    shards: the folder of them, or the raw file of a split that is tokens already.
+    shards: the folder of them, or the raw file of a split that is tokens already, of which
+    `content` is the key. Raises UserError if that file changes meanwhile.
     """
     if isinstance(settings.source, TokensSplit):
         vocab_size = settings.source.vocab_size
@@ -85,7 +160,20 @@ def build(settings: SplitSettings, shards: Path, output: Path) -> Manifest:
         if settings.tokens is not None:
             tokens = min(tokens, settings.tokens)
         digest = write_cache(output, read_raw(shards, tokens, vocab_size), tokens)
-        return Manifest(settings=settings, vocab_size=vocab_size, tokens=tokens, sha256=digest)
+        if content and content.settled_key() is None:
+            raise UserError(f"{shards}: has changed while it was read; run again")
+        return Manifest(
+            settings=settings,
+            vocab_size=vocab_size,
+            tokens=tokens,
+            sha256=digest,
+            content_key=content.key if content else None,
+        )
+    if read_note(shards):
+        raise UserError(
+            f"{shards}: the tokens that it stands for are no longer in the store; delete the folder"
+            " and run again"
+        )
     index = read_index(shards, settings)
     tokens = sum(shard.tokens for shard in index.shards)
     return Manifest(
@@ -96,6 +184,7 @@ def build(settings: SplitSettings, shards: Path, output: Path) -> Manifest:
         tokens=tokens,
         bytes=sum(shard.bytes for shard in index.shards),
         sha256=write_cache(output, read_shards(shards, index), tokens),
+        content_key=index.content_key,
     )
 
 

@@ -1,5 +1,7 @@
 """Datasets of the Hugging Face hub, or of a local folder in the same layout, read as a stream."""
 
+import glob
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -9,6 +11,7 @@ from pydantic import Field
 from rope_spectra.data.base import (
     DocumentSection,
     DocumentSplit,
+    Facts,
     SplitName,
     is_local,
     not_empty,
@@ -21,6 +24,7 @@ from rope_spectra.runtime.settings import PathText
 Rows: TypeAlias = dict[str, list[Any]]
 
 _ROWS = 1000  # in a batch
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class HubSplit(DocumentSplit):
@@ -42,6 +46,32 @@ class HubSplit(DocumentSplit):
     @property
     def hub_id(self) -> str | None:
         return None if is_local(self.path) else self.path
+
+    def raw_files(self) -> list[Path]:
+        if not self._is_folder():
+            return []
+        # Hidden ones are left out, as `datasets` does: downloads keep their time stamps there.
+        names = glob.glob(f"{glob.escape(self.path)}/**", recursive=True)  # noqa: PTH207 (follows links)
+        return sorted(path for path in map(Path, names) if path.is_file())
+
+    def facts(self) -> Facts | None:
+        facts: Facts = {
+            "source": self.source,
+            "text_column": self.text_column,
+            "split": self.split,
+        }
+        if self._is_folder():
+            # `datasets` finds splits and formats by the names within the folder.
+            names = [path.relative_to(self.path).as_posix() for path in self.raw_files()]
+            return facts | {"files": [*names]}
+        # A branch or a tag is other text tomorrow; only a commit is always the same.
+        if not _COMMIT.fullmatch(self.revision or ""):
+            return None
+        return facts | {"path": self.path, "revision": self.revision}
+
+    def _is_folder(self) -> bool:
+        # `datasets` prefers a folder to an id of the same name.
+        return is_local(self.path) or Path(self.path).is_dir()
 
     def documents(self) -> Iterator[str]:
         return not_empty(self._texts(), self.path)

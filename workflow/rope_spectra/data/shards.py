@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import atomic
@@ -18,6 +19,7 @@ from rope_spectra.runtime.settings import Record
 log = logging.getLogger("rope_spectra")
 
 INDEX = "index.json"
+NOTE = "kept.json"  # in place of shards: the tokens are in the store
 
 _BLOCK_TOKENS = 1 << 20
 
@@ -45,10 +47,20 @@ class ShardInputs(Record):
 
 
 class ShardIndex(ShardInputs):
-    """The record of a folder of shards; `backend` encoded the last of them."""
+    """The record of a folder of shards; `backend` encoded the last of them.
+
+    content_key is that of all tokens (see content); None until the last shard is whole.
+    """
 
     shards: list[Shard]
     backend: Backend
+    content_key: str | None = Field(None, exclude_if=lambda key: key is None)
+
+
+class Note(Record):
+    """The key of tokens that are in the store already."""
+
+    content_key: str
 
 
 def read_index(folder: Path, settings: SplitSettings) -> ShardIndex:
@@ -69,6 +81,24 @@ def read_index(folder: Path, settings: SplitSettings) -> ShardIndex:
                 f" delete {folder} and run again"
             )
     return index
+
+
+def read_note(folder: Path) -> Note | None:
+    """Reads which kept tokens a folder stands for; None if it holds shards."""
+    path = folder / NOTE
+    return seal.load_record(path, Note) if path.exists() else None
+
+
+def write_note(folder: Path, content_key: str) -> None:
+    """Replaces what is in the folder of an interrupted run by a note."""
+    _empty(folder)
+    seal.write(folder / NOTE, Note(content_key=content_key).content())
+
+
+def _empty(folder: Path) -> None:
+    # The folder itself stays: this process has it locked.
+    for file in folder.glob("*"):
+        file.unlink()
 
 
 def read_tokens(path: Path, tokens: int) -> Iterator[np.ndarray]:
@@ -126,9 +156,7 @@ class ShardWriter:
             index = seal.load_record(path, ShardIndex)
             if ShardInputs(**dict(index)) == self.inputs:
                 return index
-        # The folder itself stays: this process has it locked.
-        for file in self.folder.glob("*"):
-            file.unlink()
+        _empty(self.folder)
         return None
 
     def _start_shard(self) -> None:
@@ -177,6 +205,16 @@ class ShardWriter:
         )
         self.shards.append(shard)
         # After the shard, so that a kill between the two leaves a file that the next run replaces.
-        index = ShardIndex(**dict(self.inputs), shards=self.shards, backend=backend)
-        seal.write(self.folder / INDEX, index.content())
+        self._write_index(backend)
         self._start_shard()
+
+    def finish(self, backend: Backend, content_key: str | None) -> None:
+        """Writes the key of all tokens into the index, where they have one."""
+        if content_key is not None:
+            self._write_index(backend, content_key)
+
+    def _write_index(self, backend: Backend, content_key: str | None = None) -> None:
+        index = ShardIndex(
+            **dict(self.inputs), shards=self.shards, backend=backend, content_key=content_key
+        )
+        seal.write(self.folder / INDEX, index.content())

@@ -12,7 +12,14 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from rope_spectra.data.base import DocumentSection, DocumentSplit, SplitName, not_empty, text_of
+from rope_spectra.data.base import (
+    DocumentSection,
+    DocumentSplit,
+    Facts,
+    SplitName,
+    not_empty,
+    text_of,
+)
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, PathText
 
@@ -34,6 +41,17 @@ class TextSplit(DocumentSplit):
     def local_files(self) -> list[str]:
         return [str(file) for file in find_files(self.files)]
 
+    def facts(self) -> Facts:
+        return {
+            "source": self.source,
+            "separator": self.separator,
+            "text_column": self.text_column,
+            # The name of a file says how it is read.
+            "formats": [
+                {"json": _is_json(path), "gzip": _is_gzip(path)} for path in self.raw_files()
+            ],
+        }
+
     def check_files(self) -> None:
         if not any(Path(file).stat().st_size for file in self.local_files()):
             raise UserError("all its files are empty; give files with text")
@@ -44,7 +62,7 @@ class TextSplit(DocumentSplit):
     def _texts(self) -> Iterator[str]:
         for path in find_files(self.files):
             characters = decode(path)
-            if path.name.endswith((".jsonl", ".jsonl.gz")):
+            if _is_json(path):
                 yield from json_lines(path, characters, self.text_column)
             elif self.separator is None:
                 yield "".join(characters)
@@ -74,9 +92,17 @@ def find_files(patterns: list[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _is_json(path: Path) -> bool:
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix == ".gz"
+
+
 def _read_blocks(path: Path) -> Iterator[bytes]:
     """Yields the content of a file, uncompressed."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
         try:
             yield from iter(lambda: file.read(_BLOCK), b"")
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:

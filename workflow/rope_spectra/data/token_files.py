@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rope_spectra.data.base import DataSection, DataSplit, SplitName
+from rope_spectra.data.base import DataSection, DataSplit, Facts, SplitName
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import PathText
 
@@ -32,6 +32,9 @@ class TokensSplit(DataSplit):
 
     def local_files(self) -> list[str]:
         return [self.file]
+
+    def facts(self) -> Facts:
+        return {"source": self.source, "vocab_size": self.vocab_size}
 
     def check_files(self) -> None:
         if not Path(self.file).is_file():

@@ -11,10 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rope_spectra.artifacts import kept
 from rope_spectra.artifacts.files import locked, sha256
+from rope_spectra.artifacts.kept import Store
+from rope_spectra.data import kinds
 from rope_spectra.data.base import DocumentSplit
+from rope_spectra.data.cache import check_kept
+from rope_spectra.data.content import of_tokens
 from rope_spectra.data.encoding import Disagreement, Encoded, Encoder
-from rope_spectra.data.shards import INDEX, ShardInputs, ShardWriter
+from rope_spectra.data.shards import INDEX, ShardInputs, ShardWriter, write_note
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.tokenizers import count_token_bytes, load_tokenizer
 from rope_spectra.runtime.errors import UserError
@@ -25,6 +30,7 @@ T = TypeVar("T")
 
 # gigatoken keeps several threads busy from 4 MB on; more would only take memory.
 _BATCH_CHARACTERS = 1 << 22
+_RULES = {"train": "tokenize_train", "validation": "tokenize_val"}
 
 
 def batches(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
@@ -79,12 +85,14 @@ def tokenize(
     output: Path,
     shard_tokens: int,
     sample: int | None = None,
+    store: Store | None = None,
 ) -> None:
     """Writes the shards and the index of a split to the folder `output`.
 
     The work is done in `output`.partial; of two processes one does it and the other waits. `sample`
     is the number of documents on which the fast encoder has to agree with the reference (None: it
-    is not used). Raises UserError if `output` holds shards already.
+    is not used). If `store` has these tokens, a note that says so is all there is to write. Raises
+    UserError if `output` holds shards already.
     """
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: already holds shards; delete it to make them again")
@@ -94,6 +102,13 @@ def tokenize(
             log.info("the other process has finished %s", output)
             return
         tokenizer = load_tokenizer(tokenizer_file)
+        content = None
+        if store:
+            content = of_tokens(settings, sha256(tokenizer_file))
+            if content and _is_kept(store, content.key, settings.split, output):
+                write_note(partial, content.key)
+                partial.rename(output)
+                return
         token_bytes = count_token_bytes(tokenizer)
         inputs = ShardInputs(
             settings=settings, tokenizer_sha256=sha256(tokenizer_file), vocab_size=len(token_bytes)
@@ -111,8 +126,26 @@ def tokenize(
             log.warning("%s; making all shards again", difference)
             (partial / INDEX).unlink(missing_ok=True)
             writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
-            _encode(settings, Encoder(tokenizer, tokenizer_file, None, str(difference)), writer)
+            encoder = Encoder(tokenizer, tokenizer_file, None, str(difference))
+            _encode(settings, encoder, writer)
+        writer.finish(encoder.backend, content.settled_key() if content else None)
         partial.rename(output)
+
+
+def _is_kept(store: Store, key: str, split: str, output: Path) -> bool:
+    """True if the store has these tokens, whole, and the user has not asked to make them again."""
+    if kept.is_forced(_RULES[split], output):
+        return False
+    entry = store.find(kinds.TOKENS.name, key)
+    if entry is None:
+        return False
+    try:
+        check_kept(entry)
+    except UserError as damage:
+        log.warning("%s; making these tokens again", damage)
+        return False
+    log.info("the tokens of this text and tokenizer are there already, in %s", entry)
+    return True
 
 
 def _encode(settings: SplitSettings, encoder: Encoder, writer: ShardWriter) -> None:

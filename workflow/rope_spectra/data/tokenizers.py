@@ -5,12 +5,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from rope_spectra.artifacts import seal
+from rope_spectra.artifacts import kept, seal
+from rope_spectra.artifacts.kept import Store
 from rope_spectra.artifacts.layout import TOKENIZER_RECORD
+from rope_spectra.data import kinds
 from rope_spectra.data.base import ReadyTokenizer, is_local
-from rope_spectra.data.sources import TokenizerSettings
+from rope_spectra.data.content import of_tokenizer
+from rope_spectra.data.sources import LearnedTokenizer, TokenizerSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 
@@ -25,6 +29,7 @@ class TokenizerRecord(Record):
 
     settings: TokenizerSettings
     files: dict[str, str]
+    content_key: str | None = Field(None, exclude_if=lambda key: key is None)
 
 
 def record_path(path: Path) -> Path:
@@ -114,6 +119,68 @@ def _byte_counts(tokenizer: Tokenizer) -> dict[int, int]:
     for index, added in tokenizer.get_added_tokens_decoder().items():
         counts[index] = len(added.content.encode())
     return counts
+
+
+def publish(
+    settings: TokenizerSettings,
+    content: bytes,
+    output: Path,
+    token_bytes: Path,
+    content_key: str | None = None,
+) -> None:
+    """Writes a tokenizer.json with this content, its bytes per token, and their record.
+
+    Raises UserError as `parse_tokenizer`.
+    """
+    where = settings.path if isinstance(settings, ReadyTokenizer) else str(output)
+    tokenizer = parse_tokenizer(content, where)
+    facts: seal.Content = {"settings": settings.content()}
+    if content_key is not None:
+        facts["content_key"] = content_key
+    with seal.publishing(record_path(output), facts, output, token_bytes) as (json_file, sizes):
+        json_file.write_bytes(content)
+        # An open file, because np.save would put .npy behind the name of a temporary one.
+        with sizes.open("wb") as file:
+            np.save(file, count_token_bytes(tokenizer))
+    log.info("%s: %d tokens", output, vocab_size(tokenizer))
+
+
+def learn_once(store: Store, settings: LearnedTokenizer, output: Path, token_bytes: Path) -> None:
+    """Publishes the tokenizer that was learned from the same text before; else learns and keeps it.
+
+    Raises UserError if the text changes meanwhile.
+    """
+    source = of_tokenizer(settings)
+    if source is None:
+        publish(settings, make_tokenizer(settings), output, token_bytes)
+        return
+    record = record_path(output)
+
+    def adopt(entry: Path) -> None:
+        known = seal.load_record(entry / kinds.TOKENIZER_RECORD, TokenizerRecord)
+        if known.content_key != entry.name:
+            raise UserError(f"{entry}: holds another tokenizer than its name says; delete it")
+        tokenizer_file = entry / kinds.TOKENIZER
+        seal.check(entry / kinds.TOKENIZER_RECORD, known.files, tokenizer_file)
+        publish(settings, tokenizer_file.read_bytes(), output, token_bytes, source.key)
+
+    def learn() -> None:
+        content = make_tokenizer(settings)
+        if source.settled_key() is None:
+            raise UserError(f"{output}: its text has changed while it was read; run again")
+        publish(settings, content, output, token_bytes, source.key)
+
+    names = (kinds.TOKENIZER, kinds.TOKEN_BYTES, kinds.TOKENIZER_RECORD)
+    paths = (output, token_bytes, record)
+    store.make_once(
+        kinds.TOKENIZERS.name,
+        source.key,
+        dict(zip(names, paths, strict=True)),
+        adopt=adopt,
+        make=learn,
+        what=str(output),
+        is_forced=kept.is_forced("tokenizer", *paths),
+    )
 
 
 def make_tokenizer(settings: TokenizerSettings) -> bytes:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rope_spectra.artifacts import layout
 from rope_spectra.artifacts.kept import Store, Use
+from rope_spectra.data.kinds import TOKENIZERS, TOKENS
 from rope_spectra.evaluation.adoption import EVALUATIONS
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.adoption import RUNS
 
-# An evaluation is put back after the run that it belongs to.
-KINDS = (RUNS, EVALUATIONS)
+# Each is put back after what it was made from.
+KINDS = (TOKENIZERS, TOKENS, RUNS, EVALUATIONS)
 _RESULTS = Path("results")
 _STORE = Store(Path(layout.KEPT))
 
