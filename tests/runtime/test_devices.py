@@ -23,11 +23,27 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb)
 # Leases, says what happens, then holds until its input ends.
 HOLD = """
 import logging, sys
-from pathlib import Path
 from rope_spectra.runtime import devices
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-devices.lease(int(sys.argv[1]), Path(sys.argv[2]))
+devices.lease(int(sys.argv[1]))
 sys.stdin.read()
+"""
+# Takes a GPU 300 times, and fails if anybody else has it.
+MEET = """
+import os
+from pathlib import Path
+from rope_spectra.runtime import devices
+names = devices.visible()
+folder = Path(os.environ["MEETING"])
+for turn in range(300):
+    file = devices._open()
+    leased = []
+    while not leased:
+        leased = devices._lock_free_ones(file, names, 1)
+    mine = folder / leased[0]
+    mine.touch(exist_ok=False)
+    mine.unlink()
+    os.close(file)
 """
 WAITS = "waiting: {} of {} GPUs wanted, other runs hold the rest; lower --resources gpu="
 
@@ -38,7 +54,7 @@ def gpus(count: int) -> str:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Gives this machine an nvidia-smi that lists what it is told; returns a folder for locks."""
+    """Gives this machine an nvidia-smi that lists what it is told; returns that program."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.delenv(devices.VARIABLE, raising=False)
 
@@ -46,7 +62,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin/nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{listing}END\n")
         (tmp_path / "bin/nvidia-smi").chmod(0o755)
-        return tmp_path / "locks"
+        return tmp_path / "bin/nvidia-smi"
 
     return offers
 
@@ -54,8 +70,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 class Holder:
     """A process that holds GPUs until it is told to end."""
 
-    def __init__(self, locks: Path, count: int = 1, code: str = HOLD) -> None:
-        command = [sys.executable, "-c", code, str(count), str(locks)]
+    def __init__(self, count: int = 1, code: str = HOLD) -> None:
+        command = [sys.executable, "-c", code, str(count)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
@@ -118,54 +134,48 @@ def test_a_gpu_that_is_not_there_is_named(machine, monkeypatch, chosen: str) -> 
 
 @pytest.mark.parametrize("listing", ["", "No devices were found\n"])
 def test_a_machine_without_gpus_leases_none(machine, monkeypatch, listing: str) -> None:
-    locks = machine(listing)
+    machine(listing)
     monkeypatch.setenv(devices.VARIABLE, "0")
-    assert devices.lease(1, locks) == []
+    assert devices.lease(1) == []
     assert os.environ[devices.VARIABLE] == "0"
-    assert not locks.exists()
 
 
 def test_a_machine_without_the_driver_leases_none(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert devices.lease(1, tmp_path / "locks") == []
+    assert devices.lease(1) == []
 
 
 def test_more_gpus_than_there_are_is_one_clear_line(machine) -> None:
-    locks = machine(gpus(2))
+    machine(gpus(2))
     with pytest.raises(
         UserError, match=r"^gpus_per_run: 4 GPUs are asked for, this machine offers 2; lower it$"
     ):
-        devices.lease(4, locks)
+        devices.lease(4)
 
 
-@pytest.mark.parametrize("trick", ["link", "open to others", "file"])
-def test_a_folder_that_others_control_is_refused(machine, tmp_path: Path, trick: str) -> None:
-    locks = machine(gpus(1))
-    if trick == "link":
-        (tmp_path / "theirs").mkdir()
-        locks.symlink_to(tmp_path / "theirs")
-    elif trick == "file":
-        locks.touch()
-    else:
-        locks.mkdir()
-        locks.chmod(0o777)
-    with pytest.raises((UserError, FileExistsError)):
-        devices.lease(1, locks)
+def test_a_lease_makes_no_file_that_a_cleaner_could_remove(machine, hold) -> None:
+    """The cleaner of the temporary folder took the lock files of an older version."""
+    driver = machine(gpus(1))
+    holder = hold()
+    assert holder.says() == "on GPU GPU-0000"
+    opened = [link.resolve() for link in Path(f"/proc/{holder.process.pid}/fd").iterdir()]
+    assert [path for path in opened if path.is_file()] == [driver]
+    assert hold().says() == WAITS.format(1, 1)
 
 
-def test_a_link_in_place_of_a_lock_is_not_followed(machine, tmp_path: Path) -> None:
-    locks = machine(gpus(1))
-    locks.mkdir(mode=0o700)
-    (locks / "GPU-0000").symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match="Too many levels of symbolic links"):
-        devices.lease(1, locks)
-    assert not (tmp_path / "victim").exists()
+def test_processes_that_lease_at_the_same_moment_never_share_a_gpu(
+    machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(gpus(2))
+    (tmp_path / "meeting").mkdir()
+    monkeypatch.setenv("MEETING", str(tmp_path / "meeting"))
+    counters = [subprocess.Popen([sys.executable, "-c", MEET]) for _ in range(4)]
+    assert [counter.wait(timeout=120) for counter in counters] == [0] * 4
 
 
 def test_the_process_that_leases_sees_its_gpus_alone(machine, hold) -> None:
-    locks = machine(gpus(3))
+    machine(gpus(3))
     holder = hold(
-        locks,
         2,
         HOLD.replace(
             "sys.stdin.read()", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"
@@ -177,16 +187,16 @@ def test_the_process_that_leases_sees_its_gpus_alone(machine, hold) -> None:
 
 def test_a_killed_process_releases_what_it_held(machine, hold) -> None:
     """Even if a forked child, as data loaders are, outlives it."""
-    locks = machine(gpus(1))
+    machine(gpus(1))
     code = HOLD.replace(
         "sys.stdin.read()",
         "import os, time; os.fork() or print(os.getpid(), flush=True); time.sleep(1000)",
     )
-    first = hold(locks, 1, code)
+    first = hold(1, code)
     assert first.says() == "on GPU GPU-0000"
     child = int(first.says())
     try:
-        second = hold(locks)
+        second = hold()
         assert second.says() == WAITS.format(1, 1)
         first.process.send_signal(signal.SIGKILL)
         assert second.says() == "on GPU GPU-0000"
@@ -196,26 +206,26 @@ def test_a_killed_process_releases_what_it_held(machine, hold) -> None:
 
 def test_runs_of_several_gpus_get_all_or_none(machine, hold) -> None:
     """Of two that want two of three GPUs each one waits, and leaves the third to another run."""
-    locks = machine(gpus(3))
-    first = hold(locks, 2)
+    machine(gpus(3))
+    first = hold(2)
     assert first.says() == "on GPU GPU-0000,GPU-0001"
-    second = hold(locks, 2)
+    second = hold(2)
     assert second.says() == WAITS.format(2, 3)
-    assert hold(locks).says() == "on GPU GPU-0002"
+    assert hold().says() == "on GPU GPU-0002"
     first.end()
     assert second.says() == "on GPU GPU-0000,GPU-0001"
 
 
 def test_a_rank_keeps_its_gpu_when_its_launcher_is_killed(machine, hold, monkeypatch) -> None:
-    locks = machine(gpus(2))
-    launcher = hold(locks, 2)
+    machine(gpus(2))
+    launcher = hold(2)
     leased = launcher.says().removeprefix("on GPU ")
     monkeypatch.setenv(devices.VARIABLE, leased)
-    rank = hold(locks, 1, HOLD.replace("devices.lease", "devices.share"))
+    rank = hold(1, HOLD.replace("devices.lease", "devices.share"))
     assert rank.says() == "on GPU GPU-0001"
     launcher.process.send_signal(signal.SIGKILL)
-    assert hold(locks).says() == "on GPU GPU-0000"
-    late = hold(locks)
+    assert hold().says() == "on GPU GPU-0000"
+    late = hold()
     assert late.says() == WAITS.format(1, 2)
     rank.end()
     assert late.says() == "on GPU GPU-0001"
@@ -235,7 +245,7 @@ WORK = """
 import sys, time
 from pathlib import Path
 from rope_spectra.runtime import devices
-(name,) = devices.lease(1, Path("locks"))
+(name,) = devices.lease(1)
 leased = time.monotonic()
 Path(sys.argv[1] + ".begun").touch()
 while len(list(Path().glob("*.begun"))) < 4:

@@ -1,19 +1,22 @@
 """Gives each run a GPU of its own: Snakemake counts GPUs (`--resources gpu=4`) but assigns none.
 
-A GPU is leased by a lock on a file that bears its name, in a folder of this machine. The lock ends
-with the processes that hold it, however they end. Only the GPUs that CUDA_VISIBLE_DEVICES leaves
-(Slurm sets it too) are leased, and it is set to the leased ones, so this comes before anything
-initializes CUDA. Names are UUIDs: numbers mean other GPUs in each container or Slurm job.
+A GPU is leased by a lock on one byte of the driver's own nvidia-smi, whose place follows from the
+name of the GPU. That file is there for all users and in every container that the driver is bound
+into, and no cleaner of temporary files removes it. The lock ends with the processes that hold it,
+however they end. Only the GPUs that CUDA_VISIBLE_DEVICES leaves (Slurm sets it too) are leased, and
+it is set to the leased ones, so this comes before anything initializes CUDA. Names are UUIDs:
+numbers mean other GPUs in each container or Slurm job.
 """
 
 import fcntl
+import hashlib
 import os
+import random
 import re
-import stat
+import shutil
+import struct
 import subprocess
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rope_spectra.runtime.cli import log
@@ -23,12 +26,11 @@ if TYPE_CHECKING:
     import torch
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
-# Not the temporary folder of the job, which may be its own or on a network: the locks are of this
-# machine and for all its jobs.
-FOLDER = Path(f"/tmp/rope-spectra-{os.getuid()}")
 _NO_GPU = ("", "-1", "NoDevFiles")
 _POLL_S = 1.0
-_held: list[int] = []  # descriptors of the locks of this process
+# The C library's struct flock: kind, whence, start, length, process.
+_FLOCK = "hhqqi4x"
+_held: list[int] = []  # descriptors that hold the locks of this process
 
 
 def take(preset: str = "auto") -> "torch.device":
@@ -53,12 +55,12 @@ def is_rank() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
+def lease(count: int = 1) -> list[str]:
     """Holds `count` GPUs until this process ends, waiting while others hold them.
 
     Returns their names, none where there is no GPU. All or nothing: two processes that each want
     two of three GPUs do not block each other. A process that holds GPUs already keeps those.
-    UserError if there are fewer.
+    UserError if there are fewer, or if nvidia-smi is on a file system without locks.
     """
     if _held:
         return os.environ[VARIABLE].split(",")
@@ -69,26 +71,30 @@ def lease(count: int = 1, folder: Path = FOLDER) -> list[str]:
         raise UserError(
             f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it"
         )
-    _make_private(folder)
-    leased = _lock_free_ones(names, count, folder)
+    file = _open()
+    _held.append(file)
+    leased = _lock_free_ones(file, names, count)
     if not leased:
         wanted = f"{count} of {len(names)} GPUs wanted"
         log.info("waiting: %s, other runs hold the rest; lower --resources gpu=", wanted)
     while not leased:
-        time.sleep(_POLL_S)
-        leased = _lock_free_ones(names, count, folder)
+        # Two that have met on one GPU must not meet again and again.
+        time.sleep(_POLL_S * random.uniform(0.5, 1.5))
+        leased = _lock_free_ones(file, names, count)
     _use(leased)
     return leased
 
 
-def share(rank: int, folder: Path = FOLDER) -> None:
+def share(rank: int) -> None:
     """Holds the GPU of that number among those that the launcher of this process has leased.
 
     It stays leased while either of the two processes lives.
     """
     names = visible()
     if names:
-        _held.append(_lock(folder, names[rank], fcntl.LOCK_SH))
+        file = _open()
+        _held.append(file)
+        _lock(file, fcntl.F_RDLCK, names[rank])
         _use([names[rank]])
 
 
@@ -148,47 +154,51 @@ def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
     return gpus[named[0]] if named else []
 
 
-def _make_private(folder: Path) -> None:
-    """Makes the folder of the locks, or refuses what someone else has put in its place."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    facts = folder.lstat()
-    is_folder = stat.S_ISDIR(facts.st_mode)
-    others_can_write = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if not is_folder or facts.st_uid != os.getuid() or others_can_write:
-        need = "a folder that only you can write to, as the locks of GPUs need"
-        raise UserError(f"{folder}: is not {need}; remove it")
-
-
-def _lock_free_ones(names: list[str], count: int, folder: Path) -> list[str]:
+def _lock_free_ones(file: int, names: list[str], count: int) -> list[str]:
     """Locks `count` GPUs if so many are free, else none."""
-    # One process chooses at a time, or two could each hold a part of what both want.
-    choosing = _lock(folder, "choosing", fcntl.LOCK_EX)
-    locks: dict[str, int] = {}
-    for name in names:
-        if len(locks) < count:
-            with suppress(BlockingIOError):
-                locks[name] = _lock(folder, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    enough = len(locks) == count
-    for descriptor in locks.values():
-        if enough:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)  # so that ranks can hold it too
-            _held.append(descriptor)
-        else:
-            os.close(descriptor)
-    os.close(choosing)
-    return list(locks) if enough else []
+    chosen = [name for name in names if _is_free(file, name)][:count]
+    if len(chosen) < count:
+        return []
+    for name in chosen:
+        _lock(file, fcntl.F_RDLCK, name)
+    # Another process may have chosen the same a moment ago. Each locks before it looks again, so at
+    # least one of them sees the other.
+    if all(_is_free(file, name) for name in chosen):
+        return chosen
+    for name in chosen:
+        _lock(file, fcntl.F_UNLCK, name)
+    return []
 
 
-def _lock(folder: Path, name: str, operation: int) -> int:
-    """Opens and locks a file; the descriptor holds the lock until all that share it are closed."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = os.open(folder / name.replace("/", "_"), flags, 0o600)
+def _open() -> int:
+    """Opens the file whose locks are the leases."""
+    return os.open(shutil.which("nvidia-smi") or "nvidia-smi", os.O_RDONLY)
+
+
+def _is_free(file: int, name: str) -> bool:
+    """True if nobody but the holder of this descriptor has a lock on the byte of that GPU."""
+    found = _control(file, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, name)
+    return bool(struct.unpack(_FLOCK, found)[0] == fcntl.F_UNLCK)
+
+
+def _lock(file: int, kind: int, name: str) -> None:
+    """Sets a shared lock (F_RDLCK), the only kind for a file that is read, or ends it (F_UNLCK).
+
+    It belongs to the open file: closing another descriptor of the same file does not end it.
+    """
+    _control(file, fcntl.F_OFD_SETLK, kind, name)
+
+
+def _control(file: int, command: int, kind: int, name: str) -> bytes:
+    # The byte of a GPU is far behind the end of the file, where nothing is.
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
     try:
-        fcntl.flock(descriptor, operation)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+        return fcntl.fcntl(file, command, struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0))
+    except OSError as error:
+        raise UserError(
+            f"nvidia-smi: its file cannot be locked ({error.strerror}), which is how each run gets"
+            " a GPU of its own; copy it to a local disk that comes first in PATH"
+        ) from None
 
 
 def _release_all() -> None:
