@@ -38,6 +38,7 @@ from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
 from rope_spectra.planning import call, finished, hidden_jobs, limits
+from rope_spectra.planning.settle import settle
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
 
@@ -68,6 +69,9 @@ config = or_exit(load, config)
 if IS_REAL:
     for path in repair(config):
         print(f"{path}: was empty or torn; written again", file=sys.stderr)
+
+if workflow.is_main_process:
+    settle(config)
 
 
 localrules:
