@@ -163,6 +163,35 @@ def test_a_lease_makes_no_file_that_a_cleaner_could_remove(machine, hold) -> Non
     assert hold().says() == WAITS.format(1, 1)
 
 
+NO_LOCKS = """
+import fcntl
+def fcntl_of_a_sandbox(*arguments):
+    raise OSError(22, "Invalid argument")
+fcntl.fcntl = fcntl_of_a_sandbox
+"""
+
+
+def test_a_system_without_such_locks_still_gives_a_run_all_gpus(machine, hold) -> None:
+    machine(gpus(1))
+    holder = hold(1, NO_LOCKS + HOLD)
+    assert holder.says() == (
+        "without a lease, because nvidia-smi cannot be locked: Invalid argument"
+    )
+    assert holder.says() == "on GPU GPU-0000"
+
+
+def test_a_system_without_such_locks_cannot_share_its_gpus(machine, monkeypatch) -> None:
+    machine(gpus(2))
+
+    def fails(*arguments: object) -> bytes:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(devices.fcntl, "fcntl", fails)
+    monkeypatch.setattr(devices, "_held", [])
+    with pytest.raises(UserError, match=r"^nvidia-smi: .* set CUDA_VISIBLE_DEVICES to 1 of them"):
+        devices.lease(1)
+
+
 def test_processes_that_lease_at_the_same_moment_never_share_a_gpu(
     machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

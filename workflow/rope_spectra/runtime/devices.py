@@ -17,6 +17,7 @@ import shutil
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rope_spectra.runtime.cli import log
@@ -60,7 +61,7 @@ def lease(count: int = 1) -> list[str]:
 
     Returns their names, none where there is no GPU. All or nothing: two processes that each want
     two of three GPUs do not block each other. A process that holds GPUs already keeps those.
-    UserError if there are fewer, or if nvidia-smi is on a file system without locks.
+    UserError if there are fewer, or if some would be left and this system has no such locks.
     """
     if _held:
         return os.environ[VARIABLE].split(",")
@@ -71,6 +72,21 @@ def lease(count: int = 1) -> list[str]:
         raise UserError(
             f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it"
         )
+    try:
+        _wait_for(names, count)
+    except OSError as error:
+        if count < len(names):
+            raise UserError(
+                f"nvidia-smi: its file cannot be locked ({error.strerror}), which is how each run"
+                f" gets GPUs of its own; set {VARIABLE} to {count} of them, one run at a time"
+            ) from None
+        log.info("without a lease, because nvidia-smi cannot be locked: %s", error.strerror)
+        _use(names)
+    return os.environ[VARIABLE].split(",")
+
+
+def _wait_for(names: list[str], count: int) -> None:
+    """Locks and uses `count` of these GPUs as soon as so many are free."""
     file = _open()
     _held.append(file)
     leased = _lock_free_ones(file, names, count)
@@ -82,7 +98,6 @@ def lease(count: int = 1) -> list[str]:
         time.sleep(_POLL_S * random.uniform(0.5, 1.5))
         leased = _lock_free_ones(file, names, count)
     _use(leased)
-    return leased
 
 
 def share(rank: int) -> None:
@@ -94,7 +109,8 @@ def share(rank: int) -> None:
     if names:
         file = _open()
         _held.append(file)
-        _lock(file, fcntl.F_RDLCK, names[rank])
+        with suppress(OSError):  # the launcher has said that there are no such locks
+            _lock(file, fcntl.F_RDLCK, names[rank])
         _use([names[rank]])
 
 
@@ -192,13 +208,7 @@ def _lock(file: int, kind: int, name: str) -> None:
 def _control(file: int, command: int, kind: int, name: str) -> bytes:
     # The byte of a GPU is far behind the end of the file, where nothing is.
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    try:
-        return fcntl.fcntl(file, command, struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0))
-    except OSError as error:
-        raise UserError(
-            f"nvidia-smi: its file cannot be locked ({error.strerror}), which is how each run gets"
-            " a GPU of its own; copy it to a local disk that comes first in PATH"
-        ) from None
+    return fcntl.fcntl(file, command, struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0))
 
 
 def _release_all() -> None:
