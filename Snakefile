@@ -32,7 +32,7 @@ os.environ.update(
 )
 
 from rope_spectra.analysis import counterparts, declaration
-from rope_spectra.artifacts import layout, seal
+from rope_spectra.artifacts import kept, layout, seal
 from rope_spectra.config import frozen, text as config_text
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
@@ -56,7 +56,6 @@ or_exit(
 IS_REAL = workflow.is_main_process and not DRY_RUN  # neither a dry run nor a job
 if IS_REAL:
     stale_locks.begin(Path(".snakemake"))
-    os.environ["ROPE_SPECTRA_FORCED"] = call.forced(workflow.dag_settings)
 
 hidden_jobs.see(DAG)
 
@@ -104,6 +103,7 @@ report: "workflow/report/workflow.rst"
 onstart:
     or_exit(limits.check_commands, workflow.executor_plugin.name)
     stale_locks.planned()
+    os.environ[kept.FORCED] = call.forced(workflow.dag_settings)  # not set before the plan
     or_exit(finished.keep)
     # What an experiment claims is sealed before its first training.
     for name in experiments_to_train():

@@ -1,5 +1,6 @@
 """Content decides through the real workflow: equal content is never trained or evaluated twice."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -116,8 +117,12 @@ def test_a_deleted_folder_comes_back_and_damage_in_the_store_is_trained_again(cl
 
 
 @pytest.mark.slow
-def test_another_learning_rate_trains_and_the_old_one_is_still_there(clone: Path) -> None:
+def test_another_learning_rate_trains_and_the_old_one_is_still_there(
+    finished: Path, clone: Path
+) -> None:
     before = content_of(clone)
+    # By this Snakemake sees a change of settings.
+    shutil.copytree(finished / ".snakemake", clone / ".snakemake")
     build(clone, f"{RUN}/eval.csv", configs=("quick.yaml", "faster.yaml"))
     assert not was_adopted(clone)
     assert content_of(clone) != before
@@ -137,13 +142,15 @@ def test_forced_it_trains_and_an_interruption_leaves_what_was_finished(clone: Pa
     forced += ["--forcerun", "train"]
     log = clone / "results/logs/train/quick/geo_500k/seed1.log"
     log.unlink()
-    process = subprocess.Popen(forced, cwd=clone, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        forced, cwd=clone, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while not (log.exists() and "parameters" in log.read_text()):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     assert not (clone / target).exists()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    assert process.wait(120) != 0
     assert content_of(clone) == before
     assert (clone / target).read_bytes() == record
     assert {name: (clone / RUN / name).stat().st_mtime_ns for name in times} == times
