@@ -11,14 +11,10 @@ model.safetensors in fp32, the tokenizer (none for a data set that is tokens) an
 model card. It appears whole or not at all.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from rope_spectra.analysis import lineage
@@ -79,7 +75,8 @@ def main() -> None:
     summary = read_summary(args.summary, run, evaluation)
     card = model_card.card(run, manifest, made, scores, summary)
     longest = max(run.settings.training.seq_len, *settings.lengths)
-    with _whole_folder(args.output) as folder:
+    _check_absent(args.output)
+    with files.atomic_folder(args.output) as folder:
         write(folder, model, longest, tokenizer, run.identity)
         files.write_text(folder / "README.md", card)
     cli.log.info("%s: load it with AutoModelForCausalLM.from_pretrained", args.output)
@@ -97,29 +94,18 @@ def write(
     files.write_json(folder / "config.json", config)
     weights = huggingface.model_weights(model.state_dict())
     with files.atomic(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary, metadata={"format": "pt", "identity": identity})
+        # See save_model for why it is not save_file().
+        temporary.write_bytes(save(weights, metadata={"format": "pt", "identity": identity}))
     if tokenizer:
         files.write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
         settings = huggingface.tokenizer_config(tokenizer, longest)
         files.write_json(folder / "tokenizer_config.json", settings)
 
 
-@contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that takes the place of `path` if the block succeeds.
-
-    UserError if there is one already; an empty one does not count, because Snakemake makes it.
-    """
+def _check_absent(path: Path) -> None:
+    """UserError if `path` is there; an empty folder does not count, because Snakemake makes it."""
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise UserError(f"{path}: exists already; delete it, or name another folder with --output")
-    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.replace(path)
-        files.sync_folder(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _load_model(folder: Path, run: RunRecord) -> Llama:

@@ -52,7 +52,7 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
     # In the same folder, because a rename is atomic only within one file system.
-    temporaries = [path.with_name(f"{path.name}.tmp.{_HOST}.{os.getpid()}") for path in paths]
+    temporaries = [_temporary(path) for path in paths]
     try:
         modes = [_mode_of_a_new_file(temporary) for temporary in temporaries]
         yield temporaries
@@ -72,6 +72,27 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     finally:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder next to `path`; it gets that name if the block succeeds.
+
+    The files in it are to be written atomically, too. `path` must be absent or an empty folder.
+    """
+    _remove_leftovers(path)
+    temporary = _temporary(path)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp.{_HOST}.{os.getpid()}")
 
 
 def _mode_of_a_new_file(path: Path) -> int:
@@ -96,10 +117,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove half-written files next to `path` whose processes on this machine were killed."""
+    """Remove what processes of this machine that were killed have left half-written of `path`."""
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.tmp.{_HOST}.*"):
         pid = leftover.name.rpartition(".")[2]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+        if not pid.isdecimal() or psutil.pid_exists(int(pid)):
+            continue
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
             leftover.unlink(missing_ok=True)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rope_spectra.artifacts import kept
-from rope_spectra.artifacts.files import locked, sha256
+from rope_spectra.artifacts.files import locked, sha256, sync_folder
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import kinds
 from rope_spectra.data.base import DocumentSplit
@@ -130,6 +130,7 @@ def tokenize(
             _encode(settings, encoder, writer)
         writer.finish(encoder.backend, content.settled_key() if content else None)
         partial.rename(output)
+        sync_folder(output.parent)
 
 
 def _is_kept(store: Store, key: str, split: str, output: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from rope_spectra.artifacts.files import atomic
 from rope_spectra.model.config import ModelConfig
@@ -38,7 +38,9 @@ def save_model(path: Path, model: Llama, identity: str) -> None:
     # safetensors takes neither views nor tensors that are elsewhere than on the CPU.
     weights = {name: tensor.contiguous().cpu() for name, tensor in weights.items()}
     with atomic(path) as temporary:
-        save_file(weights, temporary, metadata={"identity": identity})
+        # save_file() has a temporary file of its own, which a kill would leave, and hides the cause
+        # of a failed write.
+        temporary.write_bytes(save(weights, metadata={"identity": identity}))
 
 
 def load_model(path: Path, model: Llama, identity: str) -> None:
