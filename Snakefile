@@ -46,11 +46,7 @@ from rope_spectra.runtime.errors import or_exit
 # --directory they may not).
 or_exit(
     config_text.check,
-    [
-        path
-        for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles])
-        if path.exists()
-    ],
+    [path for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]) if path.exists()],
 )
 
 IS_REAL = workflow.is_main_process and not DRY_RUN  # neither a dry run nor a job

@@ -18,6 +18,8 @@ from support.checkout import fresh_checkout, planned, snakemake
 ARCHIVES = Path(__file__).with_name("finished")
 COMMITS = sorted(path.name.partition(".")[0] for path in ARCHIVES.glob("*.tar.xz"))
 CONFIGURATION = ("--configfile", "mini.yaml")
+# Verdicts and the plan of further seeds follow the statistics of the day; CHANGELOG.md says when.
+JUDGED = ["verdict", "seeds_for_80pct_power"]
 TABLES = ("summary.csv", "plain/runs.csv", "plain/summary.csv", "probed/summary.csv")
 # What Snakemake asks of conda in a dry run.
 CONDA = """#!/bin/sh
@@ -71,19 +73,20 @@ def logs(project: Path) -> set[str]:
 
 def assert_equal_where_both_have_columns(project: Path, before: dict[str, pd.DataFrame]) -> None:
     for name, old in before.items():
+        old = old.drop(columns=JUDGED, errors="ignore")
         new = pd.read_csv(project / "results" / name)
         pd.testing.assert_frame_equal(new[old.columns], old, check_exact=True, obj=name)
 
 
 def test_an_update_plans_no_data_training_or_evaluation(updated: Path) -> None:
-    assert not COSTLY & planned(updated, *CONFIGURATION).keys()
+    plan = planned(updated, *CONFIGURATION)
+    assert not COSTLY & plan.keys()
+    assert plan["aggregate"] == 2
 
 
 def test_the_tables_of_an_update_come_from_the_old_runs(updated: Path) -> None:
     before = {name: pd.read_csv(updated / "results" / name) for name in TABLES}
     models = weights(updated)
-    for name in TABLES:
-        (updated / "results" / name).unlink()
     snakemake(updated, "results/summary.csv", "--cores", "2", *CONFIGURATION)
     assert logs(updated) == set()
     assert weights(updated) == models
