@@ -50,9 +50,8 @@ def atomic_all(*paths: Path) -> Iterator[list[Path]]:
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
     # In the same folder, because a rename is atomic only within one file system.
-    temporaries = [_temporary(path) for path in paths]
+    temporaries = [temporary_of(path) for path in paths]
     try:
         modes = [_mode_of_a_new_file(temporary) for temporary in temporaries]
         yield temporaries
@@ -80,8 +79,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     The files in it are to be written atomically, too. `path` must be absent or an empty folder.
     """
-    _remove_leftovers(path)
-    temporary = _temporary(path)
+    temporary = temporary_of(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -91,7 +89,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _temporary(path: Path) -> Path:
+def temporary_of(path: Path) -> Path:
+    """A path next to `path` for this process alone; what killed ones have left there is removed."""
+    _remove_leftovers(path)
     return path.with_name(f"{path.name}.tmp.{_HOST}.{os.getpid()}")
 
 

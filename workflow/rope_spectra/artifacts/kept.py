@@ -11,7 +11,6 @@ The rooms that own a kind of results describe it by a `Kind`; only they read its
 import fcntl
 import json
 import os
-import platform
 import re
 import shutil
 import time
@@ -99,8 +98,8 @@ class Store:
         if _holds(entry, paths):
             return
         # The name of a folder that was replaced also begins with a dot: no entry is called so.
-        new = entry.with_name(f".{key}.new.{_process()}")
-        old = entry.with_name(f".{key}.old.{_process()}")
+        new = files.temporary_of(entry.with_name(f".{key}.new"))
+        old = files.temporary_of(entry.with_name(f".{key}.old"))
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         try:
@@ -318,10 +317,6 @@ def place(source: Path, target: Path, as_link: bool) -> None:
             link(source, temporary)
         else:
             shutil.copyfile(source, temporary)
-
-
-def _process() -> str:
-    return f"{platform.node().replace('.', '-')}.{os.getpid()}"
 
 
 def _holds(entry: Path, paths: Mapping[str, Path]) -> bool:
