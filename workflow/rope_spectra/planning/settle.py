@@ -13,8 +13,6 @@ from pathlib import Path
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import frozen
 from rope_spectra.config.sections import Config
-from rope_spectra.data.cache import read_manifest
-from rope_spectra.data.sentence import read_sentence
 from rope_spectra.evaluation.record import EvaluationRecord, evaluated
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import DataFacts, RunRecord
@@ -86,6 +84,10 @@ def _is_older(outputs: Iterable[Path], inputs: Iterable[Path]) -> bool:
 
 def _is_of(facts: DataFacts, manifest: Path, sentence: Path) -> bool:
     """True unless the tokens, or the sentence of the probe, are there and others than these."""
+    # Not at the top: these import numpy, and the Snakefile is read anew for every job.
+    from rope_spectra.data.cache import read_manifest
+    from rope_spectra.data.sentence import read_sentence
+
     if manifest.exists() and read_manifest(manifest).sha256 != facts.sha256:
         return False
     if facts.sentence is None or not sentence.exists():
