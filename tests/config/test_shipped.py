@@ -5,7 +5,9 @@ import math
 import pytest
 import yaml
 
+from rope_spectra.config import frozen
 from rope_spectra.config.load import load
+from rope_spectra.training.record import DataFacts, identity
 from support.configs import SHIPPED
 
 SEARCH = yaml.safe_load("""
@@ -169,3 +171,18 @@ def test_names_of_spectra_say_their_parameters() -> None:
                 + f"_{theta / 1000:.0f}k"
             )
         assert name == expected
+
+
+def test_the_experiments_on_the_toy_share_half_of_their_runs() -> None:
+    """Counted as docs/reliability.md does: a run by its settings and data, not by its names."""
+    config = load(SHIPPED)
+    found = [
+        identity(
+            frozen.run_settings(config, name, spectrum, seed),
+            DataFacts(sha256=experiment.dataset, tokens=0),
+        )
+        for name, experiment in config.experiments.items()
+        if experiment.dataset == "toy-stories"
+        for spectrum, seed in frozen.runs(config, name)
+    ]
+    assert (len(found), len(set(found))) == (146, 77)
