@@ -47,9 +47,13 @@ def test_commands_that_run_no_jobs_force_nothing() -> None:
     assert json.loads(call.forced(None)) == []
 
 
-def workflow(*targets: str, **asked: object) -> SimpleNamespace:
+def workflow(*targets: str, storage: str | None = None, **asked: object) -> SimpleNamespace:
     dag = SimpleNamespace(derived_targetfiles=set(targets), targetjobs=[], targetrules=[])
-    return SimpleNamespace(dag_settings=DAGSettings(**asked), dag=dag)
+    return SimpleNamespace(
+        dag=dag,
+        dag_settings=DAGSettings(**asked),
+        storage_settings=SimpleNamespace(default_storage_provider=storage),
+    )
 
 
 def test_targets_that_are_there_are_fine(tmp_path: Path) -> None:
@@ -66,6 +70,10 @@ def test_a_missing_target_is_named_with_the_remedy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["until", "omit_from"])
 def test_a_part_of_the_way_promises_no_targets(part: str) -> None:
     call.check_targets(workflow("missing.csv", **{part: {"train"}}))
+
+
+def test_an_object_storage_is_not_looked_at() -> None:
+    call.check_targets(workflow("missing.csv", storage="s3"))
 
 
 @pytest.mark.parametrize("target", ["all", "both"])

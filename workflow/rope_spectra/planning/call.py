@@ -27,10 +27,12 @@ def forced(settings: "DAGSettings | None") -> str:
 def check_targets(workflow: "Workflow") -> None:
     """Raises UserError if a target of a call that has succeeded is not there.
 
-    Calls that ask for a part of the way (--until, --omit-from, --batch) promise no targets.
+    Calls that ask for a part of the way (--until, --omit-from, --batch) promise no targets, and
+    those in an object storage are not files of this machine.
     """
     asked, dag = workflow.dag_settings, workflow.dag
-    if asked.until or asked.omit_from or asked.batch:
+    is_elsewhere = workflow.storage_settings.default_storage_provider is not None
+    if asked.until or asked.omit_from or asked.batch or is_elsewhere:
         return
     targets = set(dag.derived_targetfiles)
     for job in dag.targetjobs:
