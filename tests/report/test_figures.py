@@ -74,6 +74,11 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def intervals(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the summary for the forest plot."""
+    return figures.with_intervals(of(summarize(runs)), "ppl")
+
+
 def write_experiment(folder: Path, runs: pd.DataFrame) -> None:
     """The files that the step reads, as the steps before it write them."""
     for name, seed in runs[["spectrum", "seed"]].drop_duplicates().itertuples(index=False):
@@ -188,7 +193,7 @@ def test_one_seed_has_no_band_and_says_so() -> None:
     assert not curves.axes[0].collections
     assert "n = 1" in texts(curves)
     forest = panels.paired_deltas(
-        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), of(summarize(runs)), "geo", 0.01, styles
+        figures.paired_deltas(of(runs), ALL_AGAINST_GEO), intervals(runs), "geo", 0.01, styles
     )
     assert "dots only" in texts(forest)
     assert all(len(axes.lines) == 1 for axes in forest.axes)  # the zero line alone, no interval
@@ -241,7 +246,7 @@ def test_deltas_are_paired_by_seed_and_length() -> None:
 
 def test_the_forest_shows_the_intervals_of_the_summary() -> None:
     runs = make_runs(NAMES, [42, 123, 7])
-    summary = of(summarize(runs))
+    summary = intervals(runs)
     figure = panels.paired_deltas(
         figures.paired_deltas(of(runs), ALL_AGAINST_GEO),
         summary,
@@ -257,7 +262,9 @@ def test_the_forest_shows_the_intervals_of_the_summary() -> None:
         for line in hybrid.lines
         if len(line.get_xdata()) == 2 and line.get_linewidth() > 1
     ]
-    np.testing.assert_allclose(bars, rows[["delta_log_ppl_ci95_low", "delta_log_ppl_ci95_high"]])
+    np.testing.assert_allclose(
+        bars, rows[["delta_log_ppl_crossed95_low", "delta_log_ppl_crossed95_high"]]
+    )
     dots = next(item for item in hybrid.collections if isinstance(item, PathCollection))
     assert len(dots.get_offsets()) == 3 * len(LENGTHS)
     assert [label.get_text() for label in hybrid.get_yticklabels()] == [
@@ -285,7 +292,7 @@ def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baseli
         )
     deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid"]))
     styles = style.line_styles(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
-    forest = panels.paired_deltas(deltas, figures.by_arm(of(summarize(runs))), "geo", 0.01, styles)
+    forest = panels.paired_deltas(deltas, figures.by_arm(intervals(runs)), "geo", 0.01, styles)
     assert [axes.get_title("left") for axes in forest.axes] == [
         "hybrid\nv geo",
         "hybrid+yarn\nv geo+yarn",
@@ -300,7 +307,7 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
     runs = make_runs(names, [42])
     figure = panels.paired_deltas(
         figures.paired_deltas(of(runs), ALL_AGAINST_GEO),
-        of(summarize(runs)),
+        intervals(runs),
         "geo",
         0.01,
         style.line_styles(names, "geo"),
@@ -311,6 +318,22 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names[
         1:
     ]  # made ever worse
+
+
+def test_the_forest_is_of_the_metric_of_the_primary_endpoint() -> None:
+    runs = of(make_runs(["geo", "hybrid"], [1, 2, 3]))
+    runs = runs.assign(degradation=np.where(runs["length"] > TRAIN_LENGTH, runs["nll"], np.nan))
+    deltas = figures.paired_deltas(runs, ALL_AGAINST_GEO, "degradation")
+    assert sorted(deltas["length"].unique()) == LENGTHS[1:]
+    nll = runs.set_index(["spectrum", "seed", "length"])["nll"]
+    row = deltas.iloc[0]
+    place = (row["seed"], row["length"])
+    assert row["delta"] == pytest.approx(nll["hybrid", *place] - nll["geo", *place])
+    styles = style.line_styles(["geo", "hybrid"], "geo")
+    none = intervals(runs).assign(low=np.nan)
+    figure = panels.paired_deltas(deltas, none, "geo", 0.01, styles, "degradation")
+    assert "Degradation against geo on the same seeds" in texts(figure)
+    assert "degrades less" in texts(figure)
 
 
 def test_degradation_begins_at_the_training_length_with_t_intervals() -> None:

@@ -147,7 +147,11 @@ def standing(**changes: object) -> Standing:
     ("found", "said", "unsaid"),
     [
         (standing(), "Declared before the first run was finished (2026-01-01)", "exploratory"),
-        (standing(earlier=2), "No declaration was sealed before the first run: 2 of", "Declared"),
+        (
+            standing(earlier=2),
+            "No declaration was sealed before the first run: this one is of 2026-01-01, and 2 of",
+            "Declared",
+        ),
         (standing(changes=["x was 1 and is 2"]), "x was 1 and is 2. So all verdicts", "Declared b"),
         (standing(planned=[2, 4]), "not declared, at 3 seeds: of 2, 4 declared", "exploratory"),
         (None, "do not tell whether this was declared", "Declared"),

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.runs import read_losses, read_positions
 from rope_spectra.config.design import NATIVE, Contrasts, Design, label, parse_arm
+from rope_spectra.config.sections import Metric
 from rope_spectra.report import panels, plots, style
 from rope_spectra.report.style import LineStyle
 
@@ -26,7 +28,8 @@ def draw(design: Design, runs: pd.DataFrame, summary: pd.DataFrame) -> dict[str,
     summary = by_arm(summary[summary["protocol"] == protocol])
     # Only protocol full keeps the loss of each bin of positions.
     positions = read_positions(design, runs, design.longest) if protocol == "full" else None
-    deltas = paired_deltas(runs, design.comparisons)
+    metric: Metric = design.primary.metric if design.primary else "ppl"
+    deltas = paired_deltas(runs, design.comparisons, metric)
     arms = by_arm(runs)
     styles = line_styles(design, arms)
     lengths = (design.train_length, design.longest)
@@ -36,7 +39,12 @@ def draw(design: Design, runs: pd.DataFrame, summary: pd.DataFrame) -> dict[str,
         "degradation_by_length": plots.degradation_by_length(arms, design.train_length, styles),
         "nll_by_position": plots.nll_by_position(positions, *lengths, styles),
         "paired_deltas": panels.paired_deltas(
-            deltas, summary, design.baseline, design.equivalence_margin, styles
+            deltas,
+            with_intervals(summary, metric),
+            design.baseline,
+            design.equivalence_margin,
+            styles,
+            metric,
         ),
         "spectra": plots.spectra(omegas, *lengths, styles),
         "training_loss": plots.training_loss(losses, styles),
@@ -67,16 +75,29 @@ def by_arm(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(spectrum=[label(arm) for arm in arms])
 
 
-def paired_deltas(runs: pd.DataFrame, contrasts: Contrasts) -> pd.DataFrame:
-    """Log PPL minus that of the row's baseline at the same seed and length.
+def with_intervals(summary: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The summary with the columns delta, low and high: a difference by the metric, its interval.
+
+    The interval is over seeds and text; in tables of older versions over the seeds alone.
+    """
+    name = METRICS[metric].delta
+    interval = f"{name}_crossed95" if f"{name}_crossed95_low" in summary else f"{name}_ci95"
+    columns = {"delta": name, "low": f"{interval}_low", "high": f"{interval}_high"}
+    return summary.assign(**{new: summary.get(old, np.nan) for new, old in columns.items()})
+
+
+def paired_deltas(runs: pd.DataFrame, contrasts: Contrasts, metric: Metric = "ppl") -> pd.DataFrame:
+    """Log PPL, or the degradation, minus that of the row's baseline at the same seed and length.
 
     runs: of one protocol, and not from `by_arm`. Columns: spectrum and baseline (the remap in both
     names), seed, length, delta. Rows without their baseline are left out.
     """
+    values = np.log(runs["ppl"]) if metric == "ppl" else runs["degradation"]
+    runs = runs.assign(value=values).dropna(subset="value")
     arms = zip(runs["spectrum"], runs["remap"], strict=True)
     ours = by_arm(runs).assign(baseline=[label(contrasts.reference(arm)) for arm in arms])
-    theirs = ours[["spectrum", "seed", "length", "ppl"]].rename(columns={"spectrum": "baseline"})
+    theirs = ours[["spectrum", "seed", "length", "value"]].rename(columns={"spectrum": "baseline"})
     compared = ours[ours["spectrum"] != ours["baseline"]]
     paired = compared.merge(theirs, on=["baseline", "seed", "length"], suffixes=("", "_baseline"))
     columns = ["spectrum", "baseline", "seed", "length", "delta"]
-    return paired.assign(delta=np.log(paired["ppl"] / paired["ppl_baseline"]))[columns]
+    return paired.assign(delta=paired["value"] - paired["value_baseline"])[columns]

@@ -11,10 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rope_spectra.config.sections import Metric
 from rope_spectra.report import plots, style
 from rope_spectra.report.style import LineStyles
 
 COLUMNS = 4  # panels next to each other; further panels go into a new line
+# By metric: its name, and the meaning of a difference of it.
+_METRICS: dict[Metric, tuple[str, str]] = {
+    "ppl": ("Log perplexity", "below 0: better; −0.1 is about 10 % lower perplexity"),
+    "degradation": ("Degradation", "below 0: degrades less; −0.1 is about 10 % less growth"),
+}
 TITLE_SIZE = 8.5  # of a panel, in points
 
 
@@ -24,12 +30,13 @@ def paired_deltas(
     baseline: str,
     margin: float,
     styles: LineStyles,
+    metric: Metric = "ppl",
 ) -> Figure:
-    """Forest plot of delta log PPL against the baseline on the same seeds.
+    """Forest plot of differences of a metric against the baseline on the same seeds.
 
     deltas: columns spectrum, baseline, length, seed, delta; a row per spectrum, length and seed.
-    summary: columns spectrum, length, delta_log_ppl and delta_log_ppl_ci95_low / _high. margin: the
-    equivalence margin, a fraction of PPL. No deltas give a figure that says so.
+    summary: columns spectrum, length, delta, low and high. margin: the equivalence margin, a
+    fraction of PPL. No deltas give a figure that says so.
 
     There is one panel per spectrum, its rows the lengths; or, where spectra outnumber lengths, one
     panel per length, its rows the spectra from best to worst at the longest length. Where
@@ -38,7 +45,8 @@ def paired_deltas(
     baselines = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
     different = set(baselines.values()) or {baseline}
     common = different.pop() if len(different) == 1 else "its baseline"
-    title = f"Log perplexity against {common} on the same seeds"
+    subject, meaning = _METRICS[metric]
+    title = f"{subject} against {common} on the same seeds"
     if deltas.empty:
         return plots.placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
 
@@ -60,7 +68,7 @@ def paired_deltas(
     figure, grid = _panels(len(panels), len(rows))
     dots = deltas.assign(row=deltas[row_key].map(rows.index))
     # One seed has no interval: then its dot is all there is to draw.
-    means = summary.dropna(subset="delta_log_ppl_ci95_low")
+    means = summary.dropna(subset="low")
     means = means.assign(row=means[row_key].map(rows.index))
     for axes, panel, panel_title in zip(grid, panels, panel_titles, strict=False):
         of_panel = (dots[dots[panel_key] == panel], means[means[panel_key] == panel])
@@ -68,9 +76,7 @@ def paired_deltas(
         axes.set_title(panel_title, fontsize=TITLE_SIZE, fontweight="normal", pad=4)
     grid[0].set_yticks(range(len(rows)), row_labels)
     grid[0].set_ylabel("Length (tokens)" if row_key == "length" else "")
-    x_label = (
-        f"Δ log perplexity against {common} (below 0: better; −0.1 is about 10 % lower perplexity)"
-    )
+    x_label = f"Δ {subject[0].lower()}{subject[1:]} against {common} ({meaning})"
     _label_panels(figure, len(panels), title, x_label, pairs_text(deltas, margin))
     return figure
 
@@ -80,7 +86,7 @@ def forest(
 ) -> None:
     """One panel: a dot per seed, the mean with its interval where there is one, zero and margin.
 
-    dots: columns row, spectrum, delta. means: columns row, spectrum, delta_log_ppl, its interval.
+    dots: columns row, spectrum, delta. means: columns row, spectrum, delta, low, high.
     """
     axes.axvspan(-np.log1p(margin), np.log1p(margin), color="#CCCCCC", linewidth=0, zorder=1)
     axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=1.5)
@@ -91,10 +97,11 @@ def forest(
     axes.scatter(dots["delta"], dots["row"] + below, s=size, c=colors, alpha=0.7, linewidths=0)
     for mean in means.itertuples():
         line_style = styles[mean.spectrum]
-        interval = [mean.delta_log_ppl_ci95_low, mean.delta_log_ppl_ci95_high]
-        axes.plot(interval, [mean.row, mean.row], color=line_style.color, linewidth=1.4)
+        axes.plot(
+            [mean.low, mean.high], [mean.row, mean.row], color=line_style.color, linewidth=1.4
+        )
         mark: style.Options = {"color": line_style.color, "marker": line_style.marker}
-        axes.plot(mean.delta_log_ppl, mean.row, **mark, markersize=5, markeredgecolor="white")
+        axes.plot(mean.delta, mean.row, **mark, markersize=5, markeredgecolor="white")
 
 
 def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
@@ -134,7 +141,7 @@ def pairs_text(deltas: pd.DataFrame, margin: float) -> str:
     band = f"Grey band: equivalence margin, ± {100 * margin:g} % perplexity."
     if counts.max() == 1:
         return f"One seed (n = 1): dots only, no interval is possible. {band}"
-    pairs = f"mean and 95 % t interval over n = {plots.between(counts)} paired seeds"
+    pairs = f"mean and 95 % interval over n = {plots.between(counts)} paired seeds and the text"
     return f"Mark and bar: {pairs}; dots: single seeds. {band}"
 
 
