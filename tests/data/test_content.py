@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from rope_spectra.artifacts import seal
+from rope_spectra.artifacts.files import locked
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import cache, content, kinds, synthetic, tokenization, tokenizers
+from rope_spectra.data.shards import write_note
 from rope_spectra.data.sources import SplitSettings, TokenizerFile
 from rope_spectra.data.tokenization import tokenize
 from rope_spectra.runtime.errors import UserError
@@ -243,6 +246,23 @@ def test_tokens_that_the_store_lost_meanwhile_are_named(
     shutil.rmtree(store.root)
     with pytest.raises(UserError, match="no longer in the store; delete the folder and run again"):
         cache.publish(split, tmp_path / "shards", tmp_path / "a.npy", tmp_path / "a.json", store)
+
+
+def test_of_two_processes_that_find_kept_tokens_both_end_well(
+    small_tokenizer: Path, tmp_path: Path, store: Store
+) -> None:
+    split = split_settings(STORIES, 500)
+    make(tmp_path / "one", split, small_tokenizer, store)
+    shards = tmp_path / "two" / "shards"
+    partial = tmp_path / "two" / "shards.partial"
+    with ThreadPoolExecutor() as thread, locked(partial):
+        second = thread.submit(tokenize, split, small_tokenizer, shards, 10_000, store=store)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.2)
+        write_note(partial, "0" * 64)
+        partial.rename(shards)
+    second.result(timeout=60)
+    assert [path.name for path in shards.iterdir()] == ["kept.json"]
 
 
 def test_tokens_are_made_again_if_that_is_asked_for(

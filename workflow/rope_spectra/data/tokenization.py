@@ -19,7 +19,7 @@ from rope_spectra.data.base import DocumentSplit
 from rope_spectra.data.cache import check_kept
 from rope_spectra.data.content import of_tokens
 from rope_spectra.data.encoding import Disagreement, Encoded, Encoder
-from rope_spectra.data.shards import INDEX, ShardInputs, ShardWriter, write_note
+from rope_spectra.data.shards import INDEX, NOTE, ShardInputs, ShardWriter, write_note
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.tokenizers import count_token_bytes, load_tokenizer
 from rope_spectra.runtime.errors import UserError
@@ -98,7 +98,7 @@ def tokenize(
         raise UserError(f"{output}: already holds shards; delete it to make them again")
     partial = output.with_name(f"{output.name}.partial")
     with locked(partial) as waited:
-        if waited and (output / INDEX).exists():
+        if waited and ((output / INDEX).exists() or (output / NOTE).exists()):
             log.info("the other process has finished %s", output)
             return
         tokenizer = load_tokenizer(tokenizer_file)
