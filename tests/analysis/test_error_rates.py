@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from rope_spectra.analysis.crossed import crossed
+from rope_spectra.analysis.looks import is_hopeless, levels
 from rope_spectra.analysis.statistics import mean_ci95, two_level_bootstrap
-from rope_spectra.analysis.verdicts import judge
+from rope_spectra.analysis.verdicts import UNDECIDED, judge
 from support.checkout import ROOT
 
 STUDIES = 4000
@@ -141,6 +142,30 @@ def test_looking_without_a_plan_is_wrong_twice_as_often() -> None:
     rate = without_plan(10)
     assert promised()["every seed from 6 to 10"] == pytest.approx([rate], abs=CLOSE)
     assert rate > 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "found", "seeds"), [(0.0, 0.03, 11), (1.0, 0.92, 13)])
+def test_arms_that_stop_as_hopeless_cost_little_power(
+    size: float, found: float, seeds: int
+) -> None:
+    random = np.random.default_rng(14)
+    plan = [8, 12, 16]
+    last = levels(plan, 1)[-1]
+    different, trained = 0, 0
+    for _ in range(500):
+        table = random.normal(size * 0.02, 0.02, (16, 1))
+        for n in plan:
+            verdict = judge([table[:n]], MARGIN, plan)[0].verdict
+            is_last = n == plan[-1]
+            decided = verdict not in UNDECIDED
+            if is_last or decided or is_hopeless(table[:n, 0], plan[-1], last, MARGIN):
+                break
+        different += bool(re.match("better|worse", verdict))
+        trained += n
+    # Two standard errors of 500 studies.
+    assert different / 500 == pytest.approx(found, abs=0.03)
+    assert trained / 500 == pytest.approx(seeds, abs=0.6)
 
 
 @pytest.mark.slow

@@ -66,8 +66,16 @@ def test_both_tables_give_the_same_effect_and_spread(runs: Path, summary: Path) 
     by_row = assumed.of_summary(tables.read_csv(summary), Wanted("own"))
     for found in (by_run, by_row):
         assert (found.effect, found.spread) == pytest.approx((0.13, 0.0258199))
-        assert (found.pairs, found.name) == (4, "own against geo at 256 tokens, full")
+        assert (found.pairs, found.name) == (4, "own against geo at 256 tokens, full, by ppl")
     assert (by_run.contrasts, by_row.contrasts) == (1, 2)
+
+
+def test_the_metric_is_that_of_the_verdict(summary: Path) -> None:
+    table = tables.read_csv(summary)
+    of_growth = {f"delta_degradation{end}": 0.5 for end in ("", "_ci95_low", "_ci95_high")}
+    table = table.assign(metric="degradation", **of_growth)
+    assert assumed.of_summary(table, Wanted("own")).effect == 0.5
+    assert assumed.of_summary(table, Wanted("own", metric="ppl")).effect == pytest.approx(0.13)
 
 
 def test_the_family_is_that_of_the_endpoint(summary: Path) -> None:

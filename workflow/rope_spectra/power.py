@@ -5,7 +5,9 @@
     python -m rope_spectra.power --effect 0.05 --spread 0.06 --looks 8 10 12
 
 The rule of the verdicts is simulated (docs/statistics.md, section 2). The effect and its spread are
-assumed, or taken from earlier results: summary.csv, or runs.csv with --baseline.
+assumed, or taken from earlier results: summary.csv, or runs.csv with --baseline. The text counts
+as given unless --text says what its choice adds; the column seeds_for_80pct_power of summary.csv
+takes that from the blocks.
 """
 
 import argparse
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--baseline", metavar="ARM", help="what it is compared with; for runs.csv")
     parser.add_argument(
-        "--metric", choices=assumed.METRICS, default="ppl", help="default: %(default)s"
+        "--metric", choices=assumed.METRICS, help="default: that of the table's verdict, else ppl"
     )
     parser.add_argument("--length", type=int, help="in tokens (default: the longest)")
     parser.add_argument("--protocol", choices=("full", "first_chunks"), help="default: full")

@@ -15,11 +15,14 @@ METRICS = {"ppl": ("delta_log_ppl", "nll"), "degradation": ("delta_degradation",
 
 @dataclass(frozen=True)
 class Wanted:
-    """The contrast and the place in a table; what is None is found where there is only one."""
+    """The contrast and the place in a table; what is None is found where there is only one.
+
+    metric: None is that of the contrast's verdict, PPL where it has none.
+    """
 
     contrast: str
     baseline: str | None = None
-    metric: str = "ppl"
+    metric: str | None = None
     length: int | None = None
     protocol: str | None = None
     experiment: str | None = None
@@ -43,9 +46,11 @@ class Assumed:
 
 def of_summary(table: pd.DataFrame, wanted: Wanted) -> Assumed:
     """From summary.csv; the family is that of the contrast's own p_holm, 1 where it has none."""
-    delta, _ = METRICS[wanted.metric]
     place = _place(table, wanted)
     row = _arm_rows(place, parse_arm(wanted.contrast)).iloc[0]
+    judged = row.get("metric")
+    metric = wanted.metric or ("ppl" if pd.isna(judged) else judged)
+    delta, _ = METRICS[metric]
     if wanted.baseline not in (None, row["baseline"]):
         raise UserError(
             f"--baseline: the table compares {wanted.contrast} with {row['baseline']};"
@@ -64,12 +69,15 @@ def of_summary(table: pd.DataFrame, wanted: Wanted) -> Assumed:
         same = (whole["endpoint"] == row["endpoint"]) & (whole["protocol"] == row["protocol"])
         declared = whole[same & whole["p_holm"].notna()]
     family = len(declared) if pd.notna(row["p_holm"]) else 1
-    return Assumed(float(row[delta]), float(spread), family, pairs, _name(row, row["baseline"]))
+    return Assumed(
+        float(row[delta]), float(spread), family, pairs, _name(row, row["baseline"], metric)
+    )
 
 
 def of_runs(table: pd.DataFrame, wanted: Wanted) -> Assumed:
     """From runs.csv, the difference of the seeds that both have; the family is the contrast."""
-    _, value = METRICS[wanted.metric]
+    metric = wanted.metric or "ppl"
+    _, value = METRICS[metric]
     if wanted.baseline is None:
         raise UserError("--baseline: runs.csv does not name one; give the spectrum to compare with")
     if value not in table:
@@ -84,7 +92,7 @@ def of_runs(table: pd.DataFrame, wanted: Wanted) -> Assumed:
             f"--contrast: {wanted.contrast} and {wanted.baseline} share {len(deltas)} seeds; a"
             " spread needs two"
         )
-    name = _name(ours.iloc[0], wanted.baseline)
+    name = _name(ours.iloc[0], wanted.baseline, metric)
     return Assumed(float(deltas.mean()), std(deltas), 1, len(deltas), name)
 
 
@@ -131,6 +139,7 @@ def _written(arm: tuple[str, str | None]) -> str:
     return label((spectrum, remap or NATIVE))
 
 
-def _name(row: pd.Series, baseline: str) -> str:
+def _name(row: pd.Series, baseline: str, metric: str) -> str:
     arm: Arm = (row["spectrum"], row["remap"])
-    return f"{label(arm)} against {baseline} at {row['length']} tokens, {row['protocol']}"
+    where = f"at {row['length']} tokens, {row['protocol']}, by {metric}"
+    return f"{label(arm)} against {baseline} {where}"
