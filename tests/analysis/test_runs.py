@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rope_spectra import aggregate
 from rope_spectra.analysis.runs import degradation, is_finished, read_positions, read_retrieval
 from rope_spectra.artifacts import layout
 from rope_spectra.evaluation import perplexity
@@ -76,6 +77,22 @@ def test_a_run_that_was_not_probed_is_named(
     write_arrays("geo", 2, none__64__retrieval=np.zeros((10, 4)))
     with pytest.raises(UserError, match=r"geo/seed2/eval\.npz: has no none/128/retrieval; .*run"):
         read_retrieval(design)
+
+
+def test_tables_of_a_part_are_those_of_the_last_complete_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    design = make_design("geo", "own", seeds=[1, 2, 3, 4], looks=[2, 4], stopped={"own": 2})
+    done: set[tuple[str, int]] = set()
+    monkeypatch.setattr(aggregate, "is_finished", lambda _, *run: run in done)
+    done |= {("geo", 1), ("own", 1), ("geo", 2)}
+    with pytest.raises(UserError, match=r"demo\.looks: the first look is at 2 seeds"):
+        aggregate.finished_runs(design)
+    done |= {("own", 2), ("geo", 3)}
+    early = [("geo", 1), ("geo", 2), ("own", 1), ("own", 2)]
+    assert aggregate.finished_runs(design) == early
+    done.add(("geo", 4))
+    assert aggregate.finished_runs(design) == design.runs
 
 
 def test_a_run_is_finished_with_its_last_file(

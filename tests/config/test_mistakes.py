@@ -83,10 +83,10 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
     ),
     (
         "experiments/demo/stopped",
-        {"poly": 2},
+        {"poly": 1},
         "experiments.demo.stopped",
-        "has all of its seeds",
-        "a smaller number",
+        "can stop at a look before the last only",
+        "none is declared",
     ),
     (
         "spectra/poly",

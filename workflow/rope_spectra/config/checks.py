@@ -69,6 +69,7 @@ def consistency(config: Config) -> Iterator[str]:
         yield from _primary(config, name)
         yield from _equal_arms(config, name)
         yield from _looks(f"experiments.{name}", experiment)
+        yield from _stopped(f"experiments.{name}", experiment)
         yield from _budgets(config, name)
         yield from _vocabulary(config, name)
         yield from _probe(config, name)
@@ -180,6 +181,11 @@ def _looks(path: str, experiment: Experiment) -> Iterator[str]:
             f"{path}.looks: the last one is at {experiment.looks[-1]} seeds, and {seeds} serve"
             f" verdicts; end with {seeds}"
         )
+
+
+def _stopped(path: str, experiment: Experiment) -> Iterator[str]:
+    """An arm stops at a declared look; at any other moment its verdict would be one of chance."""
+    chosen = experiment.selection.seeds if experiment.selection else []
     baseline, _ = parse_arm(experiment.baseline)
     for name, count in experiment.stopped.items():
         if name not in experiment.spectra:
@@ -187,8 +193,9 @@ def _looks(path: str, experiment: Experiment) -> Iterator[str]:
             yield f"{path}.stopped: {name!r} is not among its spectra; {choice}"
         elif name == baseline:
             yield f"{path}.stopped: {name!r} is the baseline, which the others need; leave it out"
-        elif count >= len(experiment.seeds):
-            yield f"{path}.stopped: {name} has all of its seeds; give a smaller number"
+        elif len(set(experiment.seeds[:count]) - set(chosen)) not in experiment.looks[:-1]:
+            looks = ", ".join(map(str, experiment.looks[:-1])) or "none is declared"
+            yield f"{path}.stopped: {name} can stop at a look before the last only ({looks})"
 
 
 def _equal_arms(config: Config, name: str) -> Iterator[str]:

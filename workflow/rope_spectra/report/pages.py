@@ -134,10 +134,15 @@ def _ranking(rows: pd.DataFrame, protocol: str) -> Ranking:
         if is_split:
             line += [f"{row.ppl_in_length:.3f}", f"{row.ppl_beyond_length:.3f}"]
         if has_intervals:
-            line += [_rank_interval(row), number(row.p_better_than_next)]
+            line += [_rank_interval(row), _probability(row.p_better_than_next)]
         table.append(line)
     shown = markdown.as_table(header, table)
     return Ranking(protocol, lengths[-1], shown, is_split, has_intervals)
+
+
+def _probability(value: float) -> str:
+    """Three digits, and never 1: no number of seeds makes certain."""
+    return ">0.999" if value > 0.999 else number(value)
 
 
 def _rank_interval(row: Any) -> str:
