@@ -70,14 +70,16 @@ def clone(finished: Path, tmp_path: Path) -> Path:
 
 def test_a_clone_with_new_times_and_a_second_experiment_train_nothing(clone: Path) -> None:
     before = content_of(clone)
+    log = log_of(clone, "train")
     (clone / RUN / "config.json").touch()
     (clone / "results/quick/evaluation.json").touch()
     other = "results/again/vanilla/seed1"
     targets = [f"{run}/eval.csv" for run in (RUN, other)]
     build(clone, *targets, configs=("quick.yaml", "again.yaml"))
+    assert log_of(clone, "train") == log, "it was whole, so no job was needed"
+    for rule in ("train", "evaluate"):
+        assert was_adopted(clone, other, rule)
     for run in (RUN, other):
-        for rule in ("train", "evaluate"):
-            assert was_adopted(clone, run, rule)
         assert content_of(clone, run) == before
     assert seal.read(clone / other / "run.json")["trained_as"] == "quick/geo_500k/seed1"
     # By itself, the folder of either is whole.

@@ -56,22 +56,27 @@ def _settle_run(config: Config, experiment: str, spectrum: str, folder: Path) ->
     )
     trained_on = layout.fill(layout.MANIFEST, dataset=dataset, split="train")
     evaluated_on = layout.fill(layout.MANIFEST, dataset=dataset, split="validation")
+    # Snakemake counts the file with the time that a job took among its outputs.
+    job = f"{experiment}/{spectrum}/{folder.name}"
+    trained = (weights, train_log, run, Path(layout.benchmark(f"train/{job}")))
+    record_of_scores = scores[-1]
+    scores.append(Path(layout.benchmark(f"evaluate/{job}")))
     settled = []
-    if _is_older((weights, train_log, run), (settings, trained_on, sentence)):
+    if _is_older(trained, (settings, trained_on, sentence)):
         record = seal.load_record(run, RunRecord)
         if record.settings != frozen.run_settings(config, experiment, spectrum, seed):
             return []
         if not _is_of(record.data, trained_on, sentence):
             return []
-        _touch(weights, train_log, run)
+        _touch(*trained)
         settled.append(run)
     if _is_older(scores, (settings, run, evaluation, evaluated_on, sentence)):
-        scored = seal.load_record(scores[-1], EvaluationRecord)
+        scored = seal.load_record(record_of_scores, EvaluationRecord)
         is_same_run = scored.run == evaluated(seal.load_record(run, RunRecord))
         is_same_way = scored.settings == frozen.evaluation_settings(config, experiment)
         if is_same_run and is_same_way and _is_of(scored.data, evaluated_on, sentence):
             _touch(*scores)
-            settled.append(scores[-1])
+            settled.append(record_of_scores)
     return settled
 
 
