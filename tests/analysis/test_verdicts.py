@@ -97,6 +97,17 @@ def test_a_verdict_of_an_early_look_stands() -> None:
     assert (stopped.verdict, other.verdict) == ("better", "worse")
 
 
+def test_a_stopped_arm_is_not_tested_again_at_the_level_of_a_later_look() -> None:
+    plan = [8, 10, 12]
+    # Its p of 4 / 256 is above the level 0.0148 of the look at 8, and below 0.0211 of that at 12.
+    eight = np.array([[-0.001], *([0.1 + 0.001 * i] for i in range(7))])
+    other = seeds(-0.1, 0.02, 12)
+    assert judge([eight, other], MARGIN, [8])[0].p_difference == pytest.approx(4 / 256)
+    stopped, decided = judge([eight, other], MARGIN, plan)
+    assert (stopped.verdict, stopped.p_difference) == ("too few seeds", 1)
+    assert decided.verdict == "better"
+
+
 def test_a_look_that_has_not_taken_place_decides_nothing() -> None:
     assert judge([seeds(-0.1, 0.02, 7)], MARGIN, [8, 10])[0].seeds == 0
     nine = seeds(-0.1, 0.02, 9)

@@ -36,7 +36,7 @@ def ranking(values: ArrayLike) -> Ranking:
     values: [arms, seeds, blocks], lower is better; one block where there are none.
 
     Each two arms are compared by the crossed p of their difference, corrected by Holm over all
-    pairs. The lowest rank of an arm is 1 and the number of arms that are better at 0.05; the
+    pairs. The lowest rank of an arm is 1 plus the number of arms that are better at 0.05; the
     highest follows in the same way from those that are worse (Mohamad, Goeman and van Zwet 2019).
     better[a, b] is Student's t at the difference over its standard error: what a flat prior leaves
     of the belief that b is better.

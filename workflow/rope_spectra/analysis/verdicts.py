@@ -78,7 +78,8 @@ def judge(
     - within the margin: the mean is inside +-log(1 + margin) by two one-sided tests of the crossed
       interval, from three seeds on. Holm's p, in a family of its own, is below 0.05.
     - Looks: the p of a look is multiplied by 0.05 / its level (looks.levels), and the smallest one
-      so far counts. So a verdict of an earlier look stands, also where an arm has been stopped.
+      so far counts. So a verdict of an earlier look stands. A look that brings a contrast no new
+      pairs, because its arm has been stopped, is none for it.
     - Neither of the two: too few seeds where even unanimous seeds could not have been declared at
       this look, else the arms cannot be told apart.
     """
@@ -120,6 +121,9 @@ def _evidence(
     for n_seeds, level in looks:
         pairs = deltas[:n_seeds]
         pairs = pairs[~np.isnan(pairs).any(axis=1)]
+        # An arm that has been stopped is not tested again at the level of a later look.
+        if len(pairs) == found.seeds:
+            continue
         per_seed = pairs.mean(axis=1)
         found.level = level
         found.seeds = len(pairs)
