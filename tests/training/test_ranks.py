@@ -5,6 +5,7 @@ When one process dies, all end in order.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from rope_spectra.artifacts import files
 from rope_spectra.training import ranks
 from rope_spectra.training.ranks import World
 from rope_spectra.training.vigil import A_RANK_IS_SILENT
@@ -81,6 +83,21 @@ def test_a_rank_that_dies_stops_all_with_one_line(data: Path, tmp_path: Path) ->
         child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
     )
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
+
+
+def test_ranks_of_a_run_that_another_launcher_finishes_meanwhile_end(
+    data: Path, tmp_path: Path
+) -> None:
+    """The first rank waits for the other launcher, and the second one for the first."""
+    command = [sys.executable, "-m", "rope_spectra.train", *arguments(data, tmp_path / "run")]
+    with files.locked(tmp_path / "run"):
+        second = subprocess.Popen([*command, "--processes", "2"], stderr=subprocess.PIPE, text=True)
+        while "another process is at work in" not in second.stderr.readline():
+            assert second.poll() is None
+        shutil.copytree(data / "whole", tmp_path / "run", dirs_exist_ok=True)
+    message = second.communicate(timeout=60)[1]
+    assert second.returncode == 0, message
+    assert "the other process has finished this run" in message
 
 
 @pytest.mark.parametrize("rank", [pytest.param("0", marks=pytest.mark.slow), "1"])

@@ -31,10 +31,13 @@ def start(run: Run, tokens: Path, processes: int, threads: int | None) -> None:
         return
     threads_here = (threads or 0) // processes
     if not ranks.is_main_process():
-        train(run, tokens, threads_here)
+        if ranks.is_called():
+            train(run, tokens, threads_here)
         return
     with files.locked(run.output) as has_waited:
-        if has_waited and run.is_complete():
+        is_done = has_waited and run.is_complete()
+        ranks.call_others(to_train=not is_done)
+        if is_done:
             cli.log.info("the other process has finished this run")
             return
         run.remove_leftovers()

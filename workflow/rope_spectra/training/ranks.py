@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -20,9 +21,11 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from rope_spectra.runtime import devices
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import interruption
-from rope_spectra.training.vigil import A_RANK_IS_SILENT, Vigil
+from rope_spectra.training.vigil import A_RANK_IS_SILENT, Vigil, connect
 
 _LAUNCHER_NOTICES_WITHIN_S = 60.0
+_CONNECTS_WITHIN = timedelta(minutes=5)
+_FOREVER = timedelta(days=365)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,18 @@ class World:
 def is_main_process() -> bool:
     """True in the one process that reads and writes the files of its run."""
     return not devices.is_rank() or os.environ["RANK"] == "0"
+
+
+def call_others(to_train: bool) -> None:
+    """Tells the ranks that wait in `is_called` to train, or that there is nothing left to do."""
+    if devices.is_rank():
+        connect(_CONNECTS_WITHIN).set("called", str(to_train))
+
+
+def is_called() -> bool:
+    """Waits for the main process, which may first wait for another launcher of the same run."""
+    called: bytes = connect(_FOREVER).get("called")
+    return called == b"True"
 
 
 def init_process_group(device: torch.device, timeout_minutes: float) -> World:

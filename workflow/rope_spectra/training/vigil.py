@@ -14,6 +14,7 @@ import threading
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 
@@ -22,6 +23,14 @@ A_RANK_IS_SILENT = 75
 # What a rank adds to its count when it is done: it may be silent from then on.
 _DONE = 1 << 40
 _ROUND_S = 1.0
+
+
+def connect(timeout: timedelta) -> Any:
+    """The launcher's store; reading a value from it waits for that long."""
+    # mypy does not see where torch takes this public class from, so it has no type here.
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timeout
+    )
 
 
 class Vigil:
@@ -38,13 +47,7 @@ class Vigil:
         self._patience = round(timeout_s / self._round_s)
         self._rounds = 0
         self._ended = threading.Event()
-        # mypy does not see where torch takes this public class from.
-        self._store = dist.TCPStore(  # type: ignore[attr-defined]
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=False,
-            timeout=timedelta(seconds=timeout_s),
-        )
+        self._store = connect(timedelta(seconds=timeout_s))
         self._store.set(f"process {rank}", json.dumps([socket.gethostname(), os.getpid()]))
         self._thread = threading.Thread(target=self._watch_ranks, daemon=True)
 
