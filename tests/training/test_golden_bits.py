@@ -16,8 +16,8 @@ import torch
 from rope_spectra.config.frozen import RECIPE
 from support.checkout import PACKAGE, ROOT
 
-# With these the bits do not depend on the processor; found by leaving out each, and by running on
-# an emulated Nehalem and an emulated Haswell (qemu).
+# With these the bits do not depend on the processor; found by leaving out each, on an EPYC with
+# AVX-512, and by running on an emulated Nehalem (qemu), which has not even AVX.
 ANY_PROCESSOR = {
     "ATEN_CPU_CAPABILITY": "default",
     "MKL_CBWR": "COMPATIBLE",
