@@ -50,8 +50,8 @@ or_exit(
 )
 
 IS_REAL = workflow.is_main_process and not DRY_RUN  # neither a dry run nor a job
-if IS_REAL:
-    stale_locks.begin(Path(".snakemake"))
+if IS_REAL and stale_locks.begin(Path(".snakemake")):
+    or_exit(finished.put_back)  # the one before was killed, and could not do it
 
 hidden_jobs.see(DAG)
 

@@ -7,13 +7,16 @@ import importlib.util
 import os
 import random
 import shutil
+import signal
+import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from support.checkout import fresh_checkout, planned, snakemake
+from support.checkout import SNAKEMAKE, fresh_checkout, planned, snakemake
 
 ARCHIVES = Path(__file__).with_name("finished")
 COMMITS = sorted(path.name.partition(".")[0] for path in ARCHIVES.glob("*.tar.xz"))
@@ -111,6 +114,31 @@ def test_results_without_the_state_of_snakemake_are_kept(commit: str, tmp_path: 
         assert "step" not in log.read_text()
     assert {path: content for path, (content, _) in weights(project).items()} == models
     assert_equal_where_both_have_columns(project, before)
+
+
+@pytest.mark.slow
+def test_a_kill_during_a_forced_retraining_loses_no_finished_run(tmp_path: Path) -> None:
+    """SIGKILL leaves no time to put back what Snakemake has deleted; the next call does it."""
+    project = unpack("183f25a", tmp_path)
+    models = weights(project)
+    record = project / "results/plain/geo_10k/seed1/run.json"
+    target = str(record.relative_to(project))
+    command = [SNAKEMAKE, target, "--cores", "1", *CONFIGURATION, "--forcerun", "train"]
+    killed = subprocess.Popen(
+        command, cwd=project, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    while record.exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert weights(project).keys() < models.keys()
+    snakemake(project, "results/plain/geo_10k/seed1/eval.csv", "--cores", "1", *CONFIGURATION)
+    assert record.exists()
+    assert weights(project).keys() == models.keys()
+    assert {content for content, _ in weights(project).values()} == {
+        content for content, _ in models.values()
+    }
 
 
 @pytest.fixture(scope="module")
