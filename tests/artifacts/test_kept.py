@@ -213,6 +213,13 @@ def test_it_collects_what_is_finished_and_reads_it_once(store: Store) -> None:
     assert len(read) == 13
 
 
+def test_a_record_with_a_key_that_leads_elsewhere_is_not_collected(store: Store) -> None:
+    make_run("demo/geo/seed1")
+    kind = Kind("runs", RUNS.record, RUNS.files, lambda _: "../../elsewhere", RUNS.restore)
+    assert store.collect(Path("results"), [kind]) == {"runs": {}}
+    assert not (store.root / "runs").exists()
+
+
 def test_what_has_gone_since_comes_back_with_its_time(store: Store) -> None:
     record = make_run("demo/geo/seed1")
     whole = make_run("demo/geo/seed2", "left alone")

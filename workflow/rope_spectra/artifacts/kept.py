@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rope_spectra.artifacts import files
 from rope_spectra.runtime.cli import log
@@ -30,7 +31,7 @@ from rope_spectra.runtime.settings import Record
 # from --forcerun, --force and --forceall.
 FORCED = "ROPE_SPECTRA_FORCED"
 
-_KEY = re.compile("[0-9a-f]{64}")
+_KEY = "^[0-9a-f]{64}$"
 _POLL_S = 0.5
 _INDEX = "index"  # JSON; what ends in .json two folders below results/ can be published
 _LOCKS = "locks"
@@ -56,7 +57,7 @@ class Kind:
 class Found(Record):
     """A record in the folder of an experiment: the key of its result, and its state on disk."""
 
-    key: str
+    key: Annotated[str, Field(pattern=_KEY)]
     inode: int
     modified_ns: int
     size: int
@@ -263,17 +264,17 @@ class Store:
         """
         found = {path: seen for path, seen in before.items() if Path(path).parent.is_dir()}
         for record in results.glob(_any(kind.record)):
-            state = record.stat()
-            seen = found.get(str(record))
-            if seen and _is_same(seen, state):
-                continue
-            with suppress(UserError):
-                found[str(record)] = Found(
-                    key=kind.key(record),
-                    inode=state.st_ino,
-                    modified_ns=state.st_mtime_ns,
-                    size=state.st_size,
-                )
+            # Neither what is damaged nor what another process removes at this moment is finished.
+            with suppress(UserError, ValidationError, FileNotFoundError):
+                state = record.stat()
+                seen = found.get(str(record))
+                if seen is None or not _is_same(seen, state):
+                    found[str(record)] = Found(
+                        key=kind.key(record),
+                        inode=state.st_ino,
+                        modified_ns=state.st_mtime_ns,
+                        size=state.st_size,
+                    )
         return found
 
     def _index(self) -> Index:
@@ -284,7 +285,7 @@ class Store:
 
     def _entry(self, kind: str, key: str) -> Path:
         # The key may come from a record that somebody else has written.
-        if not _KEY.fullmatch(key):
+        if not re.fullmatch(_KEY, key):
             raise UserError(f"{self.root / kind}: {key!r:.80} is no SHA-256")
         return self.root / kind / key
 
