@@ -96,7 +96,7 @@ def test_only_confirmation_gives_verdicts_and_the_page_says_what_is_what(chosen:
     }
     assert "Selection: seeds 2 on the first 40 %" in page
     assert "Confirmation: seeds 1, 3 on the other blocks" in page
-    assert page.index("## Against geo_500k + yarn") < page.index(
+    assert page.index("tokens against geo_500k + yarn") < page.index(
         "## Selection: exploratory, no verdicts"
     )
     joined = (chosen.parent / "summary.md").read_text()
