@@ -198,6 +198,17 @@ def test_a_file_in_the_place_of_a_folder_and_odd_seeds_are_survived(tmp_path: Pa
     assert r"ev\x1b[31mil" in said(tmp_path, "--once")
 
 
+def test_a_store_that_is_none_is_survived(tmp_path: Path) -> None:
+    leave(tmp_path, "train", json.dumps(BEAT).encode())
+    store = tmp_path / ".kept"
+    (store / "runs").mkdir(parents=True)
+    (store / "runs" / ("0" * 64)).write_text("a file")
+    (store / "index").write_text('{"runs": {}}')
+    check(tmp_path)
+    pipe(store / "index")
+    check(tmp_path)
+
+
 def test_a_time_in_the_future_is_no_sign_of_life(tmp_path: Path) -> None:
     beat = BEAT | {"state": "running", "updated": NOW + 1e7}
     leave(tmp_path, "train", json.dumps(beat).encode())

@@ -70,6 +70,15 @@ def test_blocks_of_a_page_are_one_blank_line_apart() -> None:
     assert page.endswith("`results/logs/`.\n")
 
 
+def test_a_description_is_text_and_no_html() -> None:
+    evil = "p < 0.05 <script>x</script> <img onerror=x> <!-- </td> \x1b[31m\u202e"
+    design = DESIGN.model_copy(update={"description": evil})
+    page = pages.experiment_page(design, summary({"geo": [5.0], "own": [4.0]}))
+    assert (
+        "p < 0.05 &lt;script>x&lt;/script> &lt;img onerror=x> &lt;!-- &lt;/td> \\x1b[31m\\u202e"
+    ) in page
+
+
 def test_three_seeds_cannot_be_significant_and_the_page_says_so() -> None:
     page = pages.experiment_page(DESIGN, summary({"geo": [5.0, 5.5, 6.0], "own": [4.0, 4.5, 5.0]}))
     assert "own against geo: 3 of 3 seeds better; 3 seeds cannot make it significant" in page

@@ -192,10 +192,50 @@ def test_the_start_page_asks_and_answers(opened: Browser, page: Path) -> None:
     assert shown == [cell for cell in cells if set(cell) != {"-"}]
     assert "What this cannot show" in text
     assert (
-        opened.value("document.querySelector('#app .prose svg').getBoundingClientRect().width")
+        opened.value("document.querySelector('#app .prose img').getBoundingClientRect().width")
         > 300
     )
     assert not opened.value("document.querySelector('#app .system-message')")
+
+
+EVIL = (
+    "</script><script>window.pwned = 1</script> <img src=x onerror='window.pwned = 1'> {{ 7 * 7 }}"
+    " `</code><svg onload='window.pwned = 1'>` <!-- ]]>"
+)
+
+
+@pytest.fixture(scope="module")
+def evil_page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report page over a summary and a figure that somebody else has written."""
+    project = tmp_path_factory.mktemp("evil") / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    summary = project / layout.EXPERIMENT_SUMMARY_MD.format(experiment="quick")
+    blocks = [EVIL, f"# {EVIL}", f"| a |\n| - |\n| {EVIL} |", f"- {EVIL}"]
+    blocks += [f".. raw:: html\n\n   {EVIL}"]
+    summary.write_text(summary.read_text() + "\n\n" + "\n\n".join(blocks) + "\n")
+    for figure in FIGURES:
+        text = (project / figure).read_text()
+        script = "<script>window.pwned = 1; parent.pwned = 1</script></svg>"
+        (project / figure).write_text(text.replace("</svg>", script))
+    description = json.dumps({"experiments": {"quick": {"description": EVIL}}})
+    (project / "evil.yaml").write_text(description)
+    snakemake(project, "--report", "report.html", "--configfile", "quick.yaml", "evil.yaml")
+    return project / "report.html"
+
+
+def test_no_script_of_a_description_page_or_figure_runs(browser: Browser, evil_page: Path) -> None:
+    browser.open(evil_page)
+    browser.wait("document.querySelector('#app .prose img')?.naturalWidth > 300")
+    assert (
+        browser.value("document.querySelector('#app .prose').innerText").count("{{ 7 * 7 }}") >= 5
+    )
+    browser.menu("quick", "Figures")
+    browser.row_button(FIGURES[0], icon=0)
+    source = f"results[{json.dumps(FIGURES[0])}].data_uri"
+    browser.wait(
+        f"document.querySelector('#app img[src=\"' + {source} + '\"]')?.naturalWidth > 300"
+    )
+    assert browser.value("typeof window.pwned") == "undefined"
 
 
 def test_the_start_page_holds_the_configuration(opened: Browser) -> None:

@@ -25,6 +25,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from rope_spectra.artifacts import files
 from rope_spectra.runtime.cli import log
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.foreign import read_end
 from rope_spectra.runtime.settings import Record
 
 # JSON list of the rules and files that must really be made again, "*" for all. Set by the Snakefile
@@ -34,6 +35,7 @@ FORCED = "ROPE_SPECTRA_FORCED"
 _KEY = "^[0-9a-f]{64}$"
 _POLL_S = 0.5
 _INDEX = "index"  # JSON; what ends in .json two folders below results/ can be published
+_LARGEST_INDEX = 10**8  # bytes; a result has some 300
 _LOCKS = "locks"
 
 
@@ -233,7 +235,7 @@ class Store:
         for kind, index in self._index().items():
             for entry in self._unused(kind, index):
                 # Jobs may replace entries meanwhile. What they have made since then is linked.
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     states = [path.stat() for path in entry.iterdir()]
                     size += sum(state.st_size for state in states if state.st_nlink == 1)
         return size
@@ -279,7 +281,7 @@ class Store:
 
     def _index(self) -> Index:
         try:
-            return _INDEX_TYPE.validate_json((self.root / _INDEX).read_bytes())
+            return _INDEX_TYPE.validate_json(read_end(self.root / _INDEX, _LARGEST_INDEX))
         except (OSError, ValidationError):
             return {}
 

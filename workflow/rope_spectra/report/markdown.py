@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from rope_spectra.config.design import NATIVE, label
+from rope_spectra.runtime.foreign import printable
 
 
 def render(template: str, **values: Any) -> str:
@@ -32,12 +33,20 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # the pages are Markdown, not HTML
+        finalize=_without_html,
     )
     environment.filters |= {"named": named, "number": number, "spaced": spaced}
     environment.filters |= {"g": "{:g}".format, "thousands": "{:,}".format}
     environment.globals |= {"mean_std": mean_std, "interval": interval}
     environment.tests["missing"] = pd.isna
     return environment
+
+
+def _without_html(value: Any) -> Any:
+    """A value of a page in which no HTML can begin: a description or file name is text."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable(value))
 
 
 def number(value: float) -> str:
