@@ -74,7 +74,8 @@ def test_a_run_of_other_settings_stays_outdated(
 ) -> None:
     monkeypatch.chdir(clone)
     changed = config_of(training={"quick": {"learning_rate": 1.0e-3}})
-    assert settle(changed) == []
+    # An evaluation may be newer than its run all the same, depending on the times drawn.
+    assert names(settle(changed), "run.json") == []
 
 
 @pytest.mark.parametrize(("split", "record"), [("train", "run.json"), ("validation", "eval.json")])
