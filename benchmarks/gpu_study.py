@@ -29,6 +29,7 @@ import common
 import yaml
 
 from rope_spectra import evaluate, train
+from rope_spectra.analysis import declaration
 from rope_spectra.artifacts import files, layout, seal
 from rope_spectra.config import frozen
 from rope_spectra.config.load import load
@@ -93,7 +94,8 @@ def study(
 
 
 def _freeze_shared_files(config: Config, experiment: str) -> None:
-    """Writes the frozen files of the experiment as the rules of the workflow do."""
+    """Writes the frozen files of the experiment, and seals its claims, as the workflow does."""
+    declaration.declare(frozen.design(config, experiment))
     for pattern, settings in (
         (layout.EXPERIMENT, frozen.design(config, experiment)),
         (layout.OPTIONS, frozen.run_options(config, experiment)),
