@@ -34,7 +34,7 @@ rule tokenizer:
     shell:
         "RAYON_NUM_THREADS={threads} python -m rope_spectra.tokenizer --settings {input.settings}"
         " --output {output.tokenizer} --token-bytes {output.token_bytes}"
-        " --kept {layout.KEPT} --log {log}"
+        f" --kept {layout.KEPT} --log {{log}}"
 
 
 rule tokenize_train:
@@ -56,7 +56,7 @@ rule tokenize_train:
     shell:
         "python -m rope_spectra.tokenize --settings {input.settings} --options {input.options} --tokenizer {input.tokenizer}"
         " --output {output} --threads {threads}"
-        " --kept {layout.KEPT} --log {log}"
+        f" --kept {layout.KEPT} --log {{log}}"
 
 
 use rule tokenize_train as tokenize_val with:
@@ -90,7 +90,7 @@ rule memmap_cache:
     shell:
         "python -m rope_spectra.memmap_cache --settings {input.settings} --shards={input.shards:q}"
         " --output {output.tokens} --manifest {output.manifest}"
-        " --kept {layout.KEPT} --log {log}"
+        f" --kept {layout.KEPT} --log {{log}}"
 
 
 # The retrieval probe in the tokens of a dataset; made only where an experiment has the probe.

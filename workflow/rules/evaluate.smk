@@ -49,4 +49,4 @@ rule evaluate:
     shell:
         "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"
         " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads}"
-        " --kept {layout.KEPT} --log {log}"
+        f" --kept {layout.KEPT} --log {{log}}"

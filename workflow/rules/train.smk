@@ -60,4 +60,4 @@ rule train:
     shell:
         "python -m rope_spectra.train --config {input.config} --options {input.options} --tokens {input.tokens}"
         " --manifest {input.manifest} {params.sentence} --output $(dirname {output.model}) --curves {params.curves} --threads {threads}"
-        " --kept {layout.KEPT} --log {log}"
+        f" --kept {layout.KEPT} --log {{log}}"
