@@ -217,7 +217,7 @@ def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_to
         layout.TOKENIZER_RECORD,
         layout.SHARDS,
     }
-    left_out |= {layout.HF, layout.CURVES}
+    left_out |= {layout.HF, layout.CURVES, layout.KEPT}
     logs = {
         layout.log("summary"),
         layout.log("train/e/s/seed1"),

@@ -32,7 +32,7 @@ def check(paths: list[Path]) -> None:
 
 
 def _mistakes(path: Path) -> Iterator[str]:
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         yield f"{path}: not a regular file; give a text file"
         return
     try:
