@@ -137,8 +137,12 @@ def files(folder: Path) -> list[str]:
 
 def checkout_of(project: Path, folder: Path, *, results: bool) -> Path:
     """A copy of a checkout with the scripts: as it is, or as if cloned."""
-    left_out = ["scripts"] if results else ["scripts", "results", ".snakemake"]
-    shutil.copytree(project, folder, ignore=shutil.ignore_patterns(*left_out), symlinks=True)
+    left_out = {"scripts"} if results else {"scripts", "results", ".snakemake"}
+
+    def ignored(directory: str, names: list[str]) -> set[str]:
+        return left_out & set(names) if Path(directory) == project else set()
+
+    shutil.copytree(project, folder, ignore=ignored, symlinks=True)
     return checkout(folder)
 
 
