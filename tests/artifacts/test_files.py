@@ -138,3 +138,18 @@ def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="Input/output error") as caught:
         files.write_text(tmp_path / "table.csv", "newer")
     assert caught.value.filename == str(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["own", "of a dead process"])
+def test_a_folder_is_written_over_what_a_killed_process_has_left(
+    tmp_path: Path, number: str
+) -> None:
+    """In a container the next process often has the number of the killed one."""
+    process = os.getpid() if number == "own" else 2**22 + 1
+    left = files.temporary_of(tmp_path / "out")
+    left = left.with_name(f"{left.name.rpartition('.')[0]}.{process}")
+    left.mkdir()
+    (left / "half").touch()
+    with files.atomic_folder(tmp_path / "out") as folder:
+        (folder / "whole").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "whole"]

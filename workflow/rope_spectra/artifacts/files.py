@@ -117,10 +117,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what processes of this machine that were killed have left half-written of `path`."""
+    """Remove what processes of this machine that were killed have left half-written of `path`.
+
+    So had one with the number of this process, which has not begun yet: in a container all have the
+    same few numbers.
+    """
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.tmp.{_HOST}.*"):
         pid = leftover.name.rpartition(".")[2]
-        if not pid.isdecimal() or psutil.pid_exists(int(pid)):
+        if not pid.isdecimal() or (int(pid) != os.getpid() and psutil.pid_exists(int(pid))):
             continue
         if leftover.is_dir():
             shutil.rmtree(leftover)

@@ -103,7 +103,6 @@ class Store:
         # The name of a folder that was replaced also begins with a dot: no entry is called so.
         new = files.temporary_of(entry.with_name(f".{key}.new"))
         old = files.temporary_of(entry.with_name(f".{key}.old"))
-        shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         try:
             for name, path in paths.items():
