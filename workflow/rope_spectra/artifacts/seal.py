@@ -40,7 +40,17 @@ def dumps(content: Mapping[str, Any], indent: int | None = None) -> str:
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Publish sealed JSON atomically."""
-    files.write_text(path, dumps(content, indent=2) + "\n")
+    files.write_text(path, text(content))
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The text of a record: sealed JSON for people to read, too."""
+    return dumps(content, indent=2) + "\n"
+
+
+def freeze(path: Path, content: Mapping[str, Any]) -> None:
+    """Publish frozen settings atomically, as the rules of the workflow write them."""
+    files.write_text(path, f"{dumps(content)}\n")
 
 
 def read(path: Path) -> Content:
@@ -89,7 +99,7 @@ def publishing(record: Path, content: Mapping[str, Any], *paths: Path) -> Iterat
             _name(record, path): files.sha256(file)
             for path, file in zip(paths, temporaries, strict=True)
         }
-        last.write_text(dumps({**content, "files": hashes}, indent=2) + "\n")
+        last.write_text(text({**content, "files": hashes}))
 
 
 def check(record: Path, hashes: Mapping[str, str], *paths: Path) -> None:

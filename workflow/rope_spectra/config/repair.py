@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from rope_spectra.artifacts import files, layout, seal
+from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import frozen
 from rope_spectra.config.sections import Config
 from rope_spectra.runtime.settings import Settings
@@ -28,7 +28,7 @@ def repair(config: Config) -> list[Path]:
         if not _is_torn(path):
             continue
         modified_ns = path.stat().st_mtime_ns
-        files.write_text(path, f"{seal.dumps(settings().content())}\n")
+        seal.freeze(path, settings().content())
         os.utime(path, ns=(modified_ns, modified_ns))
         repaired.append(path)
     return repaired

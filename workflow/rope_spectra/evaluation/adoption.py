@@ -109,4 +109,4 @@ def _adopt(entry: Path, folder: Path, run: EvaluatedRun) -> None:
     with files.atomic_all(*_files(folder / EVAL_RECORD).values()) as (scores, arrays, record):
         shutil.copyfile(entry / EVAL, scores)
         shutil.copyfile(entry / EVAL_NLL, arrays)
-        record.write_text(seal.dumps(evaluation.content(), indent=2) + "\n")
+        record.write_text(seal.text(evaluation.content()))

@@ -94,7 +94,7 @@ def _adopt(entry: Path, folder: Path, settings: RunSettings) -> RunRecord:
         # The weights are large, and whoever reads them takes their hash from the record.
         kept.link(entry / MODEL, weights)
         shutil.copyfile(entry / TRAIN_LOG, train_log)
-        record.write_text(seal.dumps(run.content(), indent=2) + "\n")
+        record.write_text(seal.text(run.content()))
     return run
 
 
