@@ -26,15 +26,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import common
-import yaml
 
 from rope_spectra import evaluate, train
 from rope_spectra.analysis import declaration
-from rope_spectra.artifacts import files, layout, seal
+from rope_spectra.artifacts import layout, seal
+from rope_spectra.config import files as config_files
 from rope_spectra.config import frozen
-from rope_spectra.config.load import load
 from rope_spectra.config.sections import Config
-from rope_spectra.config.text import SafeLoader
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -50,23 +48,6 @@ class Outcome:
     seed: int
     state: str  # "done", "failed", or "no time left"
     seconds: float
-
-
-def read_config(paths: Iterable[Path]) -> Config:
-    """The configuration of these files; a later one overrides parts of an earlier one."""
-    merged: dict[str, object] = {}
-    for path in paths:
-        _update(merged, yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader))
-    return load(merged)
-
-
-def _update(merged: dict, new: dict) -> None:
-    """Merges nested settings as Snakemake does."""
-    for key, value in new.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            _update(merged[key], value)
-        else:
-            merged[key] = value
 
 
 def study(
@@ -101,20 +82,14 @@ def _freeze_shared_files(config: Config, experiment: str) -> None:
         (layout.OPTIONS, frozen.run_options(config, experiment)),
         (layout.EVALUATION_CONFIG, frozen.evaluation_settings(config, experiment)),
     ):
-        _freeze(layout.fill(pattern, experiment=experiment), settings.content())
-
-
-def _freeze(path: Path, content: dict) -> None:
-    text = f"{seal.dumps(content)}\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        files.write_text(path, text)
+        seal.freeze(layout.fill(pattern, experiment=experiment), settings.content())
 
 
 def _train(config: Config, place: dict[str, str | int]) -> bool:
     experiment, spectrum, seed = place["experiment"], place["spectrum"], place["seed"]
     settings = frozen.run_settings(config, str(experiment), str(spectrum), int(seed))
     run_config = layout.fill(layout.RUN_CONFIG, **place)
-    _freeze(run_config, settings.content())
+    seal.freeze(run_config, settings.content())
     return _step(
         train.main,
         place,
@@ -185,7 +160,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        config = read_config([Path("config.yaml"), *args.configfile])
+        config = config_files.read([config_files.MAIN, *args.configfile])
         if args.experiment not in config.experiments:
             raise UserError(f"--experiment: {args.experiment} is in no configuration file")
         outcomes = _published(study(config, args.experiment, args.seconds), args)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rope_spectra.artifacts import layout
+from rope_spectra.config import files as config_files
 from support.checkout import ROOT, fresh_checkout, job_counts, snakemake
 
 SCRIPT = ROOT / "benchmarks" / "gpu_study.py"
@@ -61,7 +62,7 @@ def test_the_time_may_end_anywhere(
     spec.loader.exec_module(module)
     (tmp_path / "results").mkdir()
     monkeypatch.chdir(tmp_path)
-    config = module.read_config([ROOT / "config.yaml"])
+    config = config_files.read([ROOT / "config.yaml"])
     now = 0.0
     begun = []
 

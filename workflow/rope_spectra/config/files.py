@@ -4,6 +4,7 @@ It is merged as Snakemake does: config.yaml, then --configfile, then --config.
 """
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,14 @@ def load(arguments: argparse.Namespace) -> Config:
 
     Raises UserError with one line per mistake.
     """
-    return load_config(_merged(arguments))
+    return read([MAIN, *arguments.configfile], arguments.config)
 
 
-def _merged(arguments: argparse.Namespace) -> dict[str, Any]:
-    from snakemake.utils import update_config
+def read(paths: list[Path], overrides: Iterable[str] = ()) -> Config:
+    """The configuration of these files, then of entries KEY=VALUE; later ones win.
 
-    paths = [MAIN, *arguments.configfile]
+    Raises UserError as `load`.
+    """
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise UserError(
@@ -60,10 +62,24 @@ def _merged(arguments: argparse.Namespace) -> dict[str, Any]:
     config_text.check(paths)
     merged: dict[str, Any] = {}
     for path in paths:
-        update_config(merged, _mapping(path))
-    for entry in arguments.config:
-        update_config(merged, _override(entry))
-    return merged
+        merge(merged, _mapping(path))
+    for entry in overrides:
+        merge(merged, _override(entry))
+    return load_config(merged)
+
+
+def merge(config: dict[str, Any], above: Mapping[str, Any]) -> None:
+    """Lays settings over `config` as Snakemake's update_config does: mapping into mapping.
+
+    Without Snakemake, which takes longer to import than all else here and is not everywhere.
+    """
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            below = config.get(key)
+            config[key] = {**below} if isinstance(below, Mapping) else {}
+            merge(config[key], value)
+        else:
+            config[key] = value
 
 
 def _mapping(path: Path) -> dict[str, Any]:
