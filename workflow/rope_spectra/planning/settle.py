@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import frozen
@@ -16,6 +17,8 @@ from rope_spectra.config.sections import Config
 from rope_spectra.evaluation.record import EvaluationRecord, evaluated
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import DataFacts, RunRecord
+
+Place: TypeAlias = dict[str, str | int]  # the wildcards of a run
 
 
 def settle(config: Config) -> list[Path]:
@@ -27,56 +30,57 @@ def settle(config: Config) -> list[Path]:
     settled = []
     for experiment in config.experiments:
         for spectrum, seed in frozen.runs(config, experiment) + frozen.repeats(config, experiment):
-            folder = layout.fill(
-                layout.RUN, experiment=experiment, spectrum=spectrum, seed=seed
-            ).parent
-            if folder.is_dir():
+            place = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
+            if layout.fill(layout.RUN, **place).exists():
                 with suppress(UserError, OSError):
-                    settled += _settle_run(config, experiment, spectrum, folder)
+                    settled += _settle_run(config, place)
     return settled
 
 
-def _settle_run(config: Config, experiment: str, spectrum: str, folder: Path) -> list[Path]:
+def _settle_run(config: Config, place: Place) -> list[Path]:
     """Settles a run, then its evaluation; UserError where a record is missing or damaged."""
-    seed = layout.seed_of(folder.name.removeprefix("seed"))
+    experiment, spectrum = str(place["experiment"]), str(place["spectrum"])
     dataset = config.experiments[experiment].dataset
-    sentence = layout.fill(layout.SENTENCE, dataset=dataset)
-    settings = folder / Path(layout.RUN_CONFIG).name
-    evaluation = layout.fill(layout.EVALUATION_CONFIG, experiment=experiment)
-    weights, train_log, run, *scores = (
-        folder / Path(pattern).name
-        for pattern in (
-            layout.MODEL,
-            layout.TRAIN_LOG,
-            layout.RUN,
-            layout.EVAL,
-            layout.EVAL_NLL,
-            layout.EVAL_RECORD,
-        )
-    )
-    trained_on = layout.fill(layout.MANIFEST, dataset=dataset, split="train")
-    evaluated_on = layout.fill(layout.MANIFEST, dataset=dataset, split="validation")
+
+    def at(pattern: str, **more: str) -> Path:
+        return layout.fill(pattern, **place, dataset=dataset, **more)
+
+    job = "{experiment}/{spectrum}/seed{seed}".format(**place)
+    settings, sentence = at(layout.RUN_CONFIG), at(layout.SENTENCE)
+    run, scores = at(layout.RUN), at(layout.EVAL_RECORD)
     # Snakemake counts the file with the time that a job took among its outputs.
-    job = f"{experiment}/{spectrum}/{folder.name}"
-    trained = (weights, train_log, run, Path(layout.benchmark(f"train/{job}")))
-    record_of_scores = scores[-1]
-    scores.append(Path(layout.benchmark(f"evaluate/{job}")))
+    trained = (
+        at(layout.MODEL),
+        at(layout.TRAIN_LOG),
+        run,
+        Path(layout.benchmark(f"train/{job}")),
+    )
+    evaluation = (
+        at(layout.EVAL),
+        at(layout.EVAL_NLL),
+        scores,
+        Path(layout.benchmark(f"evaluate/{job}")),
+    )
     settled = []
-    if _is_older(trained, (settings, trained_on, sentence)):
+    manifest = at(layout.MANIFEST, split="train")
+    if _is_older(trained, (settings, manifest, sentence)):
         record = seal.load_record(run, RunRecord)
+        seed = layout.seed_of(str(place["seed"]))
         if record.settings != frozen.run_settings(config, experiment, spectrum, seed):
             return []
-        if not _is_of(record.data, trained_on, sentence):
+        if not _is_of(record.data, manifest, sentence):
             return []
         _touch(*trained)
         settled.append(run)
-    if _is_older(scores, (settings, run, evaluation, evaluated_on, sentence)):
-        scored = seal.load_record(record_of_scores, EvaluationRecord)
+    manifest = at(layout.MANIFEST, split="validation")
+    frozen_way = at(layout.EVALUATION_CONFIG)
+    if _is_older(evaluation, (settings, run, frozen_way, manifest, sentence)):
+        scored = seal.load_record(scores, EvaluationRecord)
         is_same_run = scored.run == evaluated(seal.load_record(run, RunRecord))
         is_same_way = scored.settings == frozen.evaluation_settings(config, experiment)
-        if is_same_run and is_same_way and _is_of(scored.data, evaluated_on, sentence):
-            _touch(*scores)
-            settled.append(record_of_scores)
+        if is_same_run and is_same_way and _is_of(scored.data, manifest, sentence):
+            _touch(*evaluation)
+            settled.append(scores)
     return settled
 
 
