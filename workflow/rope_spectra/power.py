@@ -22,6 +22,7 @@ from scipy import stats
 
 from rope_spectra.analysis import assumed, looks, power
 from rope_spectra.analysis.assumed import Assumed, Wanted
+from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.statistics import smallest_p
 from rope_spectra.artifacts import tables
 from rope_spectra.runtime import cli
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--baseline", metavar="ARM", help="what it is compared with; for runs.csv")
     parser.add_argument(
-        "--metric", choices=assumed.METRICS, help="default: that of the table's verdict, else ppl"
+        "--metric", choices=METRICS, help="default: that of the table's verdict, else ppl"
     )
     parser.add_argument("--length", type=int, help="in tokens (default: the longest)")
     parser.add_argument("--protocol", choices=("full", "first_chunks"), help="default: full")

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
+from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.statistics import std
 from rope_spectra.config.design import NATIVE, Arm, label, parse_arm
+from rope_spectra.config.sections import Metric
 from rope_spectra.runtime.errors import UserError
 
-# By metric: the column of the difference in summary.csv, and the column of a run in runs.csv.
-METRICS = {"ppl": ("delta_log_ppl", "nll"), "degradation": ("delta_degradation", "degradation")}
+# By metric: the column of a run in runs.csv.
+_OF_RUN: dict[Metric, str] = {"ppl": "nll", "degradation": "degradation"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Wanted:
 
     contrast: str
     baseline: str | None = None
-    metric: str | None = None
+    metric: Metric | None = None
     length: int | None = None
     protocol: str | None = None
     experiment: str | None = None
@@ -50,7 +52,7 @@ def of_summary(table: pd.DataFrame, wanted: Wanted) -> Assumed:
     row = _arm_rows(place, parse_arm(wanted.contrast)).iloc[0]
     judged = row.get("metric")
     metric = wanted.metric or ("ppl" if pd.isna(judged) else judged)
-    delta, _ = METRICS[metric]
+    delta = METRICS[metric].delta
     if wanted.baseline not in (None, row["baseline"]):
         raise UserError(
             f"--baseline: the table compares {wanted.contrast} with {row['baseline']};"
@@ -77,7 +79,7 @@ def of_summary(table: pd.DataFrame, wanted: Wanted) -> Assumed:
 def of_runs(table: pd.DataFrame, wanted: Wanted) -> Assumed:
     """From runs.csv, the difference of the seeds that both have; the family is the contrast."""
     metric = wanted.metric or "ppl"
-    _, value = METRICS[metric]
+    value = _OF_RUN[metric]
     if wanted.baseline is None:
         raise UserError("--baseline: runs.csv does not name one; give the spectrum to compare with")
     if value not in table:

@@ -102,16 +102,17 @@ def tokenize(
             log.info("the other process has finished %s", output)
             return
         tokenizer = load_tokenizer(tokenizer_file)
+        tokenizer_sha256 = sha256(tokenizer_file)
         content = None
         if store:
-            content = of_tokens(settings, sha256(tokenizer_file))
+            content = of_tokens(settings, tokenizer_sha256)
             if content and _is_kept(store, content.key, settings.split, output):
                 write_note(partial, content.key)
                 partial.rename(output)
                 return
         token_bytes = count_token_bytes(tokenizer)
         inputs = ShardInputs(
-            settings=settings, tokenizer_sha256=sha256(tokenizer_file), vocab_size=len(token_bytes)
+            settings=settings, tokenizer_sha256=tokenizer_sha256, vocab_size=len(token_bytes)
         )
         writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
         earlier = writer.earlier_backend
