@@ -367,6 +367,7 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path: Path) -> Non
 
 
 def test_only_the_first_rank_has_a_heartbeat(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     monkeypatch.setenv("RANK", "1")
     assert step(tmp_path, lambda _: None) is None
 

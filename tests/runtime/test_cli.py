@@ -28,3 +28,17 @@ def test_an_error_that_quotes_a_file_is_shown_and_logged_as_text(
 def test_an_error_in_the_snakefile_too() -> None:
     with pytest.raises(SystemExit, match=r"a.json: unknown \\x1b]0;pwned\\x07\\u202e$"):
         or_exit(fail)
+
+
+@pytest.mark.parametrize(("ours", "speaks"), [(False, True), (True, False)])
+def test_ranks_left_over_in_the_environment_silence_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: bool, speaks: bool
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    if ours:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    log = tmp_path / "a.log"
+    cli.parse(cli.parser("doc"), ["--log", str(log)])
+    cli.log.info("at work")
+    assert ("at work" in log.read_text()) == speaks

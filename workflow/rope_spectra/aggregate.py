@@ -14,6 +14,7 @@ all finished.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rope_spectra.analysis import declaration, lineage
@@ -73,7 +74,9 @@ def write(design: Design, found: list[tuple[str, int]], runs_csv: Path, csv: Pat
     evaluations = lineage.read_evaluations(design, found)
     standing = declaration.look(design, found)
     made_from = lineage.made_from(design, standing, evaluations)
-    runs, summary = tabulate(design, found)
+    # A run that has diverged has an infinite perplexity, and leaves what it takes part in empty.
+    with np.errstate(over="ignore", invalid="ignore"):
+        runs, summary = tabulate(design, found)
     if standing.changes:
         summary.loc[summary["verdict"] != "baseline", "verdict"] = "exploratory"
     with seal.publishing(lineage.record_of(csv), made_from, runs_csv, csv) as temporaries:

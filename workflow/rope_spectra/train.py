@@ -18,8 +18,9 @@ from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import read_manifest
 from rope_spectra.data.sentence import read_sentence
-from rope_spectra.runtime import cli, devices
+from rope_spectra.runtime import cli
 from rope_spectra.runtime.determinism import pin_arithmetic
+from rope_spectra.runtime.rank import is_rank
 from rope_spectra.training.adoption import train_once
 from rope_spectra.training.run import Run
 
@@ -84,7 +85,7 @@ def _is_one_of_several() -> bool:
     The one that has launched the ranks looks into the store for them. Launchers need each other, so
     none may wait until another one is done.
     """
-    return devices.is_rank() or int(os.environ.get("SLURM_NNODES", "1")) > 1
+    return is_rank() or int(os.environ.get("SLURM_NNODES", "1")) > 1
 
 
 if __name__ == "__main__":

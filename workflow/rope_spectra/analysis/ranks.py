@@ -48,9 +48,9 @@ def ranking(values: ArrayLike) -> Ranking:
     better = np.full((n_arms, n_arms), 0.5)
     for arm in range(n_arms):
         # One arm at a time: all pairs at once may not fit into memory.
-        estimate = crossed(x[arm] - x)
-        p[arm] = estimate.p_difference()
         with np.errstate(divide="ignore", invalid="ignore"):
+            estimate = crossed(x[arm] - x)
+            p[arm] = estimate.p_difference()
             below = special.stdtr(estimate.df, -estimate.mean / estimate.sem)
         better[arm] = np.where(np.isnan(below), 0.5, below)
     pairs = np.triu_indices(n_arms, k=1)

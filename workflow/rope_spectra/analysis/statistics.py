@@ -82,14 +82,14 @@ def smallest_p(n: int) -> float:
 
 
 def sign_flip_p(deltas: ArrayLike, resamples: int = 2**16, seed: int = 0) -> float:
-    """Two-sided p of the paired deltas [n] under random signs; NaN below two.
+    """Two-sided p of the paired deltas [n] under random signs; NaN below two, or if one is inf.
 
     Exact over all 2^n sign patterns up to n = 16, beyond that a Monte Carlo estimate
     (hits + 1) / (resamples + 1).
     """
     d = np.asarray(deltas, dtype=np.float64)
     n = len(d)
-    if n < 2:
+    if n < 2 or not np.isfinite(d).all():
         return np.nan
     # Random signs go by position: sorted, the order of the seeds does not matter.
     d = d[np.argsort(np.abs(d))]

@@ -128,7 +128,8 @@ def _evidence(
         found.level = level
         found.seeds = len(pairs)
         found.wins = int(np.count_nonzero(per_seed < 0))
-        if len(pairs) < 2:
+        # Of an arm that has diverged nothing can be estimated.
+        if len(pairs) < 2 or not np.isfinite(pairs).all():
             continue
         estimate = crossed(pairs)
         p = max(statistics.sign_flip_p(per_seed), float(estimate.p_difference()))

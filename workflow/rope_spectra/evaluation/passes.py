@@ -5,6 +5,7 @@ measured once and stands in the rows of every remap.
 """
 
 import math
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -28,12 +29,15 @@ from rope_spectra.runtime.progress import Progress
 
 HEADER = "remap,protocol,length,ppl,nll,tokens,chunks"
 
+# The logarithm of the largest float.
+_LARGEST_NLL = math.log(sys.float_info.max)
+
 Arrays = dict[str, NDArray[Any]]  # those of eval.npz, by name
 
 
 @dataclass(frozen=True)
 class Score:
-    """One row of eval.csv; `nll` is in nats per token."""
+    """One row of eval.csv; `nll` is in nats per token, and a PPL that no float holds is inf."""
 
     remap: str
     protocol: str
@@ -44,7 +48,7 @@ class Score:
 
     def csv(self) -> str:
         """The row as text; repr keeps every digit."""
-        ppl = math.exp(self.nll)
+        ppl = math.exp(self.nll) if self.nll < _LARGEST_NLL else math.inf
         return (
             f"{self.remap},{self.protocol},{self.length},"
             f"{ppl!r},{self.nll!r},{self.tokens},{self.chunks}"

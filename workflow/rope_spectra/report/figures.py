@@ -90,10 +90,11 @@ def paired_deltas(runs: pd.DataFrame, contrasts: Contrasts, metric: Metric = "pp
     """Log PPL, or the degradation, minus that of the row's baseline at the same seed and length.
 
     runs: of one protocol, and not from `by_arm`. Columns: spectrum and baseline (the remap in both
-    names), seed, length, delta. Rows without their baseline are left out.
+    names), seed, length, delta. Rows without their baseline, and of runs that
+    have diverged, are left out.
     """
     values = np.log(runs["ppl"]) if metric == "ppl" else runs["degradation"]
-    runs = runs.assign(value=values).dropna(subset="value")
+    runs = runs.assign(value=values)[np.isfinite(values)]
     arms = zip(runs["spectrum"], runs["remap"], strict=True)
     ours = by_arm(runs).assign(baseline=[label(contrasts.reference(arm)) for arm in arms])
     theirs = ours[["spectrum", "seed", "length", "value"]].rename(columns={"spectrum": "baseline"})

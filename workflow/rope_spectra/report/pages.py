@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from rope_spectra.analysis import statistics
 from rope_spectra.analysis.declaration import Standing
@@ -74,6 +75,7 @@ def experiment_page(
     return markdown.render(
         "experiment.md.j2",
         design=design,
+        diverged=_diverged(summary),
         standing=standing,
         remapped=set(summary["remap"]) != {NATIVE},
         confirmed=_rankings(tested),
@@ -166,7 +168,7 @@ def _degradation(summary: pd.DataFrame) -> str:
         for length in lengths:
             line.append(_growth(cells.loc[(row.spectrum, row.remap, length)]))
         beyond = row.degradation_beyond
-        line.append("" if pd.isna(beyond) else f"{np.exp(beyond):.3f}")
+        line.append("" if pd.isna(beyond) else f"{_exp(beyond):.3f}")
         table.append(line)
     header = ["spectrum", *map(str, lengths), f"{lengths[-1]}, beyond"]
     return markdown.as_table(header, table)
@@ -174,9 +176,21 @@ def _degradation(summary: pd.DataFrame) -> str:
 
 def _growth(row: pd.Series) -> str:
     """PPL as a multiple of that at the training length, such as `1.756 (1.590 to 1.940)`."""
-    low, high = np.exp([row["degradation_ci95_low"], row["degradation_ci95_high"]])
+    low, high = _exp([row["degradation_ci95_low"], row["degradation_ci95_high"]])
     between = interval(low, high, digits=3)
-    return f"{np.exp(row['degradation_mean']):.3f}" + (f" ({between})" if between else "")
+    return f"{_exp(row['degradation_mean']):.3f}" + (f" ({between})" if between else "")
+
+
+def _exp(values: ArrayLike) -> Any:
+    """The exponential; inf where no float holds it, as of a run that has diverged."""
+    with np.errstate(over="ignore"):
+        return np.exp(values)
+
+
+def _diverged(summary: pd.DataFrame) -> list[str]:
+    """The arms of which a run has a perplexity that no float holds."""
+    rows = summary[np.isinf(summary["ppl_max"])]
+    return sorted({named(row) for row in rows.itertuples()})
 
 
 def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
@@ -260,7 +274,7 @@ def _comparison_table(rows: list[Any], common: str | None) -> str:
 
 def _ratio_interval(row: Any, column: str) -> str:
     """The exponential of an interval of differences of a logarithm."""
-    low, high = np.exp([getattr(row, f"{column}_low"), getattr(row, f"{column}_high")])
+    low, high = _exp([getattr(row, f"{column}_low"), getattr(row, f"{column}_high")])
     return interval(low, high, digits=3)
 
 

@@ -40,7 +40,10 @@ def ppl_by_length(
     style.mark_length(axes, train_length)
     axes.set(xlabel="Evaluation length (tokens)", ylabel="Perplexity")
     style.label_ends(axes, ends, styles)
-    style.caption(axes, f"{seeds_text(ppl)} {PROTOCOLS[protocol]}")
+    infinite = np.isinf(ppl["ppl"])
+    diverged = ", ".join(ppl["spectrum"][infinite].unique())
+    missing = f" Not drawn where a run has diverged: {diverged}." if diverged else ""
+    style.caption(axes, f"{seeds_text(ppl)} {PROTOCOLS[protocol]}{missing}")
     return figure
 
 
@@ -199,14 +202,17 @@ def curves(
 
     Where there are several seeds, a band shows mean ± `half` of the values [x, seeds] (not below
     `floor`) and thin lines the single seeds. Only those x are drawn that all seeds of a spectrum
-    have, because a mean over a changing set of seeds would jump.
+    have as a finite value, because a mean over a changing set of seeds would jump.
     """
     ends = {}
     for name, line_style in styles.items():
         rows = table[table["spectrum"] == name]
         if rows.empty:
             continue
-        by_seed = rows.pivot(index=x, columns="seed", values=y).dropna()
+        by_seed = rows.pivot(index=x, columns="seed", values=y)
+        by_seed = by_seed[np.isfinite(by_seed).all(axis=1)]
+        if by_seed.empty:
+            continue
         mean = by_seed.mean(axis=1)
         if by_seed.shape[1] > 1:
             width = half(by_seed)

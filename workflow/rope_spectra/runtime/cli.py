@@ -6,7 +6,6 @@ A command ends with `if __name__ == "__main__": cli.run(main)`; its `main` build
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 from rope_spectra.runtime import heartbeat
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.foreign import printable
+from rope_spectra.runtime.rank import is_main_process
 
 log = logging.getLogger("rope_spectra")
 
@@ -61,9 +61,8 @@ def parse(
     for handler in handlers:
         handler.setFormatter(plain)
     # The ranks of one run do the same at the same time: one speaks for all, unless it fails.
-    is_first_rank = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
-        level=logging.INFO if is_first_rank else logging.ERROR,
+        level=logging.INFO if is_main_process() else logging.ERROR,
         handlers=handlers,
         force=True,
     )

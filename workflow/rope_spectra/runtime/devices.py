@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from rope_spectra.runtime.cli import log
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.rank import is_rank
 
 if TYPE_CHECKING:
     import torch
@@ -49,11 +50,6 @@ def take(preset: str = "auto") -> "torch.device":
     else:
         lease()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def is_rank() -> bool:
-    """True in a process that torchrun has started, one of several that train a run together."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def lease(count: int = 1) -> list[str]:

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from rope_spectra.runtime.foreign import read_end
+from rope_spectra.runtime.rank import is_main_process
 from rope_spectra.runtime.settings import Printable, Record
 
 JobState: TypeAlias = Literal["running", "done", "failed", "stopped"]
@@ -93,7 +94,7 @@ def path(log: Path) -> Path:
 def begin(log: Path) -> None:
     """Starts the heartbeat of this process, next to `log`; of several ranks only the first's."""
     global _file, _latest
-    if os.environ.get("RANK", "0") != "0":
+    if not is_main_process():
         return
     _file = path(log)
     now = time.time()

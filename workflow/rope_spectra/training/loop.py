@@ -10,6 +10,7 @@ from rope_spectra.data.cache import Tokens, open_tokens
 from rope_spectra.model.weights import build_model, save_model
 from rope_spectra.runtime import cli, devices
 from rope_spectra.runtime.progress import Progress, short_number
+from rope_spectra.runtime.rank import is_main_process, is_rank
 from rope_spectra.training import checkpoint, ranks, tensorboard
 from rope_spectra.training.device import prepare
 from rope_spectra.training.interruption import CheckpointClock, Interruption
@@ -23,14 +24,14 @@ def start(run: Run, tokens: Path, processes: int, threads: int | None) -> None:
 
     threads: CPU threads of all processes together, None for torch's own choice.
     """
-    if processes > 1 and not devices.is_rank():
+    if processes > 1 and not is_rank():
         if run.settings.training.device != "cpu":
             # All of them at once: ranks that wait for a GPU one by one could block each other.
             devices.lease(processes)
         ranks.launch("rope_spectra.train", sys.argv[1:], processes)
         return
     threads_here = (threads or 0) // processes
-    if not ranks.is_main_process():
+    if not is_main_process():
         if ranks.is_called():
             train(run, tokens, threads_here)
         return

@@ -18,8 +18,8 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from rope_spectra.runtime import devices
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.rank import is_rank
 from rope_spectra.training import interruption
 from rope_spectra.training.vigil import A_RANK_IS_SILENT, Vigil, connect
 
@@ -57,14 +57,9 @@ class World:
         return int(shared)
 
 
-def is_main_process() -> bool:
-    """True in the one process that reads and writes the files of its run."""
-    return not devices.is_rank() or os.environ["RANK"] == "0"
-
-
 def call_others(to_train: bool) -> None:
     """Tells the ranks that wait in `is_called` to train, or that there is nothing left to do."""
-    if devices.is_rank():
+    if is_rank():
         connect(_CONNECTS_WITHIN).set("called", str(to_train))
 
 
@@ -79,7 +74,7 @@ def init_process_group(device: torch.device, timeout_minutes: float) -> World:
 
     From then on a rank that does not answer for that long ends all of them.
     """
-    if not devices.is_rank():
+    if not is_rank():
         return World()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     watch = Vigil(rank, size, 60 * timeout_minutes)

@@ -9,6 +9,7 @@ import gc
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from typing import cast
@@ -31,6 +32,9 @@ _CPU_FLOP_TO_COMPILE = 5e13
 # Logits of one micro-batch on a CPU, where running out of memory kills the process instead of
 # raising an error, so that trying what fits is no way.
 _CPU_LOGITS_BYTES = 2**28
+# Nats per token from which no float holds the perplexity. A model that knows nothing has 11, and
+# none comes back from here.
+_DIVERGED = math.log(sys.float_info.max)
 # Parameters of mallopt, by their numbers in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -174,7 +178,7 @@ class Trainer:
 
         Yields after each step its number and, where one is due, its line of train.csv: at every
         `log_every`-th step and at the last one. `change` puts something else into some of the rows.
-        Raises UserError for a loss that is not finite.
+        Raises UserError for a loss that is not finite or beyond all measure.
         """
         recipe = self.recipe
         rows = recipe.rows(len(tokens))
@@ -225,11 +229,11 @@ class Trainer:
 
 
 def _refuse_divergence(losses: list[float], last_step: int) -> None:
-    """UserError for the first loss that is not finite; the losses are those up to last_step."""
+    """UserError for the first loss of a run that diverged; the losses are those up to last_step."""
     first_step = last_step - len(losses) + 1
     for step, loss in enumerate(losses, first_step):
-        if not math.isfinite(loss):
+        if not loss < _DIVERGED:
             raise UserError(
-                f"training diverged: the loss is {loss} at step {step};"
+                f"training diverged: the loss is {loss:.6g} at step {step};"
                 " lower learning_rate or raise warmup_fraction"
             )
