@@ -23,6 +23,7 @@ SHARDS = _DATASET + "/shards/{split}"
 TOKENS = _DATASET + "/{split}.npy"
 MANIFEST = _DATASET + "/{split}.json"
 SENTENCE = _DATASET + "/sentence.json"
+PROBE = _DATASET + "/probe.json"
 
 # What the runs of one experiment share, and its tables.
 _EXPERIMENT = "results/{experiment}"
