@@ -103,6 +103,20 @@ def test_a_clone_can_tell_what_changed_after_the_runs() -> None:
     assert late.earlier == 0
 
 
+def test_hypotheses_are_declared_and_later_ones_leave_the_contrasts_alone() -> None:
+    first = {"source": "us", "claim": "own better than geo"}
+    second = {"source": "us", "claim": "own worse than geo"}
+    third = {"source": "us", "diagnostic": "critical_dimension", "sign": "negative"}
+    design = make_design("geo", "own", hypotheses={"a": first, "b": first})
+    assert declaration.declare(design).declared == design
+    train("geo", 1, provenance.now())
+    late = make_design("geo", "own", hypotheses={"a": first, "b": second, "c": third})
+    assert declaration.late_hypotheses(design) == []
+    assert declaration.late_hypotheses(late) == ["b", "c"]
+    assert declaration.look(late, [("geo", 1)]).changes == []
+    assert "hypotheses" not in DESIGN.content()
+
+
 def test_seeds_that_are_added_after_a_look_make_another_one() -> None:
     for spectrum, seed in [("geo", 1), ("geo", 2), ("geo", 3), ("geo", 4), ("geo", 5)]:
         train(spectrum, seed, provenance.now())

@@ -42,6 +42,8 @@ SECTIONS = {
     "experiments.<name>": "Experiment",
     "experiments.<name>.selection": "Selection",
     "experiments.<name>.primary": "Primary",
+    "experiments.<name>.hypotheses.<name>, of two spectra": "ContrastHypothesis",
+    "experiments.<name>.hypotheses.<name>, of a diagnostic": "DiagnosticHypothesis",
     **_sources(),
     "datasets.<name>.tokenizer, ready made": "ReadyTokenizer",
     "datasets.<name>.tokenizer, trained here": "TrainedTokenizer",

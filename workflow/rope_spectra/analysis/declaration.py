@@ -131,6 +131,16 @@ def changes(declared: Design, now: Design) -> Iterator[str]:
             yield f"the spectrum {spectrum.name} has changed"
 
 
+def late_hypotheses(design: Design) -> list[str]:
+    """The hypotheses that were added or changed after the declaration: they are exploratory.
+
+    Unlike the changes above they cast no doubt on the verdicts of contrasts, whose family they are
+    no part of. Raises UserError if the declaration is damaged.
+    """
+    declared = declare(design).declared.hypotheses
+    return [name for name, value in design.hypotheses.items() if declared.get(name) != value]
+
+
 def _text(value: Any) -> str:
     return "not given" if value is None else json.dumps(value)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 from rope_spectra.artifacts.layout import RESERVED_NAMES
 from rope_spectra.config.design import Contrasts, parse_arm
+from rope_spectra.config.hypothesis_checks import hypotheses
 from rope_spectra.config.sections import Config, Experiment, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
 from rope_spectra.rope.families import Family, Values
@@ -69,6 +70,7 @@ def consistency(config: Config) -> Iterator[str]:
         # Who shortens a preset of the library need not correct experiments that are not run.
         if name in config.run:
             yield from _primary(config, name)
+            yield from hypotheses(config, name)
         yield from _equal_arms(config, name)
         yield from _looks(f"experiments.{name}", experiment)
         yield from _stopped(f"experiments.{name}", experiment)

@@ -14,6 +14,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from rope_spectra.config.hypotheses import Hypothesis
 from rope_spectra.config.sections import Primary, Protocol, Remap, Retrieval, Selection
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.settings import Name, Seed, Settings
@@ -46,6 +47,7 @@ class Design(Settings):
     primary: Primary | None = Field(None, exclude_if=lambda primary: primary is None)
     looks: list[int] = Field([], exclude_if=lambda looks: not looks)
     stopped: dict[str, int] = Field({}, exclude_if=lambda stopped: not stopped)
+    hypotheses: dict[Name, Hypothesis] = Field({}, exclude_if=lambda hypotheses: not hypotheses)
     head_dim: int
     train_length: int
     spectra: Annotated[list[NamedSpectrum], Field(min_length=1)]

@@ -109,6 +109,7 @@ def design(config: Config, experiment: str) -> Design:
         primary=parts.primary,
         looks=parts.looks,
         stopped=parts.stopped,
+        hypotheses=parts.hypotheses,
         head_dim=config.model_of(experiment).head_dim,
         train_length=config.training_of(experiment).seq_len,
         spectra=[named_spectrum(config, experiment, name) for name in parts.spectra],

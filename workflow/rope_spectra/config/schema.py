@@ -16,9 +16,10 @@ def json_schema() -> dict[str, Any]:
     _tidy(schema)
     for section in schema["$defs"].values():
         for key in ("source", "family"):
-            if key in section["properties"]:
+            value = section["properties"].get(key, {})
+            if "const" in value:
                 # A key that tells the kind of its mapping means what the whole mapping is.
-                section["properties"][key]["description"] = section["description"]
+                value["description"] = section["description"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rope-spectra configuration",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from rope_spectra.config.hypotheses import Hypothesis
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope import remaps as remapping
@@ -123,6 +124,9 @@ class Experiment(Section):
     stopped: dict[str, Annotated[int, Field(ge=1)]] = Field({})
     """Spectra that train no more seeds, with the number of seeds they have (`a: 6`): what a look
     has decided, or will hardly decide"""
+    hypotheses: dict[Name, Hypothesis] = Field({})
+    """Predictions that the runs can refute, by name, each with its source; they are sealed with the
+    declaration and judged in hypotheses.csv"""
 
     @property
     def runs(self) -> list[tuple[str, int]]:

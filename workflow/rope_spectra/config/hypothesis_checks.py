@@ -1,0 +1,71 @@
+"""Checks of hypotheses: they are about spectra, lengths and measures that the experiment has."""
+
+from collections.abc import Iterator, Sequence
+
+from rope_spectra.config.design import parse_arm
+from rope_spectra.config.hypotheses import ContrastHypothesis, Hypothesis
+from rope_spectra.config.sections import Config, Experiment
+from rope_spectra.runtime.messages import remedy
+
+
+def hypotheses(config: Config, name: str) -> Iterator[str]:
+    """A line per mistake in the hypotheses of an experiment; all of its references are good."""
+    experiment = config.experiments[name]
+    for title, hypothesis in experiment.hypotheses.items():
+        path = f"experiments.{name}.hypotheses.{title}"
+        if isinstance(hypothesis, ContrastHypothesis):
+            remaps = config.evaluation_of(name).remaps
+            yield from _arms(f"{path}.claim", hypothesis, experiment, remaps)
+        else:
+            yield from _diagnostic(f"{path}.diagnostic", hypothesis.diagnostic)
+        yield from _measured(config, name, path, hypothesis)
+
+
+def _arms(
+    path: str, hypothesis: ContrastHypothesis, experiment: Experiment, remaps: Sequence[str]
+) -> Iterator[str]:
+    arm, _, other = hypothesis.parts
+    for each in (arm, other):
+        spectrum, remap = parse_arm(each)
+        if spectrum not in experiment.spectra:
+            choice = remedy(spectrum, experiment.spectra)
+            yield f"{path}: {spectrum!r} is not among its spectra; {choice}"
+        if remap is not None and remap not in remaps:
+            choice = remedy(remap, remaps)
+            yield f"{path}: remap {remap!r} of {each!r} is not evaluated; {choice}"
+    if arm == other:
+        yield f"{path}: {arm!r} cannot be compared with itself; name two"
+
+
+def _diagnostic(path: str, name: str) -> Iterator[str]:
+    # Needs numpy, which the Snakefile does without where nobody asks for a diagnostic.
+    import numpy as np
+
+    from rope_spectra.rope.diagnostics import diagnose
+
+    known = diagnose(np.ones(2), train_length=8, longest=16)
+    if name not in known:
+        yield f"{path}: {name!r} is none; {remedy(name, known)}"
+
+
+def _measured(config: Config, name: str, path: str, hypothesis: Hypothesis) -> Iterator[str]:
+    """The measure exists at the length."""
+    preset = f"evaluation.{config.experiments[name].evaluation}"
+    evaluation = config.evaluation_of(name)
+    trained = config.training_of(name).seq_len
+    length = hypothesis.length
+    if length is not None and length not in evaluation.lengths:
+        yield f"{path}.length: {length} is not among {preset}.lengths; add it there"
+    if hypothesis.measure == "retrieval" and evaluation.retrieval is None:
+        yield f"{path}.measure: nothing is retrieved; add retrieval to {preset}"
+    if hypothesis.measure == "degradation":
+        if length is not None and length <= trained:
+            yield (
+                f"{path}.length: {length} is not beyond the training length {trained}, where"
+                " nothing degrades; give a longer one or measure: ppl"
+            )
+        if trained not in evaluation.lengths or "full" not in evaluation.protocols:
+            yield (
+                f"{path}.measure: degradation needs the training length {trained} among"
+                f" {preset}.lengths and full among its protocols; add them"
+            )
