@@ -44,6 +44,7 @@ SECTIONS = {
     "experiments.<name>.primary": "Primary",
     "experiments.<name>.hypotheses.<name>, of two spectra": "ContrastHypothesis",
     "experiments.<name>.hypotheses.<name>, of a diagnostic": "DiagnosticHypothesis",
+    "experiments.<name>.retrieval": "RetrievalEndpoint",
     **_sources(),
     "datasets.<name>.tokenizer, ready made": "ReadyTokenizer",
     "datasets.<name>.tokenizer, trained here": "TrainedTokenizer",

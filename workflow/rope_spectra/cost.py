@@ -62,7 +62,7 @@ def main() -> None:
     if args.throughput is not None and not args.throughput > 0:
         raise UserError(f"--throughput: {args.throughput} should be above 0")
     config = files.load(args)
-    items = [_estimate(config, name, args.results) for name in config.run]
+    items = [_estimate(config, name, args.results) for name in config.built]
     times = [(item, _throughputs(item, args)) for item in items]
     if args.json:
         print(json.dumps([_as_json(*item) for item in times], indent=2))

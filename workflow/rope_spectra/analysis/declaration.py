@@ -20,6 +20,7 @@ from rope_spectra.runtime.settings import Record
 # The keys of a design that verdicts are about; a change of another one changes no claim.
 _CLAIMS = (
     "primary",
+    "retrieval_endpoint",
     "baseline",
     "contrasts",
     "equivalence_margin",

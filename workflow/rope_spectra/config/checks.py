@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from rope_spectra.artifacts.layout import RESERVED_NAMES
+from rope_spectra.config import claims
 from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.hypothesis_checks import hypotheses
 from rope_spectra.config.sections import Config, Experiment, Training
@@ -54,6 +55,9 @@ def _references(config: Config, path: str, experiment: Experiment) -> Iterator[s
     for spectrum in experiment.spectra:
         if spectrum not in config.spectra:
             yield f"{path}.spectra: {unknown('spectrum', spectrum, config.spectra)}"
+    for other in experiment.rates:
+        if other not in config.experiments:
+            yield f"{path}.rates: {unknown('experiment', other, config.experiments)}"
 
 
 def consistency(config: Config) -> Iterator[str]:
@@ -68,9 +72,11 @@ def consistency(config: Config) -> Iterator[str]:
         yield from _comparison(f"experiments.{name}", experiment, evaluation.remaps)
         yield from _selection(f"experiments.{name}", experiment, evaluation.protocols)
         # Who shortens a preset of the library need not correct experiments that are not run.
-        if name in config.run:
+        if name in config.built:
             yield from _primary(config, name)
             yield from hypotheses(config, name)
+            yield from claims.retrieval_endpoint(config, name)
+            yield from claims.rates(config, name)
         yield from _equal_arms(config, name)
         yield from _looks(f"experiments.{name}", experiment)
         yield from _stopped(f"experiments.{name}", experiment)
@@ -85,7 +91,7 @@ def consistency(config: Config) -> Iterator[str]:
 
 def files(config: Config) -> Iterator[str]:
     """The local files of the experiments of `run` are there and can hold what is asked of them."""
-    for name in config.run:
+    for name in config.built:
         path = f"datasets.{config.experiments[name].dataset}"
         dataset = config.dataset_of(name)
         for split in get_args(SplitName):

@@ -15,7 +15,14 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from rope_spectra.config.hypotheses import Hypothesis
-from rope_spectra.config.sections import Primary, Protocol, Remap, Retrieval, Selection
+from rope_spectra.config.sections import (
+    Primary,
+    Protocol,
+    Remap,
+    Retrieval,
+    RetrievalEndpoint,
+    Selection,
+)
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.settings import Name, Seed, Settings
 
@@ -45,6 +52,9 @@ class Design(Settings):
     # Younger than finished experiments, whose frozen design must stay as it was.
     retrieval: Retrieval | None = Field(None, exclude_if=lambda probe: probe is None)
     primary: Primary | None = Field(None, exclude_if=lambda primary: primary is None)
+    retrieval_endpoint: RetrievalEndpoint | None = Field(
+        None, exclude_if=lambda endpoint: endpoint is None
+    )
     looks: list[int] = Field([], exclude_if=lambda looks: not looks)
     stopped: dict[str, int] = Field({}, exclude_if=lambda stopped: not stopped)
     hypotheses: dict[Name, Hypothesis] = Field({}, exclude_if=lambda hypotheses: not hypotheses)

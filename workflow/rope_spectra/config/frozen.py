@@ -107,6 +107,7 @@ def design(config: Config, experiment: str) -> Design:
         equivalence_margin=evaluation.equivalence_margin,
         retrieval=evaluation.retrieval,
         primary=parts.primary,
+        retrieval_endpoint=parts.retrieval,
         looks=parts.looks,
         stopped=parts.stopped,
         hypotheses=parts.hypotheses,

@@ -84,6 +84,15 @@ class Primary(Section):
     """Those of the contrasts that are primary (null is all)"""
 
 
+class RetrievalEndpoint(Section):
+    """The retrieval endpoint beside the primary one: accuracy of the retrieval probe."""
+
+    length: Annotated[int, Field(ge=2)]
+    """The evaluation length of the endpoint, in tokens"""
+    tasks: Annotated[list[str], Field(min_length=1), Distinct] | None = None
+    """Those of the preset's tasks over which accuracy is averaged (null is all)"""
+
+
 class Experiment(Section):
     """One model per spectrum and seed, and what is compared with what."""
 
@@ -116,6 +125,12 @@ class Experiment(Section):
     from the other seeds on the other blocks (null is no such split)"""
     primary: Primary | None = None
     """The primary endpoint (null is none: then all lengths are secondary, corrected together)"""
+    retrieval: RetrievalEndpoint | None = None
+    """The retrieval endpoint beside the primary one: the same contrasts, 5 % of its own. The page
+    then shows the frontier of the two (null is none)"""
+    rates: Annotated[list[str], Distinct] = Field([])
+    """Experiments that train the same spectra at other learning rates; they are built too, and the
+    page compares the primary endpoint at all rates"""
     looks: Annotated[list[Annotated[int, Field(ge=2)]], Distinct, AfterValidator(sorted)] = Field(
         []
     )
@@ -325,6 +340,12 @@ class Config(Section):
     """Ways to evaluate by name"""
     spectra: dict[Name, Spectrum]
     """Rotary frequency spectra by name"""
+
+    @property
+    def built(self) -> list[str]:
+        """The experiments of `run`, and those that their `rates` name."""
+        rates = [name for own in self.run for name in self.experiments[own].rates]
+        return list(dict.fromkeys([*self.run, *rates]))
 
     def dataset_of(self, experiment: str) -> Dataset:
         """The dataset of an experiment."""

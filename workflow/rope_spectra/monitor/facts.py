@@ -71,7 +71,7 @@ def look(results: Path, config: Config | None, note: str | None = None) -> Statu
     """The state of everything that the configuration asks for and of what else is there."""
     host = socket.gethostname()
     found = layout.found_runs(results)
-    names = [*(config.run if config else []), *(experiment for experiment, _, _ in found)]
+    names = [*(config.built if config else []), *(experiment for experiment, _, _ in found)]
     experiments = [_experiment(results, name, config, found) for name in dict.fromkeys(names)]
     gpus = gpu_use.query()
     parts = [part for experiment in experiments for part in experiment.parts]
