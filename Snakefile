@@ -59,7 +59,7 @@ hidden_jobs.see(DAG)
 configfile: "config.yaml"
 
 
-config = or_exit(load, config)
+config = or_exit(load, config, workflow.config_settings.config)
 
 if IS_REAL:
     for path in repair(config):

@@ -24,6 +24,8 @@ Made from the models that start in
 `python -m rope_spectra.config_reference`.
 
 `config.yaml` is the file to edit; `--configfile mine.yaml` adds to it or overrides parts of it.
+So does `--config 'training={tiny: {learning_rate: 1e-2}}'` for a few keys. Numbers must mean to
+YAML what stands there: `0100`, `1:30` and `1_0` are refused, `50_000_000` and `6.0e-4` are right.
 Unknown keys are errors. A key without a default must be given. `<name>` is a name of your choice:
 up to 100 letters, digits, `.`, `_` and `-`, a letter or a digit first, no two dots in a row."""
 

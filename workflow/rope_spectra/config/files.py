@@ -63,9 +63,11 @@ def read(paths: list[Path], overrides: Iterable[str] = ()) -> Config:
     merged: dict[str, Any] = {}
     for path in paths:
         merge(merged, _mapping(path))
+    typed: dict[str, Any] = {}
     for entry in overrides:
-        merge(merged, _override(entry))
-    return load_config(merged)
+        merge(typed, _override(entry))
+    merge(merged, typed)
+    return load_config(merged, typed)
 
 
 def merge(config: dict[str, Any], above: Mapping[str, Any]) -> None:
@@ -90,12 +92,13 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _override(entry: str) -> dict[str, Any]:
+    """An entry of --config, its values as text, as Snakemake reads it."""
     key, separator, text = entry.partition("=")
     if not separator:
         raise UserError(f"--config {entry}: should be KEY=VALUE, such as run=demo")
     try:
         mistakes = list(config_text.hostile(text))
-        value = None if mistakes else yaml.load(text, Loader=SafeLoader)
+        value = None if mistakes else yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError):
         raise UserError(f"--config {entry}: the value is not valid YAML") from None
     if mistakes:

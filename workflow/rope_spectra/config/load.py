@@ -4,21 +4,23 @@
 Imports nothing heavy, because the Snakefile is read anew for every job.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from rope_spectra.config import checks
 from rope_spectra.config.sections import Config
+from rope_spectra.config.text import read_value
 from rope_spectra.runtime import messages
 from rope_spectra.runtime.errors import UserError
 
 
-def load(raw: Mapping[str, Any]) -> Config:
+def load(raw: Mapping[str, Any], typed: Mapping[str, Any] | None = None) -> Config:
     """The configuration with its defaults filled in.
 
-    `raw` is what Snakemake has merged of config.yaml, --configfile and --config.
+    `raw` is what Snakemake has merged of config.yaml, --configfile and --config; `typed` is the
+    part from --config, in which all nested values are text.
 
     Raises UserError with one line per mistake.
     """
@@ -26,12 +28,48 @@ def load(raw: Mapping[str, Any]) -> Config:
     if "run" in content:
         content["run"] = _names(content["run"])
     try:
-        config = Config.model_validate(content)
+        config = _validated(content, plain(typed or {}))
     except ValidationError as error:
         raise UserError("\n".join(messages.in_words(Config, error))) from None
     for check in (checks.references, checks.consistency, checks.files):
         _stop_at(check(config))
     return config
+
+
+def _validated(content: dict[str, Any], typed: Mapping[str, Any]) -> Config:
+    """The configuration, where typed text is a number or truth value if the models want no text."""
+    texts = set(_texts(typed, ()))
+    for path in texts:
+        # That a name may be meant by it is less likely.
+        if _at(content, path) in ("null", "~"):
+            _at(content, path[:-1])[path[-1]] = None
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        wrong = messages.places(Config, error)
+    for path in texts & wrong:
+        text = _at(content, path)
+        if isinstance(text, str):
+            _at(content, path[:-1])[path[-1]] = plain(read_value(text))
+    return Config.model_validate(content)
+
+
+def _at(content: Any, path: Iterable[str | int]) -> Any:
+    for key in path:
+        content = content[key]
+    return content
+
+
+def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """The places of all texts."""
+    if isinstance(value, str):
+        yield path
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
 
 
 def _stop_at(mistakes: Iterable[str]) -> None:

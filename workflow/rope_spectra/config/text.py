@@ -1,11 +1,12 @@
 """Mistakes in the text of configuration files, with line numbers.
 
-They are what is no YAML, and what YAML accepts in silence, such as a key given twice.
+They are what is no YAML, and what YAML accepts in silence: a key given twice, 0100 for 64.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,6 +19,16 @@ SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_VALUES = 1_000_000
 _DEEPEST = 50
 _LONGEST_NUMBER = 1000
+# Numbers that YAML 1.1 reads as another than is written, or in another way than people do.
+_OCTAL = re.compile(r"[-+]?0[0-7_]+")
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?")
+_GROUPED = re.compile(r"[-+]?[0-9]{1,3}(_[0-9]{3})*(\.[0-9]*)?([eE][-+][0-9]+)?")
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,2}(_[0-9]{3})+|[1-9][0-9]{0,99})")
+_DECIMAL = re.compile(r"[-+]?([0-9]{1,99}\.?[0-9]{0,99}|\.[0-9]{1,99})([eE][-+]?[0-9]{1,3})?")
+_WORDS = {"true": True, "True": True, "false": False, "False": False}
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 _NUMBER = re.compile(r"[-+]?[0-9][0-9a-fA-FxX_.:+-]*")
 
 
@@ -42,7 +53,7 @@ def _mistakes(path: Path) -> Iterator[str]:
             yield from (f"{path}:{line}" for line in mistakes)
             return
         root = yaml.compose(text, Loader=SafeLoader)
-        repeated = list(_repeated(root, "", set()))
+        silent = [*_repeated(root, "", set()), *_misread(root, set())]
         if root:
             SafeLoader("").construct_document(root)  # which changes the nodes
     except UnicodeDecodeError as error:
@@ -58,7 +69,7 @@ def _mistakes(path: Path) -> Iterator[str]:
     except ValueError as error:  # such as a month 13
         yield f"{path}: YAML cannot read a number or date ({error}); put it in quotes"
     else:
-        yield from (f"{path}:{line}" for line in repeated)
+        yield from (f"{path}:{line}" for line in silent)
 
 
 def hostile(text: str) -> Iterator[str]:
@@ -133,3 +144,62 @@ def _repeated(node: yaml.Node | None, prefix: str, visited: set[int]) -> Iterato
                     f"{line}: {name} is given twice, and YAML takes the last in silence; remove one"
                 )
             yield from _repeated(value, f"{prefix}{names[index]}.", visited)
+
+
+def _misread(node: yaml.Node | None, visited: set[int]) -> Iterator[str]:
+    """Plain numbers and names that YAML reads as something else than what stands there."""
+    if node is None or id(node) in visited:
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _misread(item, visited)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            mistake = _misread_name(key)
+            if mistake:
+                yield f"{key.start_mark.line + 1}: {mistake}"
+            yield from _misread(value, visited)
+    elif node.tag in _NUMBER_TAGS:
+        mistake = misread_number(node.value)
+        if mistake:
+            yield f"{node.start_mark.line + 1}: {mistake}"
+
+
+def misread_number(written: str) -> str | None:
+    """The mistake in a number that YAML reads as another one than people do, None without one."""
+    plain = written.replace("_", "")
+    if _OCTAL.fullmatch(written):
+        octal, decimal = int(plain, 8), int(plain)
+        return f"YAML reads {written} as {octal} (octal); write {decimal}, or {written!r} for text"
+    if _SEXAGESIMAL.fullmatch(written):
+        return (
+            f"YAML reads {written} to base 60, as a time; write a plain number, or {written!r} for"
+            " text"
+        )
+    is_in_base_ten = not written.lstrip("+-").startswith(("0x", "0b"))
+    if "_" in written and is_in_base_ten and not _GROUPED.fullmatch(written):
+        return f"YAML reads {written} as {plain}; write {plain}, or {written!r} for text"
+    return None
+
+
+def read_value(written: str) -> Any:
+    """The number or truth value that was written, or the text if it is none of them.
+
+    More generous than YAML, which takes 6e-4 for text, and 007 for octal.
+    """
+    if written in _WORDS:
+        return _WORDS[written]
+    if _WHOLE.fullmatch(written):
+        return int(written)
+    return float(written) if _DECIMAL.fullmatch(written) else written
+
+
+def _misread_name(key: yaml.Node) -> str | None:
+    """The mistake in a plain key, such as on or 007, which YAML reads as another name."""
+    if not isinstance(key, yaml.ScalarNode) or key.tag in (_TEXT_TAG, _MERGE_TAG):
+        return None
+    read = SafeLoader("").construct_object(key)
+    if str(read) == key.value:
+        return None
+    return f"YAML reads the name {key.value} as {read}; put it in quotes"

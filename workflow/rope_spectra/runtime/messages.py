@@ -6,6 +6,7 @@ pydantic finds the mistakes; this module says them, with what the models know of
 nothing heavy.
 """
 
+import datetime
 import difflib
 import math
 import re
@@ -50,6 +51,11 @@ class _Mistake:
     kind: str
     value: Any
     facts: dict[str, Any]
+
+
+def places(model: type[BaseModel], error: ValidationError) -> set[tuple[str | int, ...]]:
+    """The user's keys at which `model` has found mistakes."""
+    return {_located(model, details).path for details in error.errors(include_url=False)}
 
 
 def in_words(model: type[BaseModel], error: ValidationError) -> list[str]:
@@ -258,8 +264,10 @@ def _hint(value: Any, wanted: Any) -> str:
     kinds = {get_origin(_bare(member)) or _bare(member) for member in _members(wanted)}
     if kinds & {int, float}:
         return _number_hint(value, whole=int in kinds) if isinstance(value, str) else ""
+    if str in kinds and isinstance(value, bool):
+        return "; put it in quotes, as YAML reads yes, no, on and off as truth values"
     if str in kinds:
-        return "; put it in quotes" if isinstance(value, int | float) else ""
+        return "; put it in quotes" if isinstance(value, int | float | datetime.date) else ""
     if list in kinds and isinstance(value, str | int) and str(value).isprintable():
         return f"; write [{value}]"
     return ""
