@@ -335,7 +335,7 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
     ("models/tiny/head_dim", 15, "models.tiny.head_dim", "odd", ""),
     ("models/tiny/head_dim", 0, "models.tiny.head_dim", "too small", "2"),
     ("models/tiny/head_dim", "16", "models.tiny.head_dim", "is text", "16"),
-    ("models/tiny/head_dim", 10, "spectra.own.inv_freq", "frequencies", "5"),
+    ("models/tiny/head_dim", 10, "spectra.own.inv_freq", "4 numbers", "5"),
     ("models/tiny/vocab_size", 65537, "models.tiny.vocab_size", "too large", "65536"),
     ("models/tiny/vocab_size", 256, "models.tiny.vocab_size", "too small", "300"),
     ("models/tiny/num_layers", 2, "models.tiny", "unknown key 'num_layers'", "'num_hidden_layers'"),
@@ -532,8 +532,8 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
         "geometrik",
         "spectra.geo.family",
         "unknown value",
-        "geometric, anchored_poly, sigmoid, mix, values, midpoint, evq_cosh, truncate,"
-        " ntk, resonance",
+        "geometric, anchored_poly, sigmoid, mix, values, midpoint, evq_cosh, truncate, ntk,"
+        " log_spaced, llama3, longrope, nope, partial, stilled, taper, resonance",
     ),
     ("spectra/geo/family", Renamed("famly"), "spectra.geo", "unknown key 'famly'", "'family'"),
     ("spectra/geo/theta", 1, "spectra.geo.theta", "too small", "1"),
@@ -545,11 +545,41 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
     ("spectra/hybrid/a", REMOVED, "spectra.hybrid", "missing key 'a'", ""),
     ("spectra/hybrid/b", "poly", "spectra.hybrid.b", "is text", "a mapping of keys to values"),
     ("spectra/hybrid/a/theta", "1e5", "spectra.hybrid.a.theta", "is text", "1.0e+5"),
+    ("spectra/geo/theta", "train_length*0", "spectra.geo.theta", "is text", "train_length*4"),
+    ("spectra/geo/theta", "train_length/64", "spectra.geo.theta", "is not above 1", "larger"),
+    (
+        "spectra/hybrid/a",
+        {"family": "partial", "share": 0.5, "of": {"family": "values", "inv_freq": [1, 0.5, 0.1]}},
+        "spectra.hybrid.a.of.inv_freq",
+        "3 numbers",
+        "2 pairs of models.tiny rotate",
+    ),
+    (
+        "spectra/hybrid/a",
+        {"family": "longrope", "theta": 100, "factors": [1, 2]},
+        "spectra.hybrid.a.factors",
+        "2 numbers",
+        "4",
+    ),
+    (
+        "spectra/hybrid/a",
+        {"family": "stilled", "share": 1.5, "of": {"family": "nope"}},
+        "spectra.hybrid.a.share",
+        "too large",
+        "1",
+    ),
+    (
+        "spectra/hybrid/a",
+        {"family": "llama3", "theta": 100, "high_freq_factor": 1},
+        "spectra.hybrid.a",
+        "high_freq_factor: 1 is too small",
+        "above low_freq_factor, 1",
+    ),
     (
         "spectra/hybrid/a",
         {"family": "values", "inv_freq": [1]},
         "spectra.hybrid.a.inv_freq",
-        "frequencies",
+        "1 numbers",
         "4",
     ),
     ("spectra/evq/tau", 0, "spectra.evq.tau", "too small", "1e-06"),
@@ -569,7 +599,7 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
         "spectra/hybrid/a",
         {"family": "truncate", "of": {"family": "values", "inv_freq": [1]}},
         "spectra.hybrid.a.of.inv_freq",
-        "frequencies",
+        "1 numbers",
         "4",
     ),
     ("spectra/slow/factor", 0.5, "spectra.slow.factor", "too small", "1"),
@@ -606,7 +636,9 @@ def test_a_mistake_is_one_line_that_names_the_key(
         (
             "spectra/geo/theta",
             REMOVED,
-            "spectra.geo: missing key 'theta': Base of the rotary frequencies",
+            "spectra.geo: missing key 'theta': Base of the rotary frequencies, above 1;"
+            " train_length is seq_len of the experiment, and train_length*4 or train_length/4 goes"
+            " with it",
         ),
         (
             "models/tiny/vocab_size",
@@ -631,7 +663,7 @@ def test_an_empty_config_names_all_missing_keys() -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_the_hint_for_a_number_in_text_is_that_number_in_yaml(number: float) -> None:
     for text in (repr(number), f"{number:e}", f"{number:.17g}"):
-        hint = messages._number_hint(text, whole=False)
+        hint = messages.number_hint(text, whole=False)
         assert yaml.safe_load(hint.removeprefix("; in YAML write ")) == float(text)
 
 

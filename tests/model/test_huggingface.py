@@ -15,7 +15,7 @@ from rope_spectra.evaluation import perplexity
 from rope_spectra.model import huggingface
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.llama import Llama
-from rope_spectra.rope.families import snap
+from rope_spectra.rope.frequencies import snap
 from rope_spectra.runtime.errors import UserError
 from support.exports import SPECTRA, VOCAB, model_of, read_elsewhere
 from support.read_export import NEW_TOKENS

@@ -87,6 +87,40 @@ def test_a_pair_that_does_not_rotate_has_an_endless_wavelength() -> None:
     assert result["first_negative_distance"] is None  # the two still pairs outweigh the third
 
 
+def test_a_spectrum_of_still_pairs_alone_has_a_diagnosis() -> None:
+    result = diagnostics.diagnose(np.zeros(4), train_length=64, longest=128)
+    assert result == {
+        "wavelength_above_train": 4,
+        "wavelength_above_longest": 4,
+        "wavelength_below_16": 0,
+        "pairs_up_to_twice_train": 0,
+        "stilled": 4,
+        "critical_dimension": 0,
+        "rotations_slowest": 0.0,
+        "rotations_fastest": 0.0,
+        "first_negative_distance": None,
+    }
+
+
+@given(
+    omega=st.lists(st.just(0.0) | st.floats(0.01, 2.0), min_size=1, max_size=9).map(np.array),
+)
+def test_still_pairs_that_outweigh_the_others_never_let_the_mean_fall_below_zero(
+    omega: np.ndarray,
+) -> None:
+    distances = np.arange(1, 4097)
+    negative = distances[np.cos(np.outer(distances, omega)).mean(axis=1) < -1e-12]
+    found = diagnostics.first_negative_distance(omega, 4096)
+    assert found == (negative[0] if len(negative) else None)
+
+
+def test_pairs_up_to_twice_the_training_length_and_still_ones() -> None:
+    omega = 2 * np.pi / np.array([8.0, 64.0, 127.99, 128.01, np.inf])
+    result = diagnostics.diagnose(omega, train_length=64, longest=512)
+    assert result["pairs_up_to_twice_train"] == 3
+    assert result["stilled"] == 1
+
+
 @given(
     omega=st.lists(st.floats(0.01, 2.0), min_size=1, max_size=16).map(np.array),
     limit=st.integers(1, 9000),
@@ -132,12 +166,14 @@ def test_show_prints_the_table(tmp_path: Path) -> None:
     status, text = show(tmp_path, "--show", "geo", "poly", config=library)
     rows = [line.split() for line in text.splitlines()]
     assert status == 0
-    assert rows[1] == ["geo", "17", "12", "3", "30", "0.000982", "326", "9937"]
+    assert rows[1] == ["geo", "17", "12", "3", "16", "0", "30", "0.000982", "326", "9937"]
     assert rows[2] == [
         "poly",
         "7",
         "5",
         "16",
+        "26",
+        "0",
         "50",
         "0.000295",
         "326",
@@ -152,7 +188,7 @@ def test_show_takes_other_lengths(tmp_path: Path) -> None:
     expected = diagnostics.diagnose(inv_freq(geometric(5e5), 32), 128, 1024)
     row = text.splitlines()[1].split()
     assert "> 128" in text
-    assert row[1:5] == [str(value) for value in list(expected.values())[:4]]
+    assert row[1:7] == [str(value) for value in list(expected.values())[:6]]
     assert row[-1] == str(expected["first_negative_distance"])
 
 

@@ -17,7 +17,8 @@ from rope_spectra.evaluation import passes
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.llama import Llama
 from rope_spectra.rope import remaps
-from rope_spectra.rope.families import Geometric, NamedSpectrum, snap
+from rope_spectra.rope.families import Geometric, NamedSpectrum
+from rope_spectra.rope.frequencies import snap
 
 SIZES = ModelConfig(
     hidden_size=32,

@@ -6,24 +6,30 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from rope_spectra.rope import remaps
 from rope_spectra.rope.families import (
     AnchoredPoly,
     EvqCosh,
     Family,
     Geometric,
+    Llama3,
+    LogSpaced,
+    LongRope,
     Midpoint,
     Mix,
     NamedSpectrum,
     Ntk,
+    Partial,
     Resonance,
     Sigmoid,
+    Stilled,
+    Taper,
     Truncate,
     Values,
-    slowed,
-    snap,
-    wavelengths,
 )
+from rope_spectra.rope.frequencies import slowed, snap, wavelengths
 
 ANCHORED = {"family": "anchored_poly", "theta": 500_000.0, "p": 3.9, "omf": 0.3}
 SIGMOID = {"family": "sigmoid", "theta": 100_000.0, "steepness": 8.0, "midpoint": 0.5, "omf": 0.3}
@@ -123,6 +129,35 @@ GOLDEN = {
         {"family": "ntk", "theta": 10_000.0, "factor": 8.0},
         ["0x1.0p+0", "0x1.670938p-1", "0x1.3f85a8p-8", "0x1.17a8e4p-16"],
     ),
+    "geo_L": (
+        {"family": "geometric", "theta": "train_length"},
+        ["0x1.0p+0", "0x1.93737cp-1", "0x1.cb720cp-6", "0x1.44e086p-11"],
+    ),
+    "half_truncated": (
+        {"family": "partial", "share": 0.5, "of": {"family": "log_spaced", "theta": 1024.0}},
+        ["0x1.0p+0", "0x1.428a3p-1", "0x1.0p-10", "0x0.0p+0"],
+    ),
+    "log_spaced_1024": (
+        {"family": "log_spaced", "theta": 1024.0},
+        ["0x1.0p+0", "0x1.996a2ep-1", "0x1.1e480cp-5", "0x1.0p-10"],
+    ),
+    "cope_soft_10k": (
+        {"family": "taper", "share": 0.3125, "of": geometric(10_000.0)},
+        ["0x1.0p+0", "0x1.7ff222p-1", "0x1.b4f7e4p-7", "0x0.0p+0"],
+    ),
+    "cope_hard_10k": (
+        {"family": "stilled", "share": 0.3125, "of": geometric(10_000.0)},
+        ["0x1.0p+0", "0x1.7ff222p-1", "0x1.b4f7e4p-7", "0x0.0p+0"],
+    ),
+    "llama3": (
+        {"family": "llama3", "theta": 500_000.0},
+        ["0x1.0p+0", "0x1.53c38cp-1", "0x1.175482p-12", "0x1.94836p-22"],
+    ),
+    "longrope": (
+        {"family": "longrope", "theta": 10_000.0, "factors": [1.0 + pair for pair in range(32)]},
+        ["0x1.0p+0", "0x1.7ff222p-2", "0x1.b4f7e4p-11", "0x1.17a8e4p-18"],
+    ),
+    "nope": ({"family": "nope"}, ["0x0.0p+0"] * 4),
     "resonance_500k": (
         {"family": "resonance", "of": geometric(500_000.0), "length": None},
         ["0x1.0c1524p+0", "0x1.657184p-1", "0x1.175482p-9", "0x1.94836p-19"],
@@ -290,15 +325,145 @@ def test_resonance_keeps_still_pairs_still_and_no_wave_shorter_than_a_token() ->
     assert omega.tolist() == [2 * np.pi, 2 * np.pi / 6, 0.0]
 
 
-@given(name=st.sampled_from(sorted(GOLDEN)), pairs=st.integers(1, 64), length=st.integers(2, 10**5))
+@given(
+    name=st.sampled_from(sorted(set(GOLDEN) - {"longrope"})),  # it has a number for each pair
+    pairs=st.integers(1, 64),
+    length=st.integers(2, 10**5),
+)
 def test_every_spectrum_is_finite_not_negative_and_snapped(
     name: str, pairs: int, length: int
 ) -> None:
     omega = inv_freq(GOLDEN[name][0], 2 * pairs, length)
     assert omega.shape == (pairs,)
     assert np.all(np.isfinite(omega) & (omega >= 0))
-    assert "truncate" in GOLDEN[name][0]["family"] or np.all(omega > 0)
+    stills = {"truncate", "partial", "stilled", "taper", "nope"}
+    assert GOLDEN[name][0]["family"] in stills or np.all(omega > 0)
     assert np.array_equal(snap(omega), omega)
+
+
+theta_texts = st.builds(
+    "train_length{}{}".format, st.sampled_from("*/"), st.integers(1, 10)
+) | st.just("train_length")
+
+
+@given(text=theta_texts, length=st.integers(16, 10**5))
+def test_a_theta_of_the_training_length_becomes_a_number(text: str, length: int) -> None:
+    expected = eval(text, {"train_length": length})
+    for family in ("geometric", "log_spaced", "anchored_poly", "sigmoid", "midpoint", "evq_cosh"):
+        definition = {"family": family, "theta": text}
+        shape = NamedSpectrum.model_validate({"name": "x", **definition}).shape
+        assert shape.completed(32, length).content()["theta"] == expected
+    inside = Partial(
+        family="partial", share=0.5, of=standard(2.0).model_copy(update={"theta": text})
+    )
+    completed = inside.completed(32, length)
+    assert completed.content()["of"] == {"family": "geometric", "theta": expected}
+    assert np.array_equal(completed.omega(16)[:8], standard(expected).omega(8))
+
+
+@pytest.mark.parametrize(
+    "theta", ["train_length*0", "train_length*", "train_length/0.5", "5e5", "L", "train_length\n"]
+)
+def test_other_texts_are_no_theta(theta: str) -> None:
+    with pytest.raises(ValidationError, match=r"is text, not a number; (in YAML )?write"):
+        Geometric(family="geometric", theta=theta)
+
+
+def test_a_theta_of_one_is_refused() -> None:
+    shape = Geometric(family="geometric", theta="train_length/2").completed(32, 2)
+    with pytest.raises(ValueError, match="theta: 1 is too small; it must be above 1"):
+        shape.omega(16)
+
+
+@given(theta=thetas, pairs=st.integers(2, 128))
+def test_log_spaced_includes_both_ends(theta: float, pairs: int) -> None:
+    omega = LogSpaced(family="log_spaced", theta=theta).omega(pairs)
+    assert omega[0] == 1.0
+    assert omega[-1] == pytest.approx(1 / theta, rel=1e-12)
+    np.testing.assert_allclose(omega[1:] / omega[:-1], theta ** (-1 / (pairs - 1)), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("share", "of_16", "of_32"), [(0.1, 2, 3), (0.25, 4, 8), (0.3125, 5, 10), (1.0, 16, 32)]
+)
+def test_shares_in_whole_pairs(share: float, of_16: int, of_32: int) -> None:
+    of = standard(10_000.0)
+    for pairs, count in ((16, of_16), (32, of_32)):
+        partial = Partial(family="partial", share=share, of=of).omega(pairs)
+        stilled = Stilled(family="stilled", share=share, of=of).omega(pairs)
+        taper = Taper(family="taper", share=share, of=of).omega(pairs)
+        assert np.count_nonzero(partial) == count
+        assert np.count_nonzero(stilled) == pairs - count
+        assert np.count_nonzero(taper != of.omega(pairs)) == count - 1
+
+
+@given(theta=thetas, share=st.floats(0.001, 1.0), pairs=st.integers(1, 128))
+def test_partial_is_a_smaller_head_and_stilled_pairs_stand_behind_it(
+    theta: float, share: float, pairs: int
+) -> None:
+    full = standard(theta).omega(pairs)
+    partial = Partial(family="partial", share=share, of=standard(theta)).omega(pairs)
+    rotating = partial[partial > 0]
+    assert np.array_equal(rotating, standard(theta).omega(len(rotating)))
+    assert not partial[len(rotating) :].any()
+    stilled = Stilled(family="stilled", share=share, of=standard(theta)).omega(pairs)
+    kept = np.count_nonzero(stilled)
+    assert np.array_equal(stilled[:kept], full[:kept])
+    assert abs(len(rotating) - share * pairs) <= max(0.5, 1 - share * pairs)
+    assert pairs - kept == len(rotating)
+
+
+def test_the_spectrum_inside_a_partial_one_is_completed_for_the_smaller_head() -> None:
+    of = evq_cosh(10_000.0, None)
+    completed = Partial(family="partial", share=0.25, of=of).completed(64, 256)
+    assert completed.content()["of"]["tau"] == 1.0  # 16 / sqrt(256)
+    assert Stilled(family="stilled", share=0.25, of=of).completed(64, 256).content()["of"] == {
+        "family": "evq_cosh",
+        "theta": 10_000.0,
+        "tau": 4.0,
+    }
+
+
+@given(theta=thetas, share=st.floats(0.001, 1.0), pairs=st.integers(1, 128))
+def test_taper_fades_to_a_standstill(theta: float, share: float, pairs: int) -> None:
+    taper = Taper(family="taper", share=share, of=standard(theta))
+    factors = taper.omega(pairs) / standard(theta).omega(pairs)
+    last = taper.count(pairs)
+    assert np.all(np.diff(factors) <= 0)
+    assert np.all(factors[: pairs - last + 1] == 1.0)
+    assert last == 1 or factors[-1] == 0.0
+    # A half turn of a cosine is symmetrical about its middle.
+    np.testing.assert_allclose(
+        factors[pairs - last :] + factors[pairs - last :][::-1], 1 + (last == 1)
+    )
+
+
+def test_taper_of_five_pairs_is_that_of_cope() -> None:
+    factors = Taper(family="taper", share=0.3125, of=values([1.0] * 16)).omega(16)
+    half = 0.5**0.5
+    expected = [1.0] * 11 + [1.0, (1 + half) / 2, 0.5, (1 - half) / 2, 0.0]
+    np.testing.assert_allclose(factors, expected, rtol=1e-14)
+
+
+@given(theta=st.floats(10.0, 1e7), factor=st.floats(1.001, 64.0).map(lambda x: float(f"{x:.4g}")))
+def test_llama3_trains_what_its_remap_gives(theta: float, factor: float) -> None:
+    llama3 = Llama3(family="llama3", theta=theta, factor=factor).completed(64, 2048).omega(32)
+    geometric_pairs = standard(theta).omega(32).astype(np.float32)
+    remapped, _ = remaps.remapped(geometric_pairs, f"llama3@{factor:g}", 2048, 2048)
+    np.testing.assert_allclose(llama3, remapped, rtol=1e-6)
+
+
+def test_llama3_needs_an_order_of_its_turns() -> None:
+    with pytest.raises(ValidationError, match="high_freq_factor: 1 is too small; it must be above"):
+        Llama3(family="llama3", theta=500_000.0, high_freq_factor=1.0)
+
+
+def test_longrope_divides_each_pair_and_needs_as_many_factors() -> None:
+    spectrum = LongRope(family="longrope", theta=10_000.0, factors=[1.0, 2.0, 4.0, 8.0])
+    expected = standard(10_000.0).omega(4) / [1, 2, 4, 8]
+    np.testing.assert_allclose(spectrum.omega(4), expected, rtol=1e-15)
+    with pytest.raises(ValueError, match="4 factors for 8 rotary pairs"):
+        spectrum.omega(8)
 
 
 @given(st.lists(st.just(0.0) | st.floats(1e-9, 1.0), min_size=1, max_size=64))

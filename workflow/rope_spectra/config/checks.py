@@ -16,7 +16,7 @@ from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.hypothesis_checks import hypotheses
 from rope_spectra.config.sections import Config, Experiment, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
-from rope_spectra.rope.families import Family, Values
+from rope_spectra.rope.family import Family, OfTheta, in_tokens
 from rope_spectra.runtime.messages import remedy, unknown
 
 
@@ -86,7 +86,7 @@ def consistency(config: Config) -> Iterator[str]:
         pairs = config.model_of(name).pairs
         for spectrum in experiment.spectra:
             shape = config.spectra[spectrum]
-            yield from _pair_counts(f"spectra.{spectrum}", shape, pairs, experiment.model)
+            yield from _sizes(config, name, f"spectra.{spectrum}", shape, pairs)
 
 
 def files(config: Config) -> Iterator[str]:
@@ -287,12 +287,23 @@ def _probe(config: Config, name: str) -> Iterator[str]:
             yield f"{path}: {why}; leave it out"
 
 
-def _pair_counts(path: str, spectrum: Family, pairs: int, model: str) -> Iterator[str]:
-    if isinstance(spectrum, Values) and len(spectrum.inv_freq) != pairs:
-        given = f"{len(spectrum.inv_freq)} frequencies"
-        yield f"{path}.inv_freq: {given}; models.{model} needs {pairs} (half its head_dim)"
-    for key, part in spectrum.inner():
-        yield from _pair_counts(f"{path}.{key}", part, pairs, model)
+def _sizes(config: Config, experiment: str, path: str, shape: Family, pairs: int) -> Iterator[str]:
+    """A spectrum fits the pairs of the model and the training length."""
+    names = config.experiments[experiment]
+    for key in type(shape).model_fields:
+        numbers = getattr(shape, key)
+        if isinstance(numbers, list) and len(numbers) != pairs:
+            why = f"models.{names.model} needs {pairs} (half its head_dim)"
+            if pairs != config.model_of(experiment).pairs:
+                why = f"{pairs} pairs of models.{names.model} rotate, which need {pairs}"
+            yield f"{path}.{key}: {len(numbers)} numbers; {why}"
+    trained = config.training_of(experiment).seq_len
+    if isinstance(shape, OfTheta) and in_tokens(shape.theta, trained) <= 1:
+        where = f"seq_len {trained} of training.{names.training}"
+        yield f"{path}.theta: {shape.theta} is not above 1 at {where}; give a larger one"
+    for key, part in shape.inner():
+        inside = shape.pairs_inside(pairs)
+        yield from _sizes(config, experiment, f"{path}.{key}", part, inside)
 
 
 def _contents(config: Config, name: str, split: SplitName) -> Iterator[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rope_spectra.analysis import statistics
 from rope_spectra.report import style
 from rope_spectra.report.style import LineStyles
-from rope_spectra.rope.families import wavelengths
+from rope_spectra.rope.frequencies import wavelengths
 
 PROTOCOLS = {
     "full": "Protocol full: the same text at every length.",

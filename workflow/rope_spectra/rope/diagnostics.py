@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra.rope.families import wavelengths
+from rope_spectra.rope.frequencies import wavelengths
 
 # The keys are columns of spectra.csv.
 Diagnosis: TypeAlias = dict[str, int | float | None]
@@ -27,6 +27,9 @@ def first_negative_distance(omega: NDArray[np.floating], limit: int = SEARCH_LIM
     first breaks down.
     """
     omega = omega.astype(np.float64)
+    # Pairs that do not rotate count 1 each at every distance, the others -1 at the least.
+    if np.count_nonzero(omega) <= len(omega) / 2:
+        return None
     # Most spectra turn negative early: the search goes block by block and stops at the first hit.
     for start in range(1, limit + 1, _SEARCH_BLOCK):
         distances = np.arange(start, min(start + _SEARCH_BLOCK, limit + 1))
@@ -40,6 +43,8 @@ def diagnose(omega: NDArray[np.floating], train_length: int, longest: int) -> Di
     """The numbers that describe one spectrum [K]; lengths in tokens.
 
     wavelength_above_train, wavelength_above_longest, wavelength_below_16: numbers of pairs.
+    pairs_up_to_twice_train: pairs with a wavelength of at most twice the training length.
+    stilled: pairs that do not rotate; their wavelength is infinite.
     critical_dimension: dimensions of the head (two per pair) that complete a turn within the
     training length (Liu et al. 2023, there for geometric spectra).
     rotations_slowest, rotations_fastest: turns of the extreme pairs over the training length.
@@ -51,6 +56,8 @@ def diagnose(omega: NDArray[np.floating], train_length: int, longest: int) -> Di
         "wavelength_above_train": int(np.count_nonzero(wavelength > train_length)),
         "wavelength_above_longest": int(np.count_nonzero(wavelength > longest)),
         "wavelength_below_16": int(np.count_nonzero(wavelength < SHORT_WAVELENGTH)),
+        "pairs_up_to_twice_train": int(np.count_nonzero(wavelength <= 2 * train_length)),
+        "stilled": int(np.count_nonzero(omega == 0)),
         "critical_dimension": 2 * int(np.count_nonzero(wavelength <= train_length)),
         "rotations_slowest": float(rotations.min()),
         "rotations_fastest": float(rotations.max()),
@@ -61,7 +68,8 @@ def diagnose(omega: NDArray[np.floating], train_length: int, longest: int) -> Di
 def as_text(diagnoses: Mapping[str, Diagnosis], train_length: int, longest: int) -> str:
     """The diagnoses by name of spectrum as a table for the terminal, with a legend below."""
     longer_than_training, longer_than_all = f"> {train_length}", f"> {longest}"
-    header = ["spectrum", longer_than_training, longer_than_all, "< 16"]
+    up_to_twice = f"<= {2 * train_length}"
+    header = ["spectrum", longer_than_training, longer_than_all, "< 16", up_to_twice, "still"]
     header += ["critical dim", "slowest", "fastest", "cos < 0"]
     rows = [header]
     rows += [[name, *map(_cell, diagnosis.values())] for name, diagnosis in diagnoses.items()]
@@ -71,8 +79,9 @@ def as_text(diagnoses: Mapping[str, Diagnosis], train_length: int, longest: int)
         cells = [name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]
         lines.append("  ".join(cells))
     legend = [
-        f"{longer_than_training}, {longer_than_all}, < 16: pairs with such a wavelength"
-        " (2 pi / omega, in tokens)",
+        f"{longer_than_training}, {longer_than_all}, < 16, {up_to_twice}: pairs with such a"
+        " wavelength (2 pi / omega, in tokens)",
+        "still: pairs that do not rotate",
         f"critical dim: dimensions that complete a turn within {train_length} tokens",
         f"slowest, fastest: turns of these pairs over {train_length} tokens",
         "cos < 0: first distance m in tokens where mean_k cos(m omega_k) < 0"

@@ -10,11 +10,22 @@ learn of it from there.
 """
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
+from rope_spectra.rope.family import Family, OfLength, OfTheta
+from rope_spectra.rope.frequencies import (
+    Omega,
+    end_points,
+    geometric,
+    midpoints,
+    slowed,
+    slowed_by_wavelength,
+    snap,
+    wavelengths,
+)
 from rope_spectra.runtime.lazy import Lazy
 from rope_spectra.runtime.settings import Name, Settings
 
@@ -24,78 +35,48 @@ if TYPE_CHECKING:
 else:
     np = Lazy("numpy")
 
-Omega: TypeAlias = "NDArray[np.float64]"
-
-Theta = Annotated[float, Field(gt=1, description="Base of the rotary frequencies")]
-EndsTheta = Annotated[
-    float, Field(gt=1, description="Base of the geometric spectrum whose ends it takes")
-]
+Share = Annotated[float, Field(gt=0, le=1)]
 SlowEnd = Annotated[
     float, Field(gt=0, description="Slowest frequency relative to the geometric one")
 ]
 
 
-class Family(Settings):
-    """A spectrum, defined by its family and parameters."""
-
-    family: str
-
-    def omega(self, pairs: int) -> Omega:
-        """The frequencies [pairs] in float64, radians per token; the definition is `completed`."""
-        raise NotImplementedError
-
-    def inner(self) -> Iterator[tuple[str, "Family"]]:
-        """The spectra inside this one, by key: a and b of a mix, `of` of what changes another."""
-        for key in type(self).model_fields:
-            value = getattr(self, key)
-            if isinstance(value, Family):
-                yield key, value
-
-    def completed(self, head_dim: int, train_length: int) -> Self:
-        """The definition for one experiment, whose sizes fill in the numbers left open (null)."""
-        parts = {key: part.completed(head_dim, train_length) for key, part in self.inner()}
-        return self.model_copy(update=parts)
-
-
-class Geometric(Family):
+class Geometric(OfTheta):
     """Standard RoPE: omega_k = theta^(-k/K)"""
 
     # Su et al. 2021, arXiv 2104.09864.
     family: Literal["geometric"]
-    theta: Theta
 
     def omega(self, pairs: int) -> Omega:
-        return _geometric(pairs, self.theta)
+        return geometric(pairs, self.base)
 
 
-class AnchoredPoly(Family):
+class AnchoredPoly(OfTheta):
     """log omega falls as t^p, t = k/(K-1), from the fastest geometric pair"""
 
     # Both ends are anchored: omega_0 = 1, omega_{K-1} = omf times that of the geometric spectrum.
     family: Literal["anchored_poly"]
-    theta: EndsTheta
     p: float = Field(3.9, gt=0, description="Exponent: larger keeps more fast pairs")
     omf: SlowEnd = 0.3
 
     def omega(self, pairs: int) -> Omega:
         t = np.linspace(0.0, 1.0, pairs)
-        log_a, log_b = _end_points(pairs, self.theta, self.omf)
+        log_a, log_b = end_points(pairs, self.base, self.omf)
         return np.exp(log_a + t**self.p * (log_b - log_a))
 
 
-class Sigmoid(Family):
+class Sigmoid(OfTheta):
     """log omega falls as a sigmoid of t = k/(K-1)"""
 
     # Not anchored: omega_0 < 1.
     family: Literal["sigmoid"]
-    theta: EndsTheta
     steepness: float = Field(8.0, description="Slope of the sigmoid")
     midpoint: float = Field(0.5, description="The t of its middle")
     omf: SlowEnd = 0.3
 
     def omega(self, pairs: int) -> Omega:
         t = np.linspace(0.0, 1.0, pairs)
-        log_a, log_b = _end_points(pairs, self.theta, self.omf)
+        log_a, log_b = end_points(pairs, self.base, self.omf)
         falling = 1.0 + np.exp(-self.steepness * (t - self.midpoint))
         return np.exp(log_a + (log_b - log_a) / falling)
 
@@ -131,23 +112,21 @@ class Values(Family):
         return np.array(self.inv_freq, dtype=np.float64)
 
 
-class Midpoint(Family):
+class Midpoint(OfTheta):
     """omega = theta^-u on the midpoints u = (k + 1/2)/K; the control for evq_cosh"""
 
     family: Literal["midpoint"]
-    theta: Theta
 
     def omega(self, pairs: int) -> Omega:
-        return self.theta ** -_midpoints(pairs)
+        return self.base ** -midpoints(pairs)
 
 
-class EvqCosh(Family):
+class EvqCosh(OfTheta):
     """omega = theta^-phi, phi = 1 - asinh((1 - u) sinh tau)/tau, u = (k + 1/2)/K"""
 
     # The larger tau, the closer phi stays to 0 and the more pairs are fast; tau -> 0 is the
     # `midpoint` spectrum.
     family: Literal["evq_cosh"]
-    theta: Theta
     tau: float | None = Field(
         None,
         ge=1e-6,
@@ -160,31 +139,21 @@ class EvqCosh(Family):
 
     def omega(self, pairs: int) -> Omega:
         assert self.tau is not None, "not completed"
-        share = np.arcsinh((1.0 - _midpoints(pairs)) * np.sinh(self.tau)) / self.tau
-        return self.theta ** -(1.0 - share)
+        share = np.arcsinh((1.0 - midpoints(pairs)) * np.sinh(self.tau)) / self.tau
+        return self.base ** -(1.0 - share)
 
     def completed(self, head_dim: int, train_length: int) -> Self:
         tau = head_dim / math.sqrt(train_length) if self.tau is None else self.tau
-        return self.model_copy(update={"tau": tau})
+        return super().completed(head_dim, train_length).model_copy(update={"tau": tau})
 
 
-class _OfLength(Family):
-    """A change of another spectrum that depends on a length; null is the training length."""
-
-    of: "Spectrum" = Field(description="A spectrum (family and parameters)")
-    length: int | None = None
-
-    def completed(self, head_dim: int, train_length: int) -> Self:
-        length = train_length if self.length is None else self.length
-        return super().completed(head_dim, train_length).model_copy(update={"length": length})
-
-
-class Truncate(_OfLength):
+class Truncate(OfLength):
     """A spectrum whose pairs with a wavelength above a length do not rotate"""
 
     # In the manner of p-RoPE (Barbero et al. 2024), FoPE (Hua et al. 2024) and HoPE (Chen et al.
     # 2024).
     family: Literal["truncate"]
+    of: "Spectrum" = Field(description="A spectrum (family and parameters)")
     length: int | None = Field(
         None,
         ge=1,
@@ -194,30 +163,153 @@ class Truncate(_OfLength):
     )
 
     def omega(self, pairs: int) -> Omega:
-        assert self.length is not None, "not completed"
         kept = self.of.omega(pairs)
-        return np.where(wavelengths(kept) > self.length, 0.0, kept)
+        return np.where(wavelengths(kept) > self.tokens, 0.0, kept)
 
 
-class Ntk(Family):
+class Ntk(OfTheta):
     """Geometric with base theta * factor^(d/(d-2)), d = head_dim: NTK-aware scaling in training"""
 
     # Slows pair k by factor^(k/(K-1)): the fastest not at all, the slowest by the whole factor
     # (bloc97 2023; Peng et al. 2023).
     family: Literal["ntk"]
-    theta: float = Field(gt=1, description="Base before scaling")
     factor: float = Field(ge=1, description="By how much the slowest pair is slowed")
 
     def omega(self, pairs: int) -> Omega:
-        return slowed(_geometric(pairs, self.theta), self.factor)
+        return slowed(geometric(pairs, self.base), self.factor)
 
 
-class Resonance(_OfLength):
+class LogSpaced(OfTheta):
+    """omega_k = theta^(-k/(K-1)): log omega in equal steps from 1 to 1/theta, both included"""
+
+    family: Literal["log_spaced"]
+
+    def omega(self, pairs: int) -> Omega:
+        return self.base ** -np.linspace(0.0, 1.0, pairs)
+
+
+class Llama3(OfTheta, OfLength):
+    """Geometric with its slow pairs slowed by a factor: Llama 3.1's scaling in training"""
+
+    # Its fast pairs stay; what lies between is interpolated by the number of turns.
+    family: Literal["llama3"]
+    factor: float = Field(8.0, ge=1, description="By how much the slow pairs are slowed")
+    low_freq_factor: float = Field(
+        1.0, gt=0, description="Turns over length below which a pair is slowed by the whole factor"
+    )
+    high_freq_factor: float = Field(
+        4.0, gt=0, description="Turns over length above which a pair stays; above low_freq_factor"
+    )
+    length: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "original_max_position_embeddings, in tokens (null is seq_len of the experiment)"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high_freq_factor <= self.low_freq_factor:
+            mistake = (
+                f"high_freq_factor: {self.high_freq_factor:g} is too small; it must be above"
+                f" low_freq_factor, {self.low_freq_factor:g}"
+            )
+            raise PydanticCustomError("mistake", "{text}", {"text": mistake})
+        return self
+
+    def omega(self, pairs: int) -> Omega:
+        slow, fast = self.low_freq_factor, self.high_freq_factor
+        omega = geometric(pairs, self.base)
+        return slowed_by_wavelength(omega, self.factor, self.tokens, slow, fast)
+
+
+class LongRope(OfTheta):
+    """Geometric, each pair divided by a factor of its own: LongRoPE with given factors"""
+
+    # Ding et al. 2024, arXiv 2402.13753. Factors are found by a search on one model.
+    family: Literal["longrope"]
+    factors: list[Annotated[float, Field(gt=0)]] = Field(
+        min_length=1, description="By how much each pair is slowed, K = head_dim / 2 numbers"
+    )
+
+    def omega(self, pairs: int) -> Omega:
+        if len(self.factors) != pairs:
+            raise ValueError(f"{len(self.factors)} factors for {pairs} rotary pairs")
+        return geometric(pairs, self.base) / np.array(self.factors, dtype=np.float64)
+
+
+class Nope(Family):
+    """No pair rotates: attention is told nothing of positions"""
+
+    # Kazemnejad et al. 2023, arXiv 2305.19466.
+    family: Literal["nope"]
+
+    def omega(self, pairs: int) -> Omega:
+        return np.zeros(pairs)
+
+
+class _OfShare(Family):
+    """A change of another spectrum that concerns a share of the pairs."""
+
+    of: "Spectrum" = Field(description="A spectrum (family and parameters)")
+
+    share: Share
+
+    def count(self, pairs: int) -> int:
+        """The share in whole pairs: the nearest number, half a pair is one, and at least one."""
+        return max(1, math.floor(self.share * pairs + 0.5))
+
+
+class Partial(_OfShare):
+    """Partial rotary: a spectrum on a share of the pairs, as in a head of that size"""
+
+    # GPT-NeoX and Pythia have 0.25. The other pairs do not rotate.
+    family: Literal["partial"]
+    share: Share = Field(description="Share of the pairs that rotate, to the nearest whole pair")
+
+    def pairs_inside(self, pairs: int) -> int:
+        return self.count(pairs)
+
+    def omega(self, pairs: int) -> Omega:
+        rotating = self.of.omega(self.count(pairs))
+        return np.concatenate([rotating, np.zeros(pairs - len(rotating))])
+
+
+class Stilled(_OfShare):
+    """A spectrum whose last pairs, the slowest, do not rotate"""
+
+    # p-RoPE (Barbero et al. 2024, arXiv 2410.06205), and the hard clip beside CoPE (arXiv
+    # 2602.05258). `truncate` stills by wavelength instead.
+    family: Literal["stilled"]
+    share: Share = Field(description="Share of the pairs that stand still, to the nearest pair")
+
+    def omega(self, pairs: int) -> Omega:
+        last = self.count(pairs)
+        return np.concatenate([self.of.omega(pairs)[:-last], np.zeros(last)])
+
+
+class Taper(_OfShare):
+    """A spectrum whose last pairs, the slowest, fade to 0: times (1 + cos(0..pi)) / 2"""
+
+    # The soft clip of CoPE (arXiv 2602.05258), which tapers 20 of 64 pairs.
+    family: Literal["taper"]
+    share: Share = Field(description="Share of the pairs that fade, to the nearest whole pair")
+
+    def omega(self, pairs: int) -> Omega:
+        last = self.count(pairs)
+        # Rounded, so that the last pair stands still whatever a platform takes for cos(pi).
+        fading = np.round(0.5 * (1.0 + np.cos(np.linspace(0.0, np.pi, last))), 15)
+        return self.of.omega(pairs) * np.concatenate([np.ones(pairs - last), fading])
+
+
+class Resonance(OfLength):
     """A spectrum whose trained pairs have wavelengths of whole tokens"""
 
     # Such a pair returns to the angles seen in training after each turn (Wang et al. 2024, arXiv
     # 2403.00071).
     family: Literal["resonance"]
+    of: "Spectrum" = Field(description="A spectrum (family and parameters)")
     length: int | None = Field(
         None,
         ge=1,
@@ -228,11 +320,10 @@ class Resonance(_OfLength):
     )
 
     def omega(self, pairs: int) -> Omega:
-        assert self.length is not None, "not completed"
         original = self.of.omega(pairs)
         wavelength = wavelengths(original)
         whole = np.maximum(np.round(wavelength), 1.0)
-        return np.where(wavelength <= self.length, 2 * np.pi / whole, original)
+        return np.where(wavelength <= self.tokens, 2 * np.pi / whole, original)
 
 
 Spectrum = Annotated[
@@ -245,10 +336,17 @@ Spectrum = Annotated[
     | EvqCosh
     | Truncate
     | Ntk
+    | LogSpaced
+    | Llama3
+    | LongRope
+    | Nope
+    | Partial
+    | Stilled
+    | Taper
     | Resonance,
     Field(discriminator="family"),
 ]
-for _recursive in (Mix, Truncate, Resonance):
+for _recursive in (Mix, Truncate, Partial, Stilled, Taper, Resonance):
     _recursive.model_rebuild()
 
 
@@ -281,45 +379,3 @@ class NamedSpectrum(Settings):
     def inv_freq(self, head_dim: int) -> "NDArray[np.float32]":
         """The spectrum in fp32 [head_dim / 2], radians per token, as it is trained and exported."""
         return snap(self.shape.omega(head_dim // 2))
-
-
-def snap(frequencies: "NDArray[np.floating]") -> "NDArray[np.float32]":
-    """The nearest fp32 spectrum that survives export as factors 1/omega.
-
-    See docs/protocol.md section 7.
-
-    fp32 reciprocals are not onto: f = fp32(1/omega), omega = fp32(1/f) are two roundings, and doing
-    it again changes nothing. A pair that does not rotate (0) stays 0.
-    """
-    rotating = frequencies > 0
-    factors = (1.0 / np.where(rotating, frequencies, 1.0)).astype(np.float32)
-    return np.where(rotating, np.float32(1.0) / factors, np.float32(0.0)).astype(np.float32)
-
-
-def wavelengths(omega: "NDArray[np.floating]") -> Omega:
-    """Tokens of one full turn of each pair, [K]; infinite for a pair that does not rotate."""
-    omega = omega.astype(np.float64)
-    return np.divide(2 * np.pi, omega, out=np.full_like(omega, np.inf), where=omega > 0)
-
-
-def slowed(omega: Omega, factor: float) -> Omega:
-    """omega_k * factor^(-k/(K-1)).
-
-    For a geometric spectrum this is theta -> theta * factor^(d/(d-2)), d = 2K.
-    """
-    return omega * factor ** -np.linspace(0.0, 1.0, len(omega))
-
-
-def _geometric(pairs: int, theta: float) -> Omega:
-    return theta ** -(np.arange(pairs) / pairs)
-
-
-def _end_points(pairs: int, theta: float, omf: float) -> tuple[float, float]:
-    """Logarithms of the fastest frequency, 1, and of the slowest, omf times the geometric one."""
-    omega = _geometric(pairs, theta)
-    return float(np.log(omega[0])), float(np.log(omf * omega[-1]))
-
-
-def _midpoints(pairs: int) -> Omega:
-    """u_k = (k + 1/2)/K, the middles of K equal parts of 0..1."""
-    return (np.arange(pairs) + 0.5) / pairs

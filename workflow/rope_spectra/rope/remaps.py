@@ -12,7 +12,7 @@ pair. docs/protocol.md section 2 has the definitions.
 
 from typing import TYPE_CHECKING
 
-from rope_spectra.rope.families import Omega, slowed
+from rope_spectra.rope.frequencies import Omega, slowed, slowed_by_wavelength
 from rope_spectra.runtime import messages
 from rope_spectra.runtime.lazy import Lazy
 
@@ -31,9 +31,6 @@ PATTERN = rf"^({'|'.join(METHODS[1:])})@[0-9]+(\.[0-9]+)?$"
 # interpolated in full, one above the second is left alone.
 SLOW_TURNS = 1.0
 FAST_TURNS = 32.0
-# The low_freq_factor and high_freq_factor of Llama 3.1, likewise.
-LLAMA3_SLOW_TURNS = 1.0
-LLAMA3_FAST_TURNS = 4.0
 
 
 def parse(name: str) -> tuple[str, float | None]:
@@ -120,17 +117,6 @@ def _continued(log_turns: Omega, count: int) -> Omega:
     return np.concatenate([log_turns, log_turns[-1] - step * more])
 
 
-def llama3(omega: Omega, scale: float, train_length: int) -> Omega:
-    """(1 - gamma) omega/s + gamma omega, gamma = clamp((r - 1) / (4 - 1), 0, 1) (Llama 3.1).
-
-    r = L_train omega/(2 pi) is the number of turns over the training length.
-    """
-    turns = train_length * omega / (2 * np.pi)
-    width = LLAMA3_FAST_TURNS - LLAMA3_SLOW_TURNS
-    gamma = np.clip((turns - LLAMA3_SLOW_TURNS) / width, 0.0, 1.0)
-    return (1.0 - gamma) * omega / scale + gamma * omega
-
-
 def attention_factor(method: str, scale: float) -> float:
     """The factor of cos and sin: 0.1 ln s + 1 for YaRN, which sharpens attention; 1 otherwise."""
     return 0.1 * float(np.log(scale)) + 1.0 if method.startswith("yarn") else 1.0
@@ -170,5 +156,5 @@ def remapped(
         case "yarn_untruncated":
             omega = yarn(omega, scale, train_length, truncate=False)
         case "llama3":
-            omega = llama3(omega, scale, train_length)
+            omega = slowed_by_wavelength(omega, scale, train_length)
     return omega.astype(np.float32), attention_factor(method, scale)

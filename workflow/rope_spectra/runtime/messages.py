@@ -100,6 +100,24 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
+def number_hint(text: str, whole: bool) -> str:
+    """A hint how YAML wants a number that it takes for text.
+
+    6e-4 lacks a point, 5.0e7 the sign of its exponent.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        return ""
+    if whole:
+        return f"; in YAML write {int(number)}"
+    with_point = re.sub(r"^([^.]*)e", r"\1.0e", text.strip().lower())
+    with_sign = re.sub(r"e(\d)", r"e+\1", with_point)
+    return f"; in YAML write {with_sign}"
+
+
 # --- where ----------------------------------------------------------------------------------------
 
 
@@ -263,7 +281,7 @@ def _described(value: Any) -> str:
 def _hint(value: Any, wanted: Any) -> str:
     kinds = {get_origin(_bare(member)) or _bare(member) for member in _members(wanted)}
     if kinds & {int, float}:
-        return _number_hint(value, whole=int in kinds) if isinstance(value, str) else ""
+        return number_hint(value, whole=int in kinds) if isinstance(value, str) else ""
     if str in kinds and isinstance(value, bool):
         return "; put it in quotes, as YAML reads yes, no, on and off as truth values"
     if str in kinds:
@@ -271,24 +289,6 @@ def _hint(value: Any, wanted: Any) -> str:
     if list in kinds and isinstance(value, str | int) and str(value).isprintable():
         return f"; write [{value}]"
     return ""
-
-
-def _number_hint(text: str, whole: bool) -> str:
-    """A hint how YAML wants a number that it takes for text.
-
-    6e-4 lacks a point, 5.0e7 the sign of its exponent.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        return ""
-    if not math.isfinite(number) or (whole and not number.is_integer()):
-        return ""
-    if whole:
-        return f"; in YAML write {int(number)}"
-    with_point = re.sub(r"^([^.]*)e", r"\1.0e", text.strip().lower())
-    with_sign = re.sub(r"e(\d)", r"e+\1", with_point)
-    return f"; in YAML write {with_sign}"
 
 
 def _pattern(mistake: _Mistake) -> str:
