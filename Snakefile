@@ -34,6 +34,7 @@ os.environ.update(
 from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import kept, layout, seal
 from rope_spectra.config import frozen, text as config_text
+from rope_spectra.config.hypotheses import FEWEST_SPECTRA
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection

@@ -18,7 +18,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from rope_spectra.analysis import published, retrieval_table, summary_table
+from rope_spectra.analysis import (
+    hypotheses,
+    published,
+    retrieval_table,
+    summary_table,
+    theory,
+)
 from rope_spectra.analysis.runs import RUN_COLUMNS
 from rope_spectra.rope import remaps
 from rope_spectra.rope.diagnostics import diagnose
@@ -304,6 +310,8 @@ def columns_of_our_tables() -> list[list[str]]:
         ["spectrum", "family", "train_length", "longest", *diagnosis],
         ["experiment", *retrieval_runs],
         ["experiment", *retrieval],
+        [*theory.COLUMNS],
+        [*hypotheses.COLUMNS],
     ]
 
 

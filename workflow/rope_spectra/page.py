@@ -6,7 +6,8 @@
 The page ranks the spectra, gives the verdicts in words, and says what they cannot show. It is made
 from tables alone, after tables.json next to summary.csv has certified that file. Where a run was
 repeated, --noise-floor adds how far its repeats differ; where the models were probed, --retrieval
-adds what the probe has shown.
+adds what the probe has shown. --theory and --hypotheses add what was predicted beforehand, and how
+it fared.
 """
 
 from pathlib import Path
@@ -34,6 +35,8 @@ def main() -> None:
         required=False,
         noise_floor="its noise_floor.csv, if it has one",
         retrieval="its retrieval.csv, if it has one",
+        theory="its theory.csv, if it has one",
+        hypotheses="its hypotheses.csv, if it has one",
     )
     args = cli.parse(parser)
 
@@ -45,6 +48,8 @@ def main() -> None:
         read_table(args.noise_floor, "ppl_spread") if args.noise_floor else None,
         read_table(args.retrieval, "accuracy_mean") if args.retrieval else None,
         record.declaration,
+        read_table(args.theory, "spearman") if args.theory else None,
+        read_table(args.hypotheses, "prediction") if args.hypotheses else None,
     )
     files.write_text(args.output, page)
 

@@ -103,6 +103,10 @@ def experiment_files(experiment):
         patterns.append(layout.NOISE_FLOOR)
     if evaluation.retrieval:
         patterns += [layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE]
+    if has_theory(experiment):
+        patterns.append(layout.THEORY)
+    if config.experiments[experiment].hypotheses:
+        patterns.append(layout.HYPOTHESES)
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
@@ -118,9 +122,43 @@ def retrieval_table(wildcards):
     return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
 
 
+def retrieval_runs_table(wildcards):
+    """What the retrieval probe has found in each run, where the experiment has it."""
+    probed = config.evaluation_of(wildcards.experiment).retrieval
+    return layout.RETRIEVAL_RUNS.format(experiment=wildcards.experiment) if probed else []
+
+
+def retrieval_option(wildcards, input):
+    """That table as an argument of the step, where there is one."""
+    return f"--retrieval {input.retrieval}" if input.retrieval else ""
+
+
+def has_theory(experiment):
+    """True for an experiment with enough spectra, as they were trained, to correlate over them."""
+    many = len(config.experiments[experiment].spectra) >= FEWEST_SPECTRA
+    return many and "none" in config.evaluation_of(experiment).remaps
+
+
+def theory_table(wildcards):
+    """The table of rank correlations over the spectra, where there are enough of them."""
+    has = has_theory(wildcards.experiment)
+    return layout.THEORY.format(experiment=wildcards.experiment) if has else []
+
+
+def hypotheses_table(wildcards):
+    """The table of the hypotheses, where the experiment has some."""
+    has = config.experiments[wildcards.experiment].hypotheses
+    return layout.HYPOTHESES.format(experiment=wildcards.experiment) if has else []
+
+
 def table_options(wildcards, input):
     """The tables that not every experiment has, as options of the page."""
-    options = {"--noise-floor": input.noise_floor, "--retrieval": input.retrieval}
+    options = {
+        "--noise-floor": input.noise_floor,
+        "--retrieval": input.retrieval,
+        "--theory": input.theory,
+        "--hypotheses": input.hypotheses,
+    }
     return " ".join(f"{option} {path}" for option, path in options.items() if path)
 
 

@@ -55,6 +55,8 @@ rule page:
         summary=layout.EXPERIMENT_SUMMARY,
         noise_floor=noise_floor_table,
         retrieval=retrieval_table,
+        theory=theory_table,
+        hypotheses=hypotheses_table,
     output:
         in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
     log:
@@ -138,6 +140,45 @@ rule retrieval:
         "python -m rope_spectra.retrieval --definition {input.design}"
         " --csv {output.csv} --runs {output.runs}"
         " --figure {output.figure} --log {log}"
+
+
+# What the spectra's frequencies say beforehand, next to what was measured.
+rule theory:
+    input:
+        layout.TABLES,
+        runs=layout.RUNS,
+        design=layout.EXPERIMENT,
+        retrieval=retrieval_runs_table,
+    output:
+        in_report(layout.THEORY, "theory", "table", "9 Theory: diagnostics and measurement"),
+    log:
+        layout.log("theory/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        retrieval=retrieval_option,
+    shell:
+        "python -m rope_spectra.theory --definition {input.design} {params.retrieval}"
+        " --csv {output} --log {log}"
+
+
+rule hypotheses:
+    input:
+        layout.TABLES,
+        runs=layout.RUNS,
+        design=layout.EXPERIMENT,
+        retrieval=retrieval_runs_table,
+    output:
+        in_report(layout.HYPOTHESES, "hypotheses", "table", "9 Hypotheses and their verdicts"),
+    log:
+        layout.log("hypotheses/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        retrieval=retrieval_option,
+    shell:
+        "python -m rope_spectra.hypotheses --definition {input.design} {params.retrieval}"
+        " --csv {output} --log {log}"
 
 
 rule summary:

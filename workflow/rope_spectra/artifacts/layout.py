@@ -40,6 +40,8 @@ NOISE_FLOOR = _EXPERIMENT + "/noise_floor.csv"
 PUBLISHED = _EXPERIMENT + "/published.csv"
 RETRIEVAL = _EXPERIMENT + "/retrieval.csv"
 RETRIEVAL_RUNS = _EXPERIMENT + "/retrieval_runs.csv"
+THEORY = _EXPERIMENT + "/theory.csv"
+HYPOTHESES = _EXPERIMENT + "/hypotheses.csv"
 FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
 
 # One run: one spectrum, one seed. A repeat of seed 42 is in seed42-repeat1.

@@ -7,7 +7,16 @@ import pandas as pd
 from rope_spectra.artifacts import files
 
 # Without this pandas makes a number of a spectrum that is called 007.
-_TEXT_COLUMNS = ("experiment", "spectrum", "baseline", "dataset", "model", "training", "seeds")
+_TEXT_COLUMNS = (
+    "experiment",
+    "spectrum",
+    "baseline",
+    "dataset",
+    "model",
+    "training",
+    "seeds",
+    "hypothesis",
+)
 
 
 def as_csv(table: pd.DataFrame) -> str:

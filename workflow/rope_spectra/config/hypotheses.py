@@ -11,6 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from rope_spectra.runtime.settings import Settings
 
+# The fewest spectra of which a perfect order comes up by chance in less than 5 % (2 / 5!).
+FEWEST_SPECTRA = 5
+
 Measure: TypeAlias = Literal["degradation", "ppl", "retrieval"]
 Sign: TypeAlias = Literal["positive", "negative"]
 

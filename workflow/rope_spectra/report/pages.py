@@ -17,6 +17,7 @@ from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
+from rope_spectra.report.theory import hypotheses_values, theory_values
 
 # In the order of the page; the first one that was evaluated is the one that contrasts are about.
 PROTOCOLS = ("full", "first_chunks")
@@ -61,12 +62,14 @@ def experiment_page(
     noise_floor: pd.DataFrame | None = None,
     retrieval: pd.DataFrame | None = None,
     standing: Standing | None = None,
+    theory: pd.DataFrame | None = None,
+    hypotheses: pd.DataFrame | None = None,
 ) -> str:
     """summary.md of one experiment.
 
     The tables are those of summary.csv, noise_floor.csv where a run was repeated, and retrieval.csv
     where the models were probed. standing: how the claims stand against the declaration, None where
-    the tables do not tell.
+    the tables do not tell. theory.csv and hypotheses.csv: where the experiment has them.
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
@@ -84,6 +87,8 @@ def experiment_page(
         finding=finding,
         exploratory=_rankings(chosen),
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
+        theory=None if theory is None else theory_values(theory),
+        hypotheses=None if hypotheses is None else hypotheses_values(hypotheses),
         repeats=None if noise_floor is None else _repeats(noise_floor),
         n_seeds=int(limiting["n_seeds"].max()),
         smallest_p=statistics.smallest_p,
