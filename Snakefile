@@ -84,6 +84,7 @@ localrules:
     published,
     noise_floor,
     retrieval,
+    frontier,
 
 
 wildcard_constraints:

@@ -28,5 +28,7 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
         "retrieval_runs.csv",
         "theory.csv",
         "hypotheses.csv",
+        "frontier.csv",
+        "rates.csv",
         "figures",
     }

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from rope_spectra import page
-from rope_spectra.analysis import retrieval_table, summary_table
+from rope_spectra.analysis import frontier, retrieval_table, summary_table
 from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import NO_PLAN, Plan
+from rope_spectra.analysis.frontier import Measured
 from rope_spectra.artifacts import tables
 from rope_spectra.config.sections import Primary
 from rope_spectra.report import pages
@@ -255,6 +256,37 @@ def test_retrieval_says_chance_and_stars_what_is_above_it() -> None:
     assert rows[2] == ["geo", "90 ± 0 (77 to 96)*", "10 ± 0 (4 to 23)", ""]
     assert rows[3][:3] == ["own", "75 ± 0 (60 to 86)*", "75 ± 0 (60 to 86)*"]
     assert rows[3][3].startswith("+0.")
+
+
+def test_the_frontier_has_a_section_with_its_verdicts_in_words() -> None:
+    declared = make_design(
+        "geo",
+        "own",
+        "other",
+        seeds=list(range(8)),
+        primary={"length": 128},
+        retrieval={"trials": 20, "distractors": 9},
+        retrieval_endpoint={"length": 64},
+    )
+    rows = np.zeros((8, 12))
+    arms = {
+        (name, "none"): Measured(declared.seeds, rows + 2, rows + growth, rows + right, 0.1)
+        for name, growth, right in [("geo", 1.0, 0.9), ("own", 0.5, 0.5), ("other", 1.1, 0.9)]
+    }
+    table = frontier.frontier_table(declared, arms)
+    ppl = {"geo": [5.0] * 8, "own": [4.0] * 8, "other": [4.0] * 8}
+    judged = summary(ppl, declared.seeds, Plan(Primary(metric="ppl", length=128)))
+    page = pages.experiment_page(declared, judged, frontier=table)
+    assert "Retrieval endpoint: accuracy of the retrieval probe at 64 tokens" in page
+    assert "## The frontier: degradation at 128 tokens against retrieval at 64" in page
+    assert "On the frontier are own, geo: no other of the 3 spectra" in page
+    assert "own finds less than geo: the corrected p is below 0.05." in page
+    assert "other cannot be told apart from geo by retrieval" in page
+    section = page.partition("## The frontier")[2]
+    own = next(line for line in cells(section) if line[0] == "own")
+    assert own[1] == "1.649 (1.649 to 1.649)"
+    assert own[2:7] == ["50.0 (50.0 to 50.0)", "yes", "1", "-40.0 (-40.0 to -40.0)", "0/8"]
+    assert own[-2:] == ["worse", "better"]
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:

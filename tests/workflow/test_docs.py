@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from rope_spectra.analysis import (
+    frontier,
     hypotheses,
     published,
     retrieval_table,
@@ -310,6 +311,7 @@ def columns_of_our_tables() -> list[list[str]]:
         ["spectrum", "family", "train_length", "longest", *diagnosis],
         ["experiment", *retrieval_runs],
         ["experiment", *retrieval],
+        frontier.COLUMNS,
         [*theory.COLUMNS],
         [*hypotheses.COLUMNS],
     ]

@@ -6,8 +6,8 @@
 The page ranks the spectra, gives the verdicts in words, and says what they cannot show. It is made
 from tables alone, after tables.json next to summary.csv has certified that file. Where a run was
 repeated, --noise-floor adds how far its repeats differ; where the models were probed, --retrieval
-adds what the probe has shown. --theory and --hypotheses add what was predicted beforehand, and how
-it fared.
+adds what the probe has shown, and --frontier the retrieval endpoint beside the primary one.
+--theory and --hypotheses add what was predicted beforehand, and how it fared.
 """
 
 from pathlib import Path
@@ -37,6 +37,7 @@ def main() -> None:
         retrieval="its retrieval.csv, if it has one",
         theory="its theory.csv, if it has one",
         hypotheses="its hypotheses.csv, if it has one",
+        frontier="its frontier.csv, if it has one",
     )
     args = cli.parse(parser)
 
@@ -50,6 +51,7 @@ def main() -> None:
         record.declaration,
         read_table(args.theory, "spearman") if args.theory else None,
         read_table(args.hypotheses, "prediction") if args.hypotheses else None,
+        read_table(args.frontier, "non_dominated") if args.frontier else None,
     )
     files.write_text(args.output, page)
 

@@ -107,6 +107,8 @@ def experiment_files(experiment):
         patterns.append(layout.THEORY)
     if config.experiments[experiment].hypotheses:
         patterns.append(layout.HYPOTHESES)
+    if config.experiments[experiment].retrieval:
+        patterns += [layout.FRONTIER, layout.FRONTIER_FIGURE]
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
@@ -149,6 +151,10 @@ def hypotheses_table(wildcards):
     """The table of the hypotheses, where the experiment has some."""
     has = config.experiments[wildcards.experiment].hypotheses
     return layout.HYPOTHESES.format(experiment=wildcards.experiment) if has else []
+def frontier_table(wildcards):
+    """The table of the frontier, where the experiment declares a retrieval endpoint."""
+    declared = config.experiments[wildcards.experiment].retrieval
+    return layout.FRONTIER.format(experiment=wildcards.experiment) if declared else []
 
 
 def table_options(wildcards, input):
@@ -158,6 +164,7 @@ def table_options(wildcards, input):
         "--retrieval": input.retrieval,
         "--theory": input.theory,
         "--hypotheses": input.hypotheses,
+        "--frontier": input.frontier,
     }
     return " ".join(f"{option} {path}" for option, path in options.items() if path)
 

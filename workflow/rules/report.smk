@@ -57,6 +57,7 @@ rule page:
         retrieval=retrieval_table,
         theory=theory_table,
         hypotheses=hypotheses_table,
+        frontier=frontier_table,
     output:
         in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
     log:
@@ -179,6 +180,23 @@ rule hypotheses:
     shell:
         "python -m rope_spectra.hypotheses --definition {input.design} {params.retrieval}"
         " --csv {output} --log {log}"
+# The primary endpoint against retrieval.
+rule frontier:
+    input:
+        layout.TABLES,
+        design=layout.EXPERIMENT,
+    output:
+        csv=in_report(layout.FRONTIER, "frontier_table", "table", "9 Frontier"),
+        figure=in_report(
+            layout.FRONTIER_FIGURE, "frontier", "figure", "9 Perplexity against retrieval"
+        ),
+    log:
+        layout.log("frontier/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.frontier --definition {input.design}"
+        " --csv {output.csv} --figure {output.figure} --log {log}"
 
 
 rule summary:

@@ -104,14 +104,13 @@ def look(design: Design, runs: Iterable[tuple[str, int]]) -> Standing:
         path = layout.fill(layout.DECLARATION, experiment=design.experiment)
         seal.write(path, found.content())
     declared = found.declared
-    verdict_seeds = [seed for seed in declared.seeds if declared.phase_of(seed) != SELECTION]
     return Standing(
         sealed=found.time,
         runs=len(runs),
         earlier=sum(_finished(design.experiment, *run) < found.time for run in runs),
         changes=list(changes(declared, design)),
         looks=found.looks,
-        planned=declared.looks or [len(verdict_seeds)],
+        planned=declared.looks or [len(declared.serving_verdicts)],
     )
 
 

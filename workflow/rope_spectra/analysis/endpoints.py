@@ -115,14 +115,14 @@ def _families(
     for protocol, length in cells:
         for arm in family:
             where = (protocol, length, arm)
-            if primary and (main, primary.length) == where[:2] and _is_chosen(arm, primary):
+            if primary and (main, primary.length) == where[:2] and is_chosen(arm, primary):
                 primaries.append(where)
             else:
                 secondaries.setdefault(protocol, []).append(where)
     return [(PRIMARY, primaries), *((SECONDARY, places) for places in secondaries.values())]
 
 
-def _is_chosen(arm: Arm, primary: Primary) -> bool:
+def is_chosen(arm: Arm, primary: Primary) -> bool:
     """True where the contrast of an arm is among those of the primary endpoint."""
     if primary.contrasts is None:
         return True
@@ -132,14 +132,20 @@ def _is_chosen(arm: Arm, primary: Primary) -> bool:
 
 
 def _table(row: Row, seeds: Sequence[int]) -> NDArray[np.float64]:
-    """The differences of a row's metric, [seeds, blocks] in the declared order of the seeds.
+    """The differences of a row's metric, [seeds, blocks] in the declared order of the seeds."""
+    if not row.get("pairs"):
+        return np.full((0, 1), np.nan)
+    return in_order(row["deltas"][row["metric"]], row["pairs"], seeds)
+
+
+def in_order(
+    deltas: NDArray[np.float64], pairs: Sequence[int], seeds: Sequence[int]
+) -> NDArray[np.float64]:
+    """The differences [pairs, blocks] of these seeds in the declared order, [seeds, blocks].
 
     Seeds without a pair are NaN; those after the last pair are left out.
     """
-    if not row.get("pairs"):
-        return np.full((0, 1), np.nan)
-    deltas = row["deltas"][row["metric"]]
-    places = [seeds.index(seed) for seed in row["pairs"]]
+    places = [seeds.index(seed) for seed in pairs]
     table = np.full((max(places) + 1, deltas.shape[1]), np.nan)
     table[places] = deltas
     return table

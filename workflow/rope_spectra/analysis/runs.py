@@ -190,13 +190,42 @@ def read_retrieval(design: Design) -> dict[Key, NDArray[np.floating]]:
         arrays = read_arrays(design.experiment, spectrum, seed)
         for remap, length in product(design.remaps, design.lengths):
             name = f"{remap}/{length}/retrieval"
-            if name not in arrays:
-                raise UserError(
-                    f"{path}: has no {name}; it was evaluated without retrieval,"
-                    " delete it and run again"
-                )
+            _refuse_unprobed(path, name, arrays)
             nll[spectrum, seed, remap, length] = arrays[name]
     return nll
+
+
+def read_endpoint(
+    design: Design, runs: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int, str], list[NDArray[np.floating]]]:
+    """The trials of the retrieval endpoint by (spectrum, seed, remap): a table for each task.
+
+    A table is the NLL of the candidates, [trials, candidates], the true one first. The first
+    version of the probe has one task without a name. Raises UserError if a run was not probed.
+    """
+    endpoint = design.retrieval_endpoint
+    assert endpoint is not None
+    tasks = endpoint.tasks or design.probed_tasks
+    suffixes = [f"/{task}" for task in tasks] if tasks else [""]
+    scores = {}
+    for spectrum, seed in runs:
+        path = layout.fill(
+            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
+        )
+        arrays = read_arrays(design.experiment, spectrum, seed)
+        for remap in design.remaps:
+            names = [f"{remap}/{endpoint.length}/retrieval{suffix}" for suffix in suffixes]
+            for name in names:
+                _refuse_unprobed(path, name, arrays)
+            scores[spectrum, seed, remap] = [arrays[name] for name in names]
+    return scores
+
+
+def _refuse_unprobed(path: Path, name: str, arrays: Arrays) -> None:
+    if name not in arrays:
+        raise UserError(
+            f"{path}: has no {name}; it was evaluated without retrieval, delete it and run again"
+        )
 
 
 def _scored_in_blocks(arrays: Arrays) -> list[str]:

@@ -42,6 +42,8 @@ RETRIEVAL = _EXPERIMENT + "/retrieval.csv"
 RETRIEVAL_RUNS = _EXPERIMENT + "/retrieval_runs.csv"
 THEORY = _EXPERIMENT + "/theory.csv"
 HYPOTHESES = _EXPERIMENT + "/hypotheses.csv"
+FRONTIER = _EXPERIMENT + "/frontier.csv"
+RATES = _EXPERIMENT + "/rates.csv"
 FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
 
 # One run: one spectrum, one seed. A repeat of seed 42 is in seed42-repeat1.
@@ -68,6 +70,7 @@ SUMMARY = "results/summary.csv"
 SUMMARY_MD = "results/summary.md"
 
 PUBLISHED_FIGURE = _EXPERIMENT + "/figures/published.svg"
+FRONTIER_FIGURE = _EXPERIMENT + "/figures/frontier.svg"
 RETRIEVAL_FIGURE = _EXPERIMENT + "/figures/retrieval.svg"
 FIGURES = (
     "ppl_by_length",

@@ -102,10 +102,19 @@ class Design(Settings):
         """The seeds of a phase, in the experiment's order."""
         return [seed for seed in self.seeds if self.phase_of(seed) == phase]
 
+    @property
+    def probed_tasks(self) -> list[str]:
+        """The tasks of the retrieval probe; none in its first version, and without a probe."""
+        return self.retrieval.content().get("tasks", []) if self.retrieval else []
+
+    @property
+    def serving_verdicts(self) -> list[int]:
+        """The seeds that serve verdicts: all but those of the selection."""
+        return [seed for seed in self.seeds if self.phase_of(seed) != SELECTION]
+
     def up_to(self, look: int) -> list[int]:
         """The first seeds, of which so many serve verdicts."""
-        serving = [seed for seed in self.seeds if self.phase_of(seed) != SELECTION]
-        return self.seeds[: self.seeds.index(serving[look - 1]) + 1]
+        return self.seeds[: self.seeds.index(self.serving_verdicts[look - 1]) + 1]
 
     def blocks_of(self, phase: str, n_blocks: int) -> slice:
         """The blocks of protocol `full` that a phase reads; each of the two has at least one.

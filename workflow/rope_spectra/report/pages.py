@@ -16,6 +16,7 @@ from rope_spectra.analysis.endpoints import METRICS, PRIMARY
 from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
 from rope_spectra.report import markdown
+from rope_spectra.report.frontier_section import frontier_section
 from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
 from rope_spectra.report.theory import hypotheses_values, theory_values
 
@@ -64,12 +65,14 @@ def experiment_page(
     standing: Standing | None = None,
     theory: pd.DataFrame | None = None,
     hypotheses: pd.DataFrame | None = None,
+    frontier: pd.DataFrame | None = None,
 ) -> str:
     """summary.md of one experiment.
 
     The tables are those of summary.csv, noise_floor.csv where a run was repeated, and retrieval.csv
     where the models were probed. standing: how the claims stand against the declaration, None where
     the tables do not tell. theory.csv and hypotheses.csv: where the experiment has them.
+    the tables do not tell. frontier: frontier.csv, where a retrieval endpoint is declared.
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
@@ -89,6 +92,7 @@ def experiment_page(
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
         theory=None if theory is None else theory_values(theory),
         hypotheses=None if hypotheses is None else hypotheses_values(hypotheses),
+        frontier=None if frontier is None else frontier_section(design, frontier, tested),
         repeats=None if noise_floor is None else _repeats(noise_floor),
         n_seeds=int(limiting["n_seeds"].max()),
         smallest_p=statistics.smallest_p,

@@ -1,0 +1,77 @@
+"""The section of an experiment's page on its frontier, from frontier.csv."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rope_spectra.analysis.endpoints import PRIMARY
+from rope_spectra.analysis.verdicts import Finding
+from rope_spectra.config.design import Design
+from rope_spectra.report import markdown
+from rope_spectra.report.markdown import interval, named, number, text
+
+
+def frontier_section(design: Design, table: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
+    """The values of frontier.md.j2: the arms on the frontier, all arms, the declared contrasts."""
+    first = table.iloc[0]
+    primary = summary[summary["endpoint"] == PRIMARY]
+    verdicts = {(row.spectrum, row.remap): row.verdict for row in primary.itertuples()}
+    rows = list(table.itertuples())
+    by = "degradation" if first["metric"] == "degradation" else "log_ppl"
+    x_header = f"PPL at {first['length']}"
+    if by == "degradation":
+        x_header += f" / PPL at {design.train_length}"
+    lines = []
+    for row in rows:
+        line = {
+            "spectrum": named(row),
+            x_header: _growth(row, by),
+            f"accuracy at {first['retrieval_length']}, %": _percent(row, "accuracy"),
+            "on the frontier": "yes" if row.non_dominated is True else "",
+            "share": number(row.non_dominated_share),
+            "accuracy less the baseline's": _percent(row, "delta_accuracy", "+"),
+            "wins": text(row.wins),
+            "p (Holm)": number(row.p_holm),
+            "verdict: retrieval": row.verdict,
+            f"verdict: {'degradation' if by == 'degradation' else 'PPL'}": verdicts.get(
+                (row.spectrum, row.remap), ""
+            ),
+        }
+        lines.append(line)
+    return {
+        "metric": first["metric"],
+        "length": first["length"],
+        "retrieval_length": first["retrieval_length"],
+        "chance": first["chance"],
+        "seeds": first["n_seeds"],
+        "best": [named(row) for row in rows if row.non_dominated is True],
+        "arms": len(rows),
+        "table": markdown.as_table(list(lines[0]), [list(line.values()) for line in lines]),
+        "declared": [row for row in rows if row.verdict not in ("baseline", "not declared")],
+        "finding": _finding,
+    }
+
+
+def _growth(row: Any, by: str) -> str:
+    """The exponential of a mean of a logarithm, such as `1.756 (1.590 to 1.940)`."""
+    low, high = np.exp([getattr(row, f"{by}_crossed95_{side}") for side in ("low", "high")])
+    between = interval(low, high, digits=3)
+    return f"{np.exp(getattr(row, by)):.3f}" + (f" ({between})" if between else "")
+
+
+def _percent(row: Any, name: str, sign: str = "") -> str:
+    """A share in percent with its interval, such as `62 (58 to 66)`; nothing without a value."""
+    value = getattr(row, name)
+    if pd.isna(value):
+        return ""
+    low, high = (100 * getattr(row, f"{name}_crossed95_{side}") for side in ("low", "high"))
+    between = interval(low, high, digits=1)
+    return f"{100 * value:{sign}.1f}" + (f" ({between})" if between else "")
+
+
+def _finding(row: Any) -> str:
+    """The verdict on a row of frontier.csv in words."""
+    won = 0 if pd.isna(row.wins) else int(row.wins.partition("/")[0])
+    pairs = 0 if pd.isna(row.n_pairs) else int(row.n_pairs)
+    return Finding(row.verdict, pairs, won).in_words()
