@@ -32,6 +32,13 @@ def test_frozen_settings_ignore_key_order_number_types_and_defaults_written_out(
     assert run_json(load(GOOD).content()) == expected
 
 
+def test_frozen_settings_hold_the_number_of_a_theta_by_training_length() -> None:
+    length = GOOD["training"]["tiny"]["seq_len"]
+    by_length = edited("spectra/hybrid/a/theta", "train_length*4")
+    assert run_json(by_length) == run_json(edited("spectra/hybrid/a/theta", 4 * length))
+    assert "train_length" not in run_json(by_length)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -372,6 +372,13 @@ def test_pairs_that_do_not_rotate_are_mentioned() -> None:
     )
 
 
+def test_spectra_without_a_rotating_pair_are_named_below_the_figure() -> None:
+    omegas = {"nope": np.zeros(3), "geo": np.array([1.0, 0.1, 0.01])}
+    for drawn in (omegas, {"nope": omegas["nope"]}):
+        figure = plots.spectra(drawn, 128, 1024, style.line_styles(list(drawn), "nope"))
+        assert "None rotates: nope." in texts(figure)
+
+
 def test_22_spectra_look_different_and_their_labels_do_not_touch() -> None:
     names = ["geo", *(f"spectrum_number_{k}" for k in range(21))]
     styles = style.line_styles(names, "geo")

@@ -33,11 +33,13 @@ SPECTRA: dict[str, dict[str, Any]] = {
         "b": {"family": "anchored_poly", "theta": 100_000.0, "p": 3.9, "omf": 0.3},
     },
     "standstill": {"family": "values", "inv_freq": [0.7, 0.0, 1.9, 0.1, 0.0]},
-    "nothing_turns": {"family": "values", "inv_freq": [0.0, 0.0]},
+    "nope": {"family": "nope"},
+    "partial": {"family": "partial", "share": 0.25, "of": {"family": "geometric", "theta": 1e4}},
+    "taper": {"family": "taper", "share": 0.5, "of": {"family": "geometric", "theta": 1e4}},
     "one_pair": {"family": "values", "inv_freq": [math.pi / 10]},
 }
 # The number of rotary pairs where a list of values fixes it.
-PAIRS = {"standstill": 5, "nothing_turns": 2, "one_pair": 1}
+PAIRS = {"standstill": 5, "one_pair": 1}
 VOCAB = 61
 
 

@@ -171,10 +171,13 @@ def spectra(
         style.note(axes, f"{text} {length}", (0, length), 2)
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.set(xlabel="Rotary pair k", ylabel="Wavelength 2π/ω (tokens)")
-    style.label_ends(axes, ends, styles)
+    if ends:
+        style.label_ends(axes, ends, styles)
     text = "A pair above the dashed line of a length never completes a turn within it."
     if any((omega == 0).any() for omega in omegas.values()):
         text += " Pairs that do not rotate are not drawn."
+    if len(ends) < len(omegas):
+        text += f" None rotates: {', '.join(name for name in omegas if name not in ends)}."
     style.caption(axes, text)
     return figure
 
