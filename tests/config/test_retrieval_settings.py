@@ -3,7 +3,10 @@
 import pytest
 
 from rope_spectra.config import frozen
+from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.load import load
+from rope_spectra.config.shares import TaskShares
+from rope_spectra.data.base import TASKS
 from rope_spectra.runtime.errors import UserError
 from support.configs import REMOVED, SHIPPED, edited
 
@@ -54,3 +57,41 @@ def test_the_library_has_the_probe_at_both_sizes() -> None:
         assert library.experiments[name].selection
     assert library.training_of("demo").retrieval_share == 0
     assert library.evaluation_of("unified_search").retrieval is None
+
+
+def test_shares_of_tasks_are_frozen_without_those_that_are_off() -> None:
+    shares = {"pairs": 0.1, "key": 0.25, "item": 0}
+    config = load(edited("training/tiny/retrieval_share", shares, OFF))
+    content = frozen.run_settings(config, "demo", "geo", 42).content()
+    assert content["training"]["retrieval_share"] == {"key": 0.25, "pairs": 0.1}
+    assert config.training_of("demo").probe == "tasks"
+    assert RunSettings(**content).training == config.training_of("demo").recipe
+
+
+def test_the_sections_of_shares_are_the_tasks() -> None:
+    assert tuple(TaskShares.model_fields) == TASKS
+
+
+@pytest.mark.parametrize("share", [1, 1.0, 0, 0.25])
+def test_a_number_stays_a_number(share: float) -> None:
+    config = load(edited("training/tiny/retrieval_share", share, OFF))
+    assert config.training_of("demo").retrieval_share == share
+    assert config.training_of("demo").probe == ("sentence" if share else None)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"key": 0.7, "keys": 0.4}, ": the shares add up to 1.1; lower them to 1 at most"),
+        ({"key": 0}, ": no task has a share; give one of them a share, or leave the key out"),
+        ({"key": 1.5}, ".key: 1.5 is too large; the most is 1"),
+        ({"key": 0.1, "kyes": 0.1}, ": unknown key 'kyes'; did you mean 'keys'?"),
+        ("half", ": "),
+        ([0.5], ": "),
+    ],
+)
+def test_bad_shares_are_one_line(shares: object, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(edited("training/tiny/retrieval_share", shares, OFF))
+    assert str(error.value).startswith(f"training.tiny.retrieval_share{message}")
+    assert len(str(error.value).splitlines()) == 1

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra.data import episodes
-from rope_spectra.data.episodes import Draft, Episode, Task, Words
+from rope_spectra.data.base import TASKS, Task
+from rope_spectra.data.episodes import Draft, Episode, Words
 from rope_spectra.runtime.errors import UserError
 from support.probed import WORDS
 
-tasks = st.sampled_from(episodes.TASKS)
+tasks = st.sampled_from(TASKS)
 streams = st.integers(0, 10_000)
 MARK = WORDS.pieces
 
@@ -71,7 +72,7 @@ def test_an_episode_takes_forty_tokens_at_most(task: Task, stream: int) -> None:
     assert drawn == made(task, stream)
 
 
-@pytest.mark.parametrize("task", episodes.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_which_question_is_asked_and_which_word_is_true_varies(task: Task) -> None:
     drawn = [made(task, stream) for stream in range(400)]
     draft = episodes.drafted(task, WORDS, Random("test/0"))
@@ -87,7 +88,7 @@ def test_the_second_variables_come_in_any_order() -> None:
     assert orders == {True, False}
 
 
-@pytest.mark.parametrize("task", episodes.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_too_few_words_are_one_line(task: Task) -> None:
     few = Words(words=WORDS.words[:3], pieces=MARK)
     message = rf"^retrieval: task {task} needs \d+ words, the text has 3 .*; lower distractors"

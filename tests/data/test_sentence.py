@@ -121,7 +121,7 @@ def test_too_few_words_are_one_line_with_a_remedy(words: Tokenizer) -> None:
 
 
 def test_counting_in_blocks_is_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentence_words, "_BLOCK", 7)
+    monkeypatch.setattr(sentence_words, "BLOCK", 7)
     counts = sentence_words.count_tokens(TEXT, 800)
     np.testing.assert_array_equal(counts, np.bincount(TEXT, minlength=800))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rope_spectra.data.sentence import Sentence, read_sentence
+from rope_spectra.data.episodes import read_probe
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.runtime.errors import UserError
 from support import small_experiment as small
 from support.checkout import fresh_checkout, planned, snakemake
@@ -91,6 +92,16 @@ def test_nothing_is_left_to_do_and_another_sentence_trains_again(probed: Path) -
     assert "tokenize_train" not in plan
 
 
+def test_rows_with_tasks_are_made_of_words_and_train_again(probed: Path) -> None:
+    tasks = PROBED.replace("retrieval_share: 0.5", "retrieval_share: {key: 0.5}")
+    (probed / "tasks.yaml").write_text(tasks)
+    plan = planned(probed, "--configfile", "tasks.yaml")
+    assert (plan["probe_words"], plan["train"], plan["evaluate"]) == (1, 4, 4)
+    assert "tokenize_train" not in plan
+    # The sentence is there already, for the evaluation.
+    assert "sentence" not in plan
+
+
 def test_a_step_that_needs_the_sentence_says_so(
     probed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,9 +124,9 @@ def test_damage_to_the_sentence_is_found(probed: Path, tmp_path: Path) -> None:
     for _, damaged in damages(content, random.Random(0)):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"sentence\.json: "):
-            read_sentence(path, wanted=True)
+            read_probe(path, "sentence")
     path.write_bytes(content)
-    assert read_sentence(path, wanted=True) == Sentence(**json.loads(content))
+    assert read_probe(path, "sentence") == Sentence(**json.loads(content))
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ COSTLY = {
     "tokenize_val",
     "memmap_cache",
     "sentence",
+    "probe_words",
     "train",
     "evaluate",
 }

@@ -52,6 +52,7 @@ SECTIONS = {
     "datasets.<name>.tokenizer, trained here": "TrainedTokenizer",
     "models.<name>": "ModelConfig",
     "training.<name>": "Training",
+    "training.<name>.retrieval_share, by task": "TaskShares",
     "evaluation.<name>": "Evaluation",
     "evaluation.<name>.retrieval": "Retrieval",
 }
@@ -111,8 +112,10 @@ def values(piece: Schema) -> str:
         return f"`{_yaml(piece['const'])}`"
     if "enum" in piece:
         return ", ".join(f"`{_yaml(choice)}`" for choice in piece["enum"])
-    if "anyOf" in piece:
-        return " or ".join(values(member) for member in piece["anyOf"])
+    members = piece.get("anyOf") or piece.get("oneOf") or []
+    if members:
+        # Two mappings with different keys read the same.
+        return " or ".join(dict.fromkeys(map(values, members)))
     kind: str = piece.get("type", "object")
     words = _KINDS.get(kind, kind)
     if "items" in piece:

@@ -22,7 +22,8 @@ from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data.cache import Tokens, open_tokens, read_manifest
-from rope_spectra.data.sentence import Sentence, read_sentence
+from rope_spectra.data.episodes import Words, read_probe
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.data.tokenizers import check_record
 from rope_spectra.evaluation.adoption import evaluate_once
 from rope_spectra.evaluation.record import EVAL, EVAL_NLL, EVAL_RECORD, EvaluationFacts, evaluated
@@ -48,7 +49,7 @@ def main() -> None:
         parser,
         required=False,
         token_bytes="bytes of each token id, for bits per byte",
-        sentence="sentence of the retrieval probe, where the settings have retrieval",
+        sentence="sentence or words of the retrieval probe, where the settings have retrieval",
         output="where to write (default: the run's folder)",
         kept="store of finished evaluations: adopt this one if it is there, else keep it there",
     )
@@ -66,7 +67,7 @@ def main() -> None:
             f"evaluation: length {longest} needs one token more than that, the validation split"
             f" has {len(tokens)}; lower lengths or raise validation_tokens"
         )
-    sentence = read_sentence(args.sentence, wanted=settings.retrieval is not None)
+    sentence = read_probe(args.sentence, settings.probe)
     facts = EvaluationFacts(
         run=evaluated(run), settings=settings, data=data_facts(manifest, sentence)
     )
@@ -86,7 +87,7 @@ def main() -> None:
 def _evaluate(
     model: "Llama",
     tokens: Tokens,
-    sentence: Sentence | None,
+    sentence: Sentence | Words | None,
     sizes: NDArray[np.uint16] | None,
     facts: EvaluationFacts,
     output: Path,
@@ -100,7 +101,7 @@ def _evaluate(
     scores, arrays = passes.perplexities(model, tokens, *how)
     if sizes is not None:
         arrays["bytes"] = passes.block_bytes(tokens, sizes, max(facts.settings.lengths))
-    if sentence:
+    if isinstance(sentence, Sentence):
         arrays |= passes.retrieval(model, tokens, sentence, *how)
 
     paths = (output / EVAL, output / EVAL_NLL)

@@ -17,7 +17,7 @@ from rope_spectra.artifacts.kept import Store
 from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import read_manifest
-from rope_spectra.data.sentence import read_sentence
+from rope_spectra.data.episodes import read_probe
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.determinism import pin_arithmetic
 from rope_spectra.runtime.rank import is_rank
@@ -38,7 +38,7 @@ def main() -> None:
         parser,
         required=False,
         options="what does not change the result (log_every, checkpoint_minutes ...)",
-        sentence="sentence of the retrieval probe, where retrieval_share is above 0",
+        sentence="sentence or words of the retrieval probe, where there is a retrieval_share",
         curves="folder for TensorBoard event files (default: none)",
         kept="store of finished runs: adopt this one if it is there, else keep it there",
     )
@@ -58,7 +58,7 @@ def main() -> None:
         manifest=read_manifest(args.manifest),
         options=options,
         event_files=args.curves,
-        sentence=read_sentence(args.sentence, settings.training.retrieval_share > 0),
+        sentence=read_probe(args.sentence, settings.training.probe),
     )
     processes = options.gpus_per_run if args.processes is None else args.processes
     run.check(processes)

@@ -27,24 +27,23 @@ def dataset_file(pattern, split):
 
 
 def sentence_file(use):
-    """An input function: the sentence of the retrieval probe where `use` of the experiment has it.
+    """An input function: what the retrieval probe asks with where `use` of the experiment has it.
 
     `use` is "training" or "evaluation".
     """
+    files = {"sentence": layout.SENTENCE, "tasks": layout.PROBE}
 
     def path(wildcards):
         experiment = wildcards.experiment
-        if use == "training":
-            is_used = config.training_of(experiment).retrieval_share > 0
-        else:
-            is_used = config.evaluation_of(experiment).retrieval is not None
-        return layout.SENTENCE.format(dataset=dataset_of(experiment)) if is_used else []
+        part = {"training": config.training_of, "evaluation": config.evaluation_of}[use]
+        probe = part(experiment).probe
+        return files[probe].format(dataset=dataset_of(experiment)) if probe else []
 
     return path
 
 
 def sentence_option(wildcards, input):
-    """The sentence as an argument of the step, where there is one."""
+    """What the retrieval probe asks with as an argument of the step, where there is one."""
     return f"--sentence {input.sentence}" if input.sentence else ""
 
 

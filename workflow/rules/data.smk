@@ -109,3 +109,20 @@ rule sentence:
     shell:
         "python -m rope_spectra.sentence --settings {input.settings} --tokenizer {input.tokenizer} --tokens {input.tokens}"
         " --manifest {input.manifest} --output {output} --log {log}"
+
+
+# The words of the probe's tasks; made only where an experiment has tasks.
+rule probe_words:
+    input:
+        tokenizer=layout.TOKENIZER,
+        tokens=ancient(expand(layout.TOKENS, split="train", allow_missing=True)),
+        manifest=expand(layout.MANIFEST, split="train", allow_missing=True),
+    output:
+        layout.PROBE,
+    log:
+        layout.log("probe_words/{dataset}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.probe_words --tokenizer {input.tokenizer} --tokens {input.tokens}"
+        " --manifest {input.manifest} --output {output} --log {log}"

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from rope_spectra.config.hypotheses import Hypothesis
+from rope_spectra.config.shares import RetrievalShare, TaskShares
+from rope_spectra.data.base import Probe
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope import remaps as remapping
@@ -192,12 +194,19 @@ class TrainingRecipe(Section):
     compile: Literal["auto"] | bool = "auto"
     """Whether to use torch.compile (auto is on a GPU only)"""
     # Younger than finished runs, whose frozen settings must stay as they were: left out at 0.
-    retrieval_share: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: share == 0)
-    """Part of the training rows that have the sentence of the retrieval probe between their text;
-    the study has none"""
+    retrieval_share: RetrievalShare = Field(0.0, exclude_if=lambda share: share == 0)
+    """Part of the training rows that have the retrieval probe between their text: its sentence for
+    a number, its tasks for a mapping (`{key: 0.2, keys: 0.1}`); the study has none"""
     device: Literal["auto", "cpu"] = "auto"
     """Where to train and evaluate (auto is a GPU where there is one; cpu needs none and runs side
     by side)"""
+
+    @property
+    def probe(self) -> Probe | None:
+        """The form of the retrieval probe in the training rows, None for rows without it."""
+        if isinstance(self.retrieval_share, TaskShares):
+            return "tasks"
+        return "sentence" if self.retrieval_share else None
 
     def rows(self, available_tokens: int) -> int:
         """int rows of seq_len tokens that a run trains on."""
@@ -288,6 +297,11 @@ class EvaluationKeys(Section):
     # Younger than finished evaluations, whose frozen settings must stay as they were.
     retrieval: Retrieval | None = Field(None, exclude_if=lambda probe: probe is None)
     """The retrieval probe at every length (null is none)"""
+
+    @property
+    def probe(self) -> Probe | None:
+        """The form of the retrieval probe, None without it."""
+        return "sentence" if self.retrieval else None
 
 
 class EvaluationSettings(EvaluationKeys):

@@ -8,7 +8,7 @@ Snakefile reads the configuration for every job.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
@@ -21,6 +21,11 @@ Budget: TypeAlias = Annotated[int, Field(ge=1)] | None
 Facts: TypeAlias = dict[str, JsonValue]
 
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
+# The tasks of the retrieval probe, which data/episodes.py puts into words.
+Task: TypeAlias = Literal["key", "keys", "item", "variable", "pairs"]
+TASKS: tuple[Task, ...] = get_args(Task)
+# The probe in its first form, a sentence, and in its second one, tasks.
+Probe: TypeAlias = Literal["sentence", "tasks"]
 
 
 def is_local(path: str) -> bool:

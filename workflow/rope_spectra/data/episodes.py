@@ -16,14 +16,16 @@ The answers here are lunch, father, father, lunch and father.
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from rope_spectra.data.sentence import draw_below, draw_distinct
+from rope_spectra.artifacts import seal
+from rope_spectra.data.base import Probe, Task
+from rope_spectra.data.sentence import Sentence, draw_below, draw_distinct
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 
-Task: TypeAlias = Literal["key", "keys", "item", "variable", "pairs"]
 Piece: TypeAlias = tuple[int, ...]
 
 NAMED_KEYS = 4
@@ -52,6 +54,24 @@ class Words(Record):
         """Tells one set of words from another."""
         # A part of the identity of finished runs: the text that is hashed must stay as it is.
         return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
+
+
+def read_probe(path: Path | None, probe: Probe | None) -> Sentence | Words | None:
+    """The sentence or the words of the retrieval probe, from their sealed record; None without it.
+
+    UserError if the record is wanted and missing or damaged.
+    """
+    if probe is None:
+        return None
+    command = "sentence" if probe == "sentence" else "probe_words"
+    if path is None:
+        raise UserError(
+            "--sentence: is missing, but these settings have the retrieval probe;"
+            f" give the file that rope_spectra.{command} wrote"
+        )
+    if probe == "sentence":
+        return seal.load_record(path, Sentence)
+    return seal.load_record(path, Words)
 
 
 class Question(NamedTuple):
@@ -173,4 +193,3 @@ _TASKS: dict[Task, tuple[int, _Writer]] = {
     "variable": (3 * CHAINS, _variables),
     "pairs": (2 * PAIRS, _pairs),
 }
-TASKS: tuple[Task, ...] = tuple(_TASKS)

@@ -7,13 +7,11 @@ numbers in every Python version. The probe is described in docs/protocol.md, sec
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra.artifacts import seal
 from rope_spectra.data.cache import Tokens
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
@@ -40,21 +38,6 @@ class Sentence(Record):
     def naming(self, value: int) -> Tokens:
         """The whole sentence."""
         return np.array([*self.before, value, *self.after], dtype=np.uint16)
-
-
-def read_sentence(path: Path | None, wanted: bool) -> Sentence | None:
-    """The sentence from its sealed record, None where it is not wanted.
-
-    UserError if it is wanted and missing or damaged.
-    """
-    if not wanted:
-        return None
-    if path is None:
-        raise UserError(
-            "--sentence: is missing, but these settings have the retrieval probe;"
-            " give the file that rope_spectra.sentence wrote"
-        )
-    return seal.load_record(path, Sentence)
 
 
 def mentions(sentence: Sentence, row_length: int) -> int:

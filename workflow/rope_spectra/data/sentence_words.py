@@ -20,7 +20,7 @@ from rope_spectra.runtime.errors import UserError
 VALUES = 32
 FEWEST = 10
 _LETTERS = 4
-_BLOCK = 1 << 22
+BLOCK = 1 << 22
 
 
 # The tokens of a sentence before and after the value.
@@ -31,8 +31,8 @@ def count_tokens(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:
     """The number of times that each token is in the text [vocab_size]."""
     counts = np.zeros(vocab_size, np.int64)
     # Block by block: bincount makes a copy in which each token takes eight bytes instead of two.
-    for start in range(0, len(tokens), _BLOCK):
-        counts += np.bincount(tokens[start : start + _BLOCK], minlength=vocab_size)
+    for start in range(0, len(tokens), BLOCK):
+        counts += np.bincount(tokens[start : start + BLOCK], minlength=vocab_size)
     return counts
 
 
@@ -45,7 +45,7 @@ def in_tokens(
     values have the same tokens around them. Raises UserError if there are fewer than FEWEST.
     """
     found: defaultdict[Around, dict[int, str]] = defaultdict(dict)
-    for token, word in _frequent_words(tokenizer, counts):
+    for token, word in frequent_words(tokenizer, counts):
         ids = tokenizer.encode(text.replace(PLACE, word), add_special_tokens=False).ids
         around = _around(token, ids)
         if around is None:
@@ -65,7 +65,7 @@ def in_tokens(
     return Sentence(before=before, after=after, values=tuple(words)), list(words.values())
 
 
-def _frequent_words(tokenizer: Tokenizer, counts: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def frequent_words(tokenizer: Tokenizer, counts: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     """Yields the tokens that are a space and a word, with the word; the most frequent first."""
     by_frequency = np.argsort(-counts, kind="stable")
     for token in by_frequency[: np.count_nonzero(counts)].tolist():

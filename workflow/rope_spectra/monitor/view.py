@@ -34,6 +34,7 @@ _DOING = {
     "tokenize_val": "tokenizing",
     "memmap_cache": "writing the token cache",
     "sentence": "preparing the retrieval probe",
+    "probe_words": "preparing the retrieval probe",
     "train": "training",
     "evaluate": "evaluating",
     "aggregate": "making the tables",

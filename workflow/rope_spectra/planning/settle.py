@@ -14,6 +14,7 @@ from typing import TypeAlias
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import frozen
 from rope_spectra.config.sections import Config
+from rope_spectra.data.base import Probe
 from rope_spectra.evaluation.record import EvaluationRecord, evaluated
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import DataFacts, RunRecord
@@ -46,7 +47,7 @@ def _settle_run(config: Config, place: Place) -> list[Path]:
         return layout.fill(pattern, **place, dataset=dataset, **more)
 
     job = "{experiment}/{spectrum}/seed{seed}".format(**place)
-    settings, sentence = at(layout.RUN_CONFIG), at(layout.SENTENCE)
+    settings = at(layout.RUN_CONFIG)
     run, scores = at(layout.RUN), at(layout.EVAL_RECORD)
     # Snakemake counts the file with the time that a job took among its outputs.
     trained = (
@@ -63,22 +64,26 @@ def _settle_run(config: Config, place: Place) -> list[Path]:
     )
     settled = []
     manifest = at(layout.MANIFEST, split="train")
+    probe = config.training_of(experiment).probe
+    sentence = at(_probe_file(probe))
     if _is_older(trained, (settings, manifest, sentence)):
         record = seal.load_record(run, RunRecord)
         seed = layout.seed_of(str(place["seed"]))
         if record.settings != frozen.run_settings(config, experiment, spectrum, seed):
             return []
-        if not _is_of(record.data, manifest, sentence):
+        if not _is_of(record.data, manifest, sentence, probe):
             return []
         _touch(*trained)
         settled.append(run)
     manifest = at(layout.MANIFEST, split="validation")
+    probe = config.evaluation_of(experiment).probe
+    sentence = at(_probe_file(probe))
     frozen_way = at(layout.EVALUATION_CONFIG)
     if _is_older(evaluation, (settings, run, frozen_way, manifest, sentence)):
         scored = seal.load_record(scores, EvaluationRecord)
         is_same_run = scored.run == evaluated(seal.load_record(run, RunRecord))
         is_same_way = scored.settings == frozen.evaluation_settings(config, experiment)
-        if is_same_run and is_same_way and _is_of(scored.data, manifest, sentence):
+        if is_same_run and is_same_way and _is_of(scored.data, manifest, sentence, probe):
             _touch(*evaluation)
             settled.append(scores)
     return settled
@@ -91,17 +96,22 @@ def _is_older(outputs: Iterable[Path], inputs: Iterable[Path]) -> bool:
     return bool(made) and bool(read) and max(read) > min(made)
 
 
-def _is_of(facts: DataFacts, manifest: Path, sentence: Path) -> bool:
-    """True unless the tokens, or the sentence of the probe, are there and others than these."""
+def _probe_file(probe: Probe | None) -> str:
+    """The record that the retrieval probe asks with; without a probe it does not matter."""
+    return layout.PROBE if probe == "tasks" else layout.SENTENCE
+
+
+def _is_of(facts: DataFacts, manifest: Path, sentence: Path, probe: Probe | None) -> bool:
+    """True unless the tokens, or what the probe asks with, are there and others than these."""
     # Not at the top: these import numpy, and the Snakefile is read anew for every job.
     from rope_spectra.data.cache import read_manifest
-    from rope_spectra.data.sentence import read_sentence
+    from rope_spectra.data.episodes import read_probe
 
     if manifest.exists() and read_manifest(manifest).sha256 != facts.sha256:
         return False
     if facts.sentence is None or not sentence.exists():
         return True
-    found = read_sentence(sentence, wanted=True)
+    found = read_probe(sentence, probe)
     return found is not None and found.sha256 == facts.sentence
 
 

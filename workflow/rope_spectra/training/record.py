@@ -19,6 +19,7 @@ from rope_spectra.runtime.settings import Record
 # The Snakefile reads records too, and these import numpy.
 if TYPE_CHECKING:
     from rope_spectra.data.cache import Manifest
+    from rope_spectra.data.episodes import Words
     from rope_spectra.data.sentence import Sentence
 
 CONFIG = Path(layout.RUN_CONFIG).name
@@ -32,8 +33,8 @@ class DataFacts(Record):
 
     sha256: str
     tokens: int
-    # SHA-256 of the sentence of the retrieval probe, None without the probe. The key is younger
-    # than finished runs; where there is no sentence, records stay as they were without it.
+    # SHA-256 of the sentence, or the words, of the retrieval probe; None without the probe. The key
+    # is younger than finished runs; without the probe, records stay as they were without it.
     sentence: str | None = Field(None, exclude_if=lambda sentence: sentence is None)
 
 
@@ -125,8 +126,8 @@ def check_run(folder: Path, run: RunRecord, *names: str) -> None:
     seal.check(folder / RUN, run.files, *(folder / name for name in names))
 
 
-def data_facts(manifest: "Manifest", sentence: "Sentence | None") -> DataFacts:
-    """The facts of a token cache, with the sentence of the retrieval probe where that is in use."""
+def data_facts(manifest: "Manifest", sentence: "Sentence | Words | None") -> DataFacts:
+    """The facts of a token cache, with what the retrieval probe asks with where that is in use."""
     return DataFacts(
         sha256=manifest.sha256,
         tokens=manifest.tokens,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from rope_spectra.artifacts import seal
 from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
 from rope_spectra.data.cache import Manifest
-from rope_spectra.data.sentence import Sentence, mentions, with_sentences
+from rope_spectra.data.episodes import Words
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.training import record
+from rope_spectra.training import record, rows
 
 # The command reads and checks a run before it imports torch, which takes seconds.
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Run:
     manifest: Manifest
     options: RunOptions
     event_files: Path | None = None
-    sentence: Sentence | None = None
+    sentence: Sentence | Words | None = None
 
     @cached_property
     def data(self) -> record.DataFacts:
@@ -70,9 +71,7 @@ class Run:
                 f"training: one batch needs {recipe.batch_size * recipe.seq_len} tokens, the data"
                 f" has {tokens}; lower batch_size or raise train_tokens"
             )
-        if self.sentence:
-            # Raises UserError where the sentence does not fit into a row.
-            mentions(self.sentence, recipe.seq_len)
+        rows.check(self.sentence, recipe)
         if processes < 1 or recipe.batch_size % processes:
             raise UserError(
                 f"--processes: {processes} does not divide batch_size {recipe.batch_size};"
@@ -94,11 +93,8 @@ class Run:
         (self.output / CHECKPOINT).unlink(missing_ok=True)
 
     def row_change(self) -> "RowChange | None":
-        """Puts the sentence of the retrieval probe into a share of the rows; None without it."""
-        if self.sentence is None:
-            return None
-        share = self.settings.training.retrieval_share
-        return partial(with_sentences, sentence=self.sentence, share=share)
+        """Puts the retrieval probe into a share of the rows; None without it."""
+        return rows.change(self.sentence, self.settings.training)
 
 
 @dataclass(frozen=True)
