@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -379,14 +378,3 @@ def test_the_page_on_adding_a_spectrum_can_be_followed(tmp_path: Path) -> None:
     assert re.search(r"my_linear +16 +0 ", run(show, tmp_path, package))
     reference = run([sys.executable, "-m", "rope_spectra.config_reference"], tmp_path, package)
     assert "family: linear" in reference
-
-
-def test_the_long_books_in_findings_are_those_of_the_committed_runs() -> None:
-    runs = pd.read_csv(ROOT / "docs/tables/theta_long_books/runs.csv")
-    cells = runs[runs["protocol"] == "full"].groupby(["spectrum", "length"])["ppl"]
-    shown = cells.mean().map("{:.1f}".format) + " ± " + cells.std().map("{:.1f}".format)
-    text = (ROOT / "docs/findings.md").read_text()
-    table = text.split("| theta_long_books, PPL |")[1].split("\n\n")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    found = {first.partition(",")[0]: values for first, *values in rows[2:]}
-    assert found == {name: list(values) for name, values in shown.groupby(level="spectrum")}
