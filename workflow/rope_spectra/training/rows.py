@@ -30,7 +30,10 @@ from rope_spectra.runtime.errors import UserError
 if TYPE_CHECKING:
     from rope_spectra.training.batches import RowChange
 
-QUESTIONS = 8  # of a row, at most
+# Of a row, at most: one for every so many tokens, so that longer rows are no poorer in questions,
+# up to a number at which they would be little but repetition.
+TOKENS_PER_QUESTION = 16
+QUESTIONS = 32
 
 # Steps of this size around a circle fall on it as evenly as any.
 _GOLDEN = (5**0.5 - 1) / 2
@@ -106,13 +109,14 @@ def _answered(draft: Draft, place: int, words: Words) -> Piece:
 
 
 def count_questions(task: Task, draft: Draft, words: Words, row_length: int) -> int:
-    """Questions of a row with this draft: at most QUESTIONS, in half of the row with all else.
+    """Questions of a row with this draft, as many as it may have in half of the row with all else.
 
     UserError where not one fits.
     """
     stated = sum(map(len, draft.statements))
     asked = len(_answered(draft, 0, words))
-    fitting = min(QUESTIONS, (row_length // 2 - stated) // asked)
+    most = min(QUESTIONS, row_length // TOKENS_PER_QUESTION)
+    fitting = min(most, (row_length // 2 - stated) // asked)
     if fitting < 1:
         raise UserError(
             f"training: seq_len {row_length} is too short for task {task} of retrieval_share, it"
