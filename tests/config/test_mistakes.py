@@ -734,7 +734,7 @@ def test_real_data(real_data: Path) -> None:
     books = {
         "source": "text",
         "train": f"{real_data}/books/train/*.txt",
-        "validation": f"{real_data}/books/**/*.txt",
+        "validation": f"{real_data}/books/validation/*.txt",
         "tokenizer": neox,
     }
     hub = {"source": "hub", "path": str(real_data / "tinystories"), "tokenizer": neox}

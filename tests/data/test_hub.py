@@ -74,6 +74,18 @@ def test_a_hub_folder_of_another_format_is_read_as_well(tmp_path: Path) -> None:
     assert "Available splits: ['train']" in error_of(hub(tmp_path, split="test"))
 
 
+def test_a_split_that_a_folder_of_parquet_lacks_is_named(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    for name in ("a", "b"):
+        parquet.write_table(pyarrow.table({"text": [name]}), tmp_path / f"{name}.parquet")
+    assert list(documents(hub(tmp_path))) == ["a", "b"]
+    message = error_of(hub(tmp_path, split="validation"))
+    assert "cannot read split 'validation'" in message
+    assert "available splits: train" in message
+
+
 READ_HUB = """
 import sys
 from rope_spectra.data.hub import HubSplit

@@ -1,6 +1,7 @@
 """Frozen settings of a split, and what each kind of source says of itself."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,10 +86,51 @@ def test_text_files_describe_themselves(tmp_path: Path) -> None:
     assert mistake == "train: all its files are empty; give files with text"
     (tmp_path / "a.txt").write_text("text")
     assert list(data.file_mistakes("train")) == []
+    (tmp_path / "c.txt").write_bytes(bytes.fromhex("504b0304"))
+    (mistake,) = data.file_mistakes("train")
+    assert mistake.startswith("train: ")
+    assert "c.txt: a zip archive" in mistake
+    (tmp_path / "c.txt").unlink()
     assert data.split("train").local_files() == [
         str(tmp_path / name) for name in ("a.txt", "b.txt")
     ]
     assert data.split("train").known_tokens() is None
+
+
+@pytest.mark.parametrize("how", ["path", "copy", "link", "hard link"])
+@pytest.mark.parametrize("source", ["text", "tokens"])
+def test_a_text_that_is_trained_on_is_not_evaluated_on(
+    tmp_path: Path, how: str, source: str
+) -> None:
+    train, validation = tmp_path / "a" / "train.txt", tmp_path / "validation.txt"
+    train.parent.mkdir()
+    train.write_text("text")
+    match how:
+        case "path":
+            validation = train
+        case "copy":
+            shutil.copy(train, validation)
+        case "link":
+            validation.symlink_to(train)
+        case "hard link":
+            validation.hardlink_to(train)
+    files: dict[str, Any] = {"train": str(train), "validation": str(validation)}
+    data: TextData | TokensData = TextData(source="text", tokenizer=TOKENIZER, **files)
+    if source == "tokens":
+        data = TokensData(source="tokens", vocab_size=2**16, **files)
+    assert list(data.file_mistakes("train")) == []
+    (mistake,) = data.file_mistakes("validation")
+    assert mistake.startswith(f"validation: {validation} has the content of {train}")
+    if how == "copy":
+        validation.write_text("teXt")
+        assert list(data.file_mistakes("validation")) == []
+
+
+def test_a_split_that_is_trained_on_is_not_evaluated_on(tmp_path: Path) -> None:
+    data = HubData(source="hub", path="o/d", validation_split="train", tokenizer=TOKENIZER)
+    assert list(data.file_mistakes("train")) == []
+    (mistake,) = data.file_mistakes("validation")
+    assert mistake.startswith("validation_split: 'train' is trained on as well")
 
 
 def test_token_files_describe_themselves(tmp_path: Path) -> None:
@@ -104,7 +146,7 @@ def test_token_files_describe_themselves(tmp_path: Path) -> None:
         assert mistake.startswith("validation: ")
         assert message in mistake
     file.write_bytes(bytes(8))
-    assert list(data.file_mistakes("validation")) == []
+    assert list(data.file_mistakes("train")) == []
     assert split.known_tokens() == 4
 
 

@@ -1,6 +1,7 @@
 """Text files: the documents they hold, in which order, and what is said about bad ones."""
 
 import gzip
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_spectra.data import text_files
+from rope_spectra.data import formats, tables, text_files
 from rope_spectra.data.text_files import TextSplit
 from rope_spectra.runtime.errors import UserError
 from support.data_steps import text_source
@@ -42,7 +43,7 @@ def test_separated_documents_are_stripped_and_empty_ones_dropped(tmp_path: Path)
 @given(st.text("ab<>", max_size=60), st.sampled_from(["<", "<>", "ab", "<a>"]), st.integers(1, 7))
 def test_splitting_does_not_depend_on_the_blocks(content: str, separator: str, size: int) -> None:
     blocks = [content[i : i + size] for i in range(0, len(content), size)]
-    assert list(text_files.split_blocks(blocks, separator)) == content.split(separator)
+    assert list(tables.split_blocks(blocks, separator)) == content.split(separator)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50), st.integers(1, 5))
@@ -52,9 +53,9 @@ def test_decoding_does_not_depend_on_the_blocks(
     path = tmp_path_factory.mktemp("text") / "a.txt"
     path.write_bytes(content.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_BLOCK", size)
+        patch.setattr(formats, "_BLOCK", size)
         # A byte order mark at the very start, three bytes, is not text; real blocks hold it whole.
-        assert "".join(text_files.decode(path)) == (
+        assert "".join(formats.decode(path)) == (
             content.removeprefix("\ufeff") if size >= 3 else content
         )
 
@@ -77,7 +78,7 @@ def test_file_names_with_pattern_characters_are_taken_literally(tmp_path: Path) 
 def test_the_byte_of_undecodable_text_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK", 4)
+    monkeypatch.setattr(formats, "_BLOCK", 4)
     content = "\ufeffgrün und ".encode() + b"\xff und mehr"
     (tmp_path / "bad.txt").write_bytes(content)
     assert f"bad.txt: not UTF-8 at byte {content.index(255)};" in error_of(
@@ -116,3 +117,71 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, mess
 
 def test_a_pattern_without_files_is_named(tmp_path: Path) -> None:
     assert "*.txt: no such file" in error_of(text_source(tmp_path / "*.txt"))
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("text")
+    (tmp_path / "c.txt").symlink_to(tmp_path / "gone.txt")
+    (tmp_path / "d.txt").symlink_to("d.txt")
+    for pattern in ("*.txt", "**"):
+        message = error_of(text_source(tmp_path / pattern))
+        assert "2 of" in message
+        assert "c.txt" in message
+        assert "fetch these files or remove the links" in message
+    assert "c.txt" in error_of(text_source(tmp_path / "c.txt"))
+    assert documents(text_source(tmp_path / "[ab].txt"))
+
+
+def test_a_folder_is_told_from_a_file(tmp_path: Path) -> None:
+    assert "it is a folder" in error_of(text_source(tmp_path))
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xfcn.txt"))).write_text("text")
+    message = error_of(text_source(tmp_path / "*.txt"))
+    assert "not UTF-8; rename the file" in message
+    message.encode()
+
+
+@pytest.mark.parametrize(
+    ("separator", "content", "message"),
+    [
+        ("\n\n", b"one\r\n\r\ntwo\r\n", r'write separator: "\r\n\r\n"'),
+        ("<eot>", b"one<|eot|>two", "'<eot>' never occurs; correct it"),
+        ("<eot>", b"one", "separator: null if each file is one document"),
+    ],
+)
+def test_a_separator_that_never_occurs_is_said(
+    tmp_path: Path, separator: str, content: bytes, message: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "b.txt").write_text("")
+    assert message in error_of(text_source(tmp_path / "*.txt", separator=separator))
+    (tmp_path / "b.txt").write_text(f"two{separator}three")
+    assert len(list(documents(text_source(tmp_path / "*.txt", separator=separator)))) == 3
+
+
+def test_a_separator_may_lie_across_two_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "_BLOCK", 4)
+    (tmp_path / "a.txt").write_text("one<eot>two")
+    assert list(documents(text_source(tmp_path / "a.txt", separator="<eot>"))) == ["one", "two"]
+
+
+def test_settings_without_effect_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(text_files, "_WARN_CHARACTERS", 4)
+    monkeypatch.setattr(formats, "_BLOCK", 2)
+    (tmp_path / "a.txt").write_text("one and <eot> two")
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}')
+    (tmp_path / "b.jsonl").write_text("")
+    list(documents(text_source(tmp_path / "a.txt", separator="<eot>")))
+    assert "separator '<eot>' has not occurred yet" in caplog.text
+    list(documents(text_source(tmp_path / "*.jsonl", separator="<eot>")))
+    assert "separator '<eot>' has no effect: no file is plain text" in caplog.text
+    assert "b.jsonl: an empty file" in caplog.text
+    list(documents(text_source(tmp_path / "a.txt") | {"text_column": "body"}))
+    assert "text_column has no effect" in caplog.text

@@ -149,7 +149,7 @@ def hub_tokens(tokenizer: dict[str, str], budget: int | None = None) -> Tokens |
 
 
 def test_how_the_size_of_a_text_is_known(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"x" * 4000)
+    (tmp_path / "a.txt").write_bytes(bytes(4000))
     file = str(tmp_path / "a.txt")
     assert hub_tokens(NEOX, 500_000_000) == Tokens(472_770_254, "count")
     assert hub_tokens(NEOX, 50_000_000) == Tokens(50_000_000, "count")

@@ -6,6 +6,7 @@ Each source has a module; sources.py lists them. None imports anything heavy at 
 Snakefile reads the configuration for every job.
 """
 
+import filecmp
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
@@ -151,8 +152,24 @@ class DataSection(Settings):
         """Yields what is wrong with the local files of a split, as `key: mistake; remedy`."""
         try:
             self.split(split).check_files()
+            if split == "validation":
+                yield from self._shared_text()
         except UserError as error:
             yield f"{split}: {error}"
+        except OSError as error:
+            yield f"{split}: {error.filename}: {error.strerror}; make the file readable"
+
+    def _shared_text(self) -> Iterator[str]:
+        try:
+            train = self.split("train").raw_files()
+            equal = _equal_files(train, self.split("validation").raw_files())
+        except (OSError, UserError):
+            return  # a mistake of the training split, which is told there
+        if equal:
+            yield (
+                f"validation: {equal[1]} has the content of {equal[0]}, which is trained on;"
+                " give other text to evaluate on"
+            )
 
 
 class DocumentSection(DataSection):
@@ -169,6 +186,24 @@ class DocumentSection(DataSection):
         description="Sentence of the retrieval probe, in the language of the text; {value} is where"
         " the word to be found stands",
     )
+
+
+def _equal_files(train: Iterable[Path], validation: Iterable[Path]) -> tuple[Path, Path] | None:
+    """A file of each that have the same content, under whatever names; None if there are none."""
+    by_size: dict[int, list[Path]] = {}
+    for path in train:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    for path in validation:
+        size = path.stat().st_size
+        for other in by_size.get(size, []):
+            if size and _is_equal(path, other):
+                return other, path
+    return None
+
+
+def _is_equal(one: Path, other: Path) -> bool:
+    # Stops at the first difference: files of one size are often different from the start.
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 def not_empty(documents: Iterable[str], name: str) -> Iterator[str]:
@@ -188,9 +223,11 @@ def text_of(row: Any, column: str, where: str) -> str:
             f"{where}: not a JSON object; each line should be one, with the text in '{column}'"
         )
     if column not in row:
-        columns = ", ".join(map(str, row))
+        columns = ", ".join(map(str, row)) or "none"
         raise UserError(f"{where}: no column '{column}'; text_column should be one of: {columns}")
     text = row[column]
+    if text is None:
+        raise UserError(f"{where}: '{column}' is null; leave out the rows without text")
     if not isinstance(text, str):
         raise UserError(
             f"{where}: column '{column}' holds {type(text).__name__}, not text;"

@@ -5,7 +5,7 @@ A cache is never longer than its tokens, and same tokens give the same bytes.
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from rope_spectra.artifacts.files import atomic, atomic_all
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import kinds
 from rope_spectra.data.content import Content, of_tokens
-from rope_spectra.data.shards import read_index, read_note, read_shards, read_tokens
+from rope_spectra.data.shards import read_index, read_note, read_shards
 from rope_spectra.data.sources import SplitSettings
-from rope_spectra.data.token_files import TokensSplit, count_tokens
+from rope_spectra.data.token_files import TokensSplit, layout_of, read_ids
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.progress import Progress
 from rope_spectra.runtime.settings import Record
@@ -156,10 +156,9 @@ def build(
     """
     if isinstance(settings.source, TokensSplit):
         vocab_size = settings.source.vocab_size
-        tokens = count_tokens(shards)
-        if settings.tokens is not None:
-            tokens = min(tokens, settings.tokens)
-        digest = write_cache(output, read_raw(shards, tokens, vocab_size), tokens)
+        layout = layout_of(shards, settings.source.dtype)
+        tokens = min(layout.tokens, settings.tokens or layout.tokens)
+        digest = write_cache(output, read_ids(shards, layout, tokens, vocab_size), tokens)
         if content and content.settled_key() is None:
             raise UserError(f"{shards}: has changed while it was read; run again")
         return Manifest(
@@ -186,18 +185,6 @@ def build(
         sha256=write_cache(output, read_shards(shards, index), tokens),
         content_key=index.content_key,
     )
-
-
-def read_raw(path: Path, tokens: int, vocab_size: int) -> Iterator[np.ndarray]:
-    """Yields the first tokens of a raw file in blocks; UserError at an id beyond the vocabulary."""
-    for block in read_tokens(path, tokens):
-        largest = block.max()
-        if largest >= vocab_size:
-            raise UserError(
-                f"{path}: holds id {largest}, but vocab_size is {vocab_size};"
-                " correct vocab_size or the file"
-            )
-        yield block
 
 
 def write_cache(path: Path, blocks: Iterable[np.ndarray], tokens: int) -> str:

@@ -4,7 +4,7 @@ import glob
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,15 +15,11 @@ from rope_spectra.data.base import (
     SplitName,
     is_local,
     not_empty,
-    text_of,
 )
+from rope_spectra.data.tables import Rows, parquet_rows, texts_of
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import PathText
 
-# Rows as lists of equal length by column.
-Rows: TypeAlias = dict[str, list[Any]]
-
-_ROWS = 1000  # in a batch
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -79,19 +75,9 @@ class HubSplit(DocumentSplit):
     def _texts(self) -> Iterator[str]:
         done = 0
         for rows in self._batches():
-            texts = rows.get(self.text_column, [])
-            # One look at a whole batch is enough as long as nothing is wrong in it: a call for
-            # every row would slow down a fast tokenizer.
-            if self.text_column not in rows or not set(map(type, texts)) <= {str}:
-                self._refuse(rows, done)
+            texts = texts_of(rows, self.text_column, done, self.path, f" of '{self.split}'")
             yield from texts
             done += len(texts)
-
-    def _refuse(self, rows: Rows, first: int) -> None:
-        """Raises a UserError about the first row without text; `first` numbers the first row."""
-        for number, values in enumerate(zip(*rows.values(), strict=True), first):
-            row = dict(zip(rows, values, strict=True))
-            text_of(row, self.text_column, f"{self.path}, row {number} of '{self.split}'")
 
     def _batches(self) -> Iterator[Rows]:
         """Yields the split in batches; only the text column where that can be read alone."""
@@ -116,21 +102,14 @@ class HubSplit(DocumentSplit):
 
     def _parquet(self, files: dict[str, list[str]]) -> Iterator[Rows]:
         from datasets.utils.file_utils import xopen
-        from pyarrow.parquet import ParquetFile
 
         if self.split not in files:
-            raise ValueError(f"unknown split; available splits: {', '.join(files)}")
+            # Names of splits are not plain text.
+            known = ", ".join(map(str, files))
+            raise ValueError(f"unknown split; available splits: {known}")
         for name in files[self.split]:
             with xopen(name, "rb") as file:
-                parquet = ParquetFile(file)
-                known = self.text_column in parquet.schema_arrow.names
-                columns = [self.text_column] if known else None
-                # One row group at a time: the stream of `datasets`, like one iter_batches over all
-                # of them, keeps a whole file in memory (apache/arrow#39808).
-                for group in range(parquet.num_row_groups):
-                    batches = parquet.iter_batches(_ROWS, row_groups=[group], columns=columns)
-                    for batch in batches:
-                        yield batch.to_pydict()
+                yield from parquet_rows(file, self.text_column)
 
 
 class HubData(DocumentSection):
@@ -154,6 +133,11 @@ class HubData(DocumentSection):
             split=self.train_split if split == "train" else self.validation_split,
         )
 
-    def file_mistakes(self, split: SplitName) -> Iterator[str]:  # noqa: ARG002 (one for both)
+    def file_mistakes(self, split: SplitName) -> Iterator[str]:
         if is_local(self.path) and not Path(self.path).is_dir():
             yield f"path: no directory {self.path!r}; give an existing one or a hub id"
+        if split == "validation" and self.train_split == self.validation_split:
+            yield (
+                f"validation_split: {self.validation_split!r} is trained on as well;"
+                " give another split to evaluate on"
+            )

@@ -1,12 +1,9 @@
-"""Text files, plain or JSON lines, also compressed with gzip: read as a stream of documents."""
+"""Text files, plain or in rows, also compressed: read as a stream of documents."""
 
-import codecs
 import glob
-import gzip
-import json
-import zlib
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -18,12 +15,18 @@ from rope_spectra.data.base import (
     Facts,
     SplitName,
     not_empty,
-    text_of,
 )
+from rope_spectra.data.formats import Format, FormatName, decode, recognize
+from rope_spectra.data.tables import csv_texts, json_texts, parquet_texts, split_blocks
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, PathText
 
-_BLOCK = 1 << 20  # bytes
+log = logging.getLogger("rope_spectra")
+
+_LOOKED_AT = 50  # files, before anything runs: each job reads the configuration
+_WARN_CHARACTERS = 1 << 24  # without a separator
+
+_FormatKey: TypeAlias = Literal["auto"] | FormatName
 
 
 class TextSplit(DocumentSplit):
@@ -33,6 +36,8 @@ class TextSplit(DocumentSplit):
     files: list[PathText] = Field(min_length=1)
     separator: str | None = Field(min_length=1)
     text_column: str
+    # Left out of frozen files while it is what older versions knew.
+    format: _FormatKey = Field("auto", exclude_if=lambda value: value == "auto")
 
     @property
     def description(self) -> str:
@@ -46,112 +51,140 @@ class TextSplit(DocumentSplit):
             "source": self.source,
             "separator": self.separator,
             "text_column": self.text_column,
-            # The name of a file says how it is read.
-            "formats": [
-                {"json": _is_json(path), "gzip": _is_gzip(path)} for path in self.raw_files()
-            ],
+            "formats": [self._format(path).facts() for path in self.raw_files()],
         }
 
     def check_files(self) -> None:
-        if not any(Path(file).stat().st_size for file in self.local_files()):
+        files = find_files(self.files)
+        if not any(path.stat().st_size for path in files):
             raise UserError("all its files are empty; give files with text")
+        for path in files[:_LOOKED_AT]:
+            self._format(path)
+
+    def _format(self, path: Path) -> Format:
+        return recognize(path, None if self.format == "auto" else self.format)
 
     def documents(self) -> Iterator[str]:
         return not_empty(self._texts(), ", ".join(self.files))
 
     def _texts(self) -> Iterator[str]:
+        cut = _Cut(self.separator) if self.separator else None
+        plain = []
         for path in find_files(self.files):
-            characters = decode(path)
-            if _is_json(path):
-                yield from json_lines(path, characters, self.text_column)
-            elif self.separator is None:
+            if not path.stat().st_size:
+                log.warning("%s: an empty file", path)
+            form = self._format(path)
+            if form.is_table:
+                yield from self._rows(path, form)
+                continue
+            plain.append(path)
+            characters = decode(path, form.compression)
+            if cut is None:
                 yield "".join(characters)
             else:
-                for part in split_blocks(characters, self.separator):
-                    document = part.strip()
-                    if document:
-                        yield document
+                yield from cut.documents(path, characters)
+        if cut and plain:
+            cut.check(plain)
+        elif cut:
+            log.warning("separator %r has no effect: no file is plain text", self.separator)
+        elif plain and self.text_column != "text":
+            log.warning("text_column has no effect on %s, which is plain text", plain[0])
+
+    def _rows(self, path: Path, form: Format) -> Iterator[str]:
+        if form.name == "parquet":
+            return parquet_texts(path, self.text_column)
+        characters = decode(path, form.compression)
+        if form.name == "json":
+            return json_texts(path, characters, self.text_column)
+        return csv_texts(path, characters, self.text_column, form.name)
+
+
+class _Cut:
+    """Cuts text at a separator, and notices if that never occurs."""
+
+    def __init__(self, separator: str) -> None:
+        self._separator = separator
+        self._is_found = False
+        self._has_other_ends = False  # the separator, with the line ends of Windows
+        self._seen = 0  # characters
+
+    def documents(self, path: Path, blocks: Iterator[str]) -> Iterator[str]:
+        """Yields the documents of one file, without white space around them, empty ones left out.
+
+        Warns once of a long text without a separator.
+        """
+        for number, part in enumerate(split_blocks(self._watch(path, blocks), self._separator)):
+            self._is_found = self._is_found or number > 0
+            document = part.strip()
+            if document:
+                yield document
+
+    def _watch(self, path: Path, blocks: Iterator[str]) -> Iterator[str]:
+        windows = self._separator.replace("\n", "\r\n")
+        for block in blocks:
+            if not self._is_found:
+                self._is_found = self._separator in block
+                self._has_other_ends = self._has_other_ends or windows in block
+                before = self._seen
+                self._seen += len(block)
+                if before < _WARN_CHARACTERS <= self._seen and not self._is_found:
+                    log.warning("%s: separator %r has not occurred yet", path, self._separator)
+            yield block
+
+    def check(self, files: list[Path]) -> None:
+        """Raises UserError if the separator never occurred in these files, which are read."""
+        if self._is_found:
+            return
+        names = ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
+        if self._has_other_ends:
+            windows = self._separator.replace("\n", "\\r\\n")
+            raise UserError(
+                f"{names}: separator {self._separator!r} never occurs, but the text has the line"
+                f' ends of Windows; write separator: "{windows}", or convert the text (dos2unix)'
+            )
+        raise UserError(
+            f"{names}: separator {self._separator!r} never occurs; correct it, or write"
+            " separator: null if each file is one document"
+        )
 
 
 def find_files(patterns: list[str]) -> list[Path]:
     """The files of names and globs: pattern by pattern, sorted within each, every file once.
 
-    Raises UserError for a pattern that matches no file.
+    Raises UserError for a pattern that matches no file, or links that lead nowhere.
     """
     found: list[Path] = []
     for pattern in patterns:
         # A file whose name only looks like a pattern is taken by its name.
         names = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)  # noqa: PTH207 (absolute patterns)
-        files = [Path(name) for name in sorted(names) if Path(name).is_file()]
+        names.sort()
+        _refuse_names(pattern, names)
+        files = [Path(name) for name in names if Path(name).is_file()]
         if not files:
             shown = repr(pattern)[1:-1]
-            raise UserError(
-                f"{shown}: no such file; give a text file or a pattern that matches some"
-            )
+            remedy = "give a text file or a pattern that matches some"
+            if Path(pattern).is_dir():
+                remedy = "it is a folder; give the files in it, as by a pattern that ends with /*"
+            raise UserError(f"{shown}: no such file; {remedy}")
         found += files
     return list(dict.fromkeys(found))
 
 
-def _is_json(path: Path) -> bool:
-    return path.name.endswith((".jsonl", ".jsonl.gz"))
-
-
-def _is_gzip(path: Path) -> bool:
-    return path.suffix == ".gz"
-
-
-def _read_blocks(path: Path) -> Iterator[bytes]:
-    """Yields the content of a file, uncompressed."""
-    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+def _refuse_names(pattern: str, names: list[str]) -> None:
+    lost = [name for name in names if os.path.islink(name) and not os.path.exists(name)]  # noqa: PTH110, PTH114 (faster)
+    if lost:
+        shown = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+        raise UserError(
+            f"{pattern}: {len(lost)} of {len(names)} are links to files that are not there"
+            f" ({shown}); fetch these files or remove the links"
+        )
+    for name in names:
         try:
-            yield from iter(lambda: file.read(_BLOCK), b"")
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UserError(f"{path}: not a whole gzip file ({error}); compress it again") from None
-
-
-def decode(path: Path) -> Iterator[str]:
-    """Yields the text of a UTF-8 file in blocks, without a byte order mark.
-
-    Raises UserError, which names the byte, where it is not UTF-8.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    done = 0  # bytes
-    # The empty block tells the decoder that no more comes, so that half a character is an error.
-    for block in chain(_read_blocks(path), [b""]):
-        held_back = len(decoder.getstate()[0])
-        try:
-            text = decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            at = done - held_back + error.start
-            raise UserError(f"{path}: not UTF-8 at byte {at}; convert the file to UTF-8") from None
-        yield text if done else text.removeprefix("\ufeff")
-        done += len(block)
-
-
-def split_blocks(blocks: Iterable[str], separator: str) -> Iterator[str]:
-    """Yields what str.split gives of the joined blocks, which are never all in memory."""
-    rest = ""
-    for block in blocks:
-        *whole, rest = (rest + block).split(separator)
-        yield from whole
-    yield rest
-
-
-def json_lines(path: Path, blocks: Iterable[str], column: str) -> Iterator[str]:
-    """Yields the text of each line; UserError, which names the line, where there is none."""
-    # Not str.splitlines: JSON may hold other line ends within a text.
-    for number, line in enumerate(split_blocks(blocks, "\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            text = text_of(json.loads(line), column, f"{path}:{number}")
-            # An escape such as \ud83d without its other half passes as JSON but is not text.
-            text.encode()
-        except (ValueError, RecursionError) as error:
+            name.encode()
+        except UnicodeEncodeError:
             raise UserError(
-                f"{path}:{number}: not a JSON object with text ({error}); fix or remove the line"
+                f"{pattern}: the name of {os.fsencode(name)!r} is not UTF-8; rename the file"
             ) from None
-        yield text
 
 
 Files: TypeAlias = Annotated[
@@ -166,7 +199,7 @@ Files: TypeAlias = Annotated[
 
 
 class TextData(DocumentSection):
-    """Text files: plain, .gz, .jsonl or .jsonl.gz"""
+    """Files of text: plain, JSON lines or array, CSV, TSV or parquet; .gz, .zst, .bz2, .xz"""
 
     source: Literal["text"]
     train: Files = Field(description="Files or globs to train on")
@@ -174,10 +207,16 @@ class TextData(DocumentSection):
     separator: str | None = Field(
         None,
         min_length=1,
-        description="Text between two documents of a file, such as <|endoftext|>"
+        description="Text between two documents of a plain file, such as <|endoftext|>"
         " (null makes every file one document)",
     )
-    text_column: str = Field("text", description="Key that holds the text in JSON lines")
+    text_column: str = Field(
+        "text", description="Key or column that holds the text in JSON, CSV, TSV and parquet"
+    )
+    format: _FormatKey = Field(
+        "auto",
+        description="Format of the files; auto tells it from the content and the name of each",
+    )
 
     def split(self, split: SplitName) -> TextSplit:
         return TextSplit(
@@ -185,4 +224,5 @@ class TextData(DocumentSection):
             files=self.train if split == "train" else self.validation,
             separator=self.separator,
             text_column=self.text_column,
+            format=self.format,
         )
