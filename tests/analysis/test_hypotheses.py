@@ -44,7 +44,7 @@ def results_of(design: Design, seeds: list[int] = SEEDS, noise: float = 0.001) -
     """Made-up runs: PPL is 3 at 64 tokens and grows as DEGRADATION says, in 12 blocks of text."""
     random = np.random.default_rng(0)
     blocks = Blocks(tokens={64: 100, 128: 100}, train_length=64)
-    rows, found = [], []
+    rows, found = [], {}
     for name in NAMES:
         for seed in seeds:
             grown = DEGRADATION[name] + noise * random.standard_normal(12)
@@ -53,9 +53,10 @@ def results_of(design: Design, seeds: list[int] = SEEDS, noise: float = 0.001) -
                 blocks.nll[name, seed, "none", length] = 100 * nll
                 shown = {"ppl": np.exp(nll.mean()), "phase": "all", "protocol": "full"}
                 rows.append(key | shown | {"degradation": nll.mean() - np.log(3)})
-                accuracy = ACCURACY[name] + noise * random.standard_normal()
-                found.append(key | {"accuracy": accuracy})
-    return Results(spectra_table(design), pd.DataFrame(rows), blocks, pd.DataFrame(found))
+                found[name, seed, "none", length] = ACCURACY[name] + noise * random.standard_normal(
+                    10
+                )
+    return Results(spectra_table(design), pd.DataFrame(rows), blocks, found)
 
 
 def verdicts(design: Design, results: Results) -> list[str]:

@@ -94,11 +94,9 @@ def test_the_table_has_a_row_per_diagnostic_and_endpoint() -> None:
         }
         for k, seed in keys
     )
-    found = pd.DataFrame(
-        {"spectrum": f"geo{k}", "seed": seed, "remap": "none", "length": 128, "accuracy": -k}
-        for k, seed in keys
-        if seed != 3
-    )
+    found = {
+        (f"geo{k}", seed, "none", 128): np.full(10, 1 - k / 10) for k, seed in keys if seed != 3
+    }
     table = theory_table(design, spectra_table(design), runs, found)
     assert set(table["n_groups"]) == {1}
     assert set(table["groups"]) == {"geo0 geo1 geo2 geo3 geo4"}

@@ -610,6 +610,15 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
 ]
 
 
+def test_no_two_spectra_are_equivalent_in_retrieval() -> None:
+    probed = edited("evaluation/tiny/retrieval", {"trials": 20})
+    claim = {"source": "us", "claim": "poly equivalent to geo", "measure": "retrieval"}
+    lines = mistakes(edited("experiments/demo/hypotheses", {"h": claim}, probed))
+    own = [line for line in lines if line.startswith("experiments.demo.hypotheses.h.claim")]
+    assert len(own) == 1
+    assert "retrieval has no margin" in own[0]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "key", "kind", "remedy"),
     MISTAKES,

@@ -4,12 +4,12 @@
         --csv results/frontier_small/hypotheses.csv
 
 Each is supported, contradicted or open; exploratory where it was added or changed after the first
-run, or where the declaration was changed since. Reads runs.csv, every run's eval.npz, and, where
---retrieval names it, retrieval_runs.csv.
+run, or where the declaration was changed since. Reads runs.csv and every run's eval.npz.
 """
 
 from rope_spectra.analysis import declaration, lineage
 from rope_spectra.analysis.hypotheses import EXPLORATORY, Results, hypotheses_table
+from rope_spectra.analysis.measured import endpoint, read_correct
 from rope_spectra.analysis.runs import read_runs
 from rope_spectra.analysis.spectra_table import spectra_table
 from rope_spectra.artifacts import layout, seal, tables
@@ -25,7 +25,6 @@ def main() -> None:
         definition="experiment.json: the experiment's design",
         csv="where to write the table",
     )
-    cli.add_paths(parser, required=False, retrieval="its retrieval_runs.csv, if it has one")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
@@ -40,8 +39,9 @@ def main() -> None:
     runs = tables.read_csv(path)
     serving = runs.loc[runs["phase"] != SELECTION, ["spectrum", "seed"]].drop_duplicates()
     _, blocks = read_runs(design, serving.itertuples(index=False, name=None))
-    retrieval = tables.read_csv(args.retrieval) if args.retrieval else None
-    results = Results(spectra_table(design), runs, blocks, retrieval)
+    endpoints = [endpoint(design, each.measure, each.length) for each in design.hypotheses.values()]
+    trials = read_correct(design, runs, endpoints)
+    results = Results(spectra_table(design), runs, blocks, trials)
     table = hypotheses_table(design, results)
     is_late = table["hypothesis"].isin(declaration.late_hypotheses(design))
     if standing is not None and standing.changes:

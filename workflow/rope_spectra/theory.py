@@ -4,10 +4,12 @@
         --csv results/frontier_small/theory.csv
 
 For each diagnostic of spectra.csv its rank correlation over the spectra with the primary endpoint,
-and, where --retrieval names retrieval_runs.csv, with the accuracy of retrieval. Reads runs.csv.
+and, where the models were probed, with the accuracy of retrieval. Reads runs.csv and every run's
+eval.npz.
 """
 
 from rope_spectra.analysis import lineage
+from rope_spectra.analysis.measured import endpoints_of, read_correct
 from rope_spectra.analysis.spectra_table import spectra_table
 from rope_spectra.analysis.theory import theory_table
 from rope_spectra.artifacts import layout, seal, tables
@@ -22,14 +24,13 @@ def main() -> None:
         definition="experiment.json: the experiment's design",
         csv="where to write the table",
     )
-    cli.add_paths(parser, required=False, retrieval="its retrieval_runs.csv, if it has one")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
-    runs = layout.fill(layout.RUNS, experiment=design.experiment)
-    lineage.check_table_of(design, runs)
-    retrieval = tables.read_csv(args.retrieval) if args.retrieval else None
-    table = theory_table(design, spectra_table(design), tables.read_csv(runs), retrieval)
+    lineage.check(design)
+    runs = tables.read_csv(layout.fill(layout.RUNS, experiment=design.experiment))
+    trials = read_correct(design, runs, endpoints_of(design))
+    table = theory_table(design, spectra_table(design), runs, trials)
     tables.write_csv(args.csv, table)
 
 

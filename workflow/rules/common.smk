@@ -123,17 +123,6 @@ def retrieval_table(wildcards):
     return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
 
 
-def retrieval_runs_table(wildcards):
-    """What the retrieval probe has found in each run, where the experiment has it."""
-    probed = config.evaluation_of(wildcards.experiment).retrieval
-    return layout.RETRIEVAL_RUNS.format(experiment=wildcards.experiment) if probed else []
-
-
-def retrieval_option(wildcards, input):
-    """That table as an argument of the step, where there is one."""
-    return f"--retrieval {input.retrieval}" if input.retrieval else ""
-
-
 def has_theory(experiment):
     """True for an experiment with enough spectra, as they were trained, to correlate over them."""
     many = len(config.experiments[experiment].spectra) >= FEWEST_SPECTRA
@@ -150,6 +139,8 @@ def hypotheses_table(wildcards):
     """The table of the hypotheses, where the experiment has some."""
     has = config.experiments[wildcards.experiment].hypotheses
     return layout.HYPOTHESES.format(experiment=wildcards.experiment) if has else []
+
+
 def frontier_table(wildcards):
     """The table of the frontier, where the experiment declares a retrieval endpoint."""
     declared = config.experiments[wildcards.experiment].retrieval

@@ -147,39 +147,34 @@ rule retrieval:
 rule theory:
     input:
         layout.TABLES,
-        runs=layout.RUNS,
+        layout.RUNS,
         design=layout.EXPERIMENT,
-        retrieval=retrieval_runs_table,
     output:
         in_report(layout.THEORY, "theory", "table", "9 Theory: diagnostics and measurement"),
     log:
         layout.log("theory/{experiment}"),
     conda:
         "../../envs/environment.yaml"
-    params:
-        retrieval=retrieval_option,
     shell:
-        "python -m rope_spectra.theory --definition {input.design} {params.retrieval}"
-        " --csv {output} --log {log}"
+        "python -m rope_spectra.theory --definition {input.design}" " --csv {output} --log {log}"
 
 
 rule hypotheses:
     input:
         layout.TABLES,
-        runs=layout.RUNS,
+        layout.RUNS,
         design=layout.EXPERIMENT,
-        retrieval=retrieval_runs_table,
     output:
         in_report(layout.HYPOTHESES, "hypotheses", "table", "9 Hypotheses and their verdicts"),
     log:
         layout.log("hypotheses/{experiment}"),
     conda:
         "../../envs/environment.yaml"
-    params:
-        retrieval=retrieval_option,
     shell:
-        "python -m rope_spectra.hypotheses --definition {input.design} {params.retrieval}"
+        "python -m rope_spectra.hypotheses --definition {input.design}"
         " --csv {output} --log {log}"
+
+
 # The primary endpoint against retrieval.
 rule frontier:
     input:

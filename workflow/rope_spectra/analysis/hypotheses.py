@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 from rope_spectra.analysis import verdicts
 from rope_spectra.analysis.crossed import crossed
-from rope_spectra.analysis.endpoints import Row
-from rope_spectra.analysis.measured import Endpoint, arm_values, by_seed, endpoint, protocol
+from rope_spectra.analysis.endpoints import Row, in_order
+from rope_spectra.analysis.measured import (
+    Correct,
+    Endpoint,
+    arm_values,
+    by_seed,
+    endpoint,
+    protocol,
+)
 from rope_spectra.analysis.summary_table import Blocks, interval_columns
 from rope_spectra.analysis.theory import correlation, diagnostics_of
 from rope_spectra.analysis.verdicts import Verdict
-from rope_spectra.config.design import ALL, CONFIRMATION, NATIVE, Arm, Design, parse_arm
+from rope_spectra.config.design import NATIVE, Arm, Design, parse_arm
 from rope_spectra.config.hypotheses import (
     FEWEST_SPECTRA,
     ContrastHypothesis,
@@ -68,14 +75,13 @@ class Results(NamedTuple):
     """The results of an experiment: what hypotheses are judged by.
 
     spectra: the table of spectra_table. runs: the rows of runs.csv. blocks: protocol `full` block
-    by block, of the seeds that serve verdicts. retrieval: the rows of retrieval_runs.csv, None
-    without a probe.
+    by block, of the seeds that serve verdicts. trials: the trials of retrieval (read_correct).
     """
 
     spectra: pd.DataFrame
     runs: pd.DataFrame
     blocks: Blocks
-    retrieval: pd.DataFrame | None
+    trials: Correct
 
 
 def hypotheses_table(design: Design, results: Results) -> pd.DataFrame:
@@ -109,7 +115,7 @@ def judge_sign(sign: Sign, low: float, high: float) -> Judgement:
 
 def _diagnostic_row(design: Design, hypothesis: DiagnosticHypothesis, results: Results) -> Row:
     at = endpoint(design, hypothesis.measure, hypothesis.length)
-    values = by_seed(design, at, results.runs, results.retrieval)
+    values = by_seed(design, at, results.runs, results.trials)
     numbers = diagnostics_of(results.spectra).loc[list(values.columns), hypothesis.diagnostic]
     found = correlation(numbers, values)
     judgement = judge_sign(hypothesis.sign, found.low, found.high)
@@ -137,22 +143,26 @@ def _contrast_rows(design: Design, results: Results) -> dict[str, Row]:
             at = endpoint(design, hypothesis.measure, hypothesis.length)
             found[name] = hypothesis, at
     rows: dict[str, Row] = {}
-    for is_retrieval in (False, True):
+    # Retrieval has no margin: no difference of accuracies is too small to matter.
+    for is_retrieval, margin in ((False, design.equivalence_margin), (True, 0.0)):
         family = {
             name: (hypothesis, at)
             for name, (hypothesis, at) in found.items()
             if (at.measure == "retrieval") == is_retrieval
         }
-        rows |= _family_rows(design, family, results)
+        rows |= _family_rows(design, family, margin, results)
     return rows
 
 
 def _family_rows(
-    design: Design, family: Mapping[str, tuple[ContrastHypothesis, Endpoint]], results: Results
+    design: Design,
+    family: Mapping[str, tuple[ContrastHypothesis, Endpoint]],
+    margin: float,
+    results: Results,
 ) -> dict[str, Row]:
     """The rows of hypotheses that are corrected together."""
     tables = [_differences(design, *each, results) for each in family.values()]
-    findings = verdicts.judge(tables, design.equivalence_margin, design.looks or None)
+    findings = verdicts.judge(tables, margin, design.looks or None)
     rows: dict[str, Row] = {}
     for (name, (hypothesis, at)), table, finding in zip(
         family.items(), tables, findings, strict=True
@@ -194,19 +204,25 @@ def _differences(
     """
     arm, _, other = hypothesis.parts
     arms = [_native(each) for each in (arm, other)]
-    ours, theirs = (arm_values(design, at, each, results.runs, results.retrieval) for each in arms)
-    seeds = design.seeds_of(CONFIRMATION if design.selection else ALL)
+    ours, theirs = (arm_values(design, at, each, results.runs, results.trials) for each in arms)
+    seeds = design.serving_verdicts
     pairs = [seed for seed in seeds if seed in ours.index and seed in theirs.index]
     if not pairs:
         return np.full((0, 1), np.nan)
-    deltas = (ours.loc[pairs] - theirs.loc[pairs]).to_numpy()[:, None]
-    if at.measure == "retrieval":
-        deltas = -deltas  # more is better
+    if at.measure == "retrieval":  # of which more is better
+        theirs_and_ours = (_by_trial(at, each, pairs, results.trials) for each in reversed(arms))
+        deltas = np.subtract(*theirs_and_ours)
     elif protocol(design) == "full":
         deltas = np.subtract(*(_by_block(at, each, pairs, results.blocks) for each in arms))
-    table = np.full((seeds.index(pairs[-1]) + 1, deltas.shape[1]), np.nan)
-    table[[seeds.index(seed) for seed in pairs]] = deltas
-    return table
+    else:
+        deltas = (ours.loc[pairs] - theirs.loc[pairs]).to_numpy()[:, None]
+    return in_order(deltas, pairs, seeds)
+
+
+def _by_trial(at: Endpoint, arm: Arm, seeds: list[int], trials: Correct) -> NDArray[np.float64]:
+    """The share of the tasks that an arm has right, [seeds, trials]."""
+    spectrum, remap = arm
+    return np.stack([trials[spectrum, seed, remap, at.length] for seed in seeds])
 
 
 def _by_block(at: Endpoint, arm: Arm, seeds: list[int], blocks: Blocks) -> NDArray[np.float64]:

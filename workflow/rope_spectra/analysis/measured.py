@@ -1,16 +1,24 @@
 """Measured values of the spectra of an experiment, seed by seed, at one endpoint.
 
 The numbers behind rank correlations (analysis/theory.py) and hypotheses (analysis/hypotheses.py).
-Seeds that serve selection are left out. Pure: it takes the tables of runs.
+Seeds that serve selection are left out.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from rope_spectra.analysis.frontier import correct
+from rope_spectra.analysis.runs import read_trials
+from rope_spectra.analysis.summary_table import Key
 from rope_spectra.config.design import NATIVE, SELECTION, Arm, Design
 from rope_spectra.config.hypotheses import Measure
+
+# The share of the tasks that a trial has right, [trials], by (spectrum, seed, remap, length).
+Correct: TypeAlias = Mapping[Key, NDArray[np.float64]]
 
 
 class Endpoint(NamedTuple):
@@ -56,41 +64,47 @@ def endpoints_of(design: Design) -> list[Endpoint]:
     return found
 
 
+def read_correct(design: Design, runs: pd.DataFrame, endpoints: Iterable[Endpoint]) -> Correct:
+    """The trials of those endpoints that are about retrieval, from every run's eval.npz.
+
+    runs: the rows of runs.csv. Raises UserError if a run was not probed.
+    """
+    serving = runs.loc[runs["phase"] != SELECTION, ["spectrum", "seed"]].drop_duplicates()
+    names = list(serving.itertuples(index=False, name=None))
+    found: dict[Key, NDArray[np.float64]] = {}
+    for length in {at.length for at in endpoints if at.measure == "retrieval"}:
+        for (spectrum, seed, remap), tasks in read_trials(design, names, length).items():
+            found[spectrum, seed, remap, length] = correct(tasks)
+    return found
+
+
 def arm_values(
-    design: Design, at: Endpoint, arm: Arm, runs: pd.DataFrame, retrieval: pd.DataFrame | None
+    design: Design, at: Endpoint, arm: Arm, runs: pd.DataFrame, trials: Correct
 ) -> "pd.Series[float]":
     """The measure of an arm by seed: log PPL or degradation in nats per token, or accuracy.
 
-    runs: the rows of runs.csv. retrieval: those of retrieval_runs.csv, None without a probe. Seeds
-    without a value are left out.
+    runs: the rows of runs.csv. Seeds without a value are left out.
     """
     spectrum, remap = arm
     if at.measure == "retrieval":
-        assert retrieval is not None, "not probed"
-        rows = retrieval[retrieval["length"] == at.length]
-        tasks = design.retrieval_endpoint.tasks if design.retrieval_endpoint else None
-        if tasks:
-            rows = rows[rows["task"].isin(tasks)]
-        values = rows["accuracy"]
-    else:
-        of_length = (runs["length"] == at.length) & (runs["phase"] != SELECTION)
-        rows = runs[of_length & (runs["protocol"] == protocol(design))]
-        values = np.log(rows["ppl"]) if at.measure == "ppl" else rows["degradation"]
-    is_of_arm = (rows["spectrum"] == spectrum) & (rows["remap"] == remap)
-    by_seed = values[is_of_arm].groupby(rows["seed"]).mean()
-    return by_seed.dropna()
+        keys = {seed: (spectrum, seed, remap, at.length) for seed in design.serving_verdicts}
+        found = {seed: trials[key].mean() for seed, key in keys.items() if key in trials}
+        return pd.Series(found, dtype="float64")
+    of_length = (runs["length"] == at.length) & (runs["phase"] != SELECTION)
+    is_arm = (runs["spectrum"] == spectrum) & (runs["remap"] == remap)
+    rows = runs[of_length & is_arm & (runs["protocol"] == protocol(design))].set_index("seed")
+    values = np.log(rows["ppl"]) if at.measure == "ppl" else rows["degradation"]
+    return values.dropna()
 
 
-def by_seed(
-    design: Design, at: Endpoint, runs: pd.DataFrame, retrieval: pd.DataFrame | None
-) -> pd.DataFrame:
+def by_seed(design: Design, at: Endpoint, runs: pd.DataFrame, trials: Correct) -> pd.DataFrame:
     """The measure of all spectra as they were trained, a row per seed, a column per spectrum.
 
     On the seeds that all of them have; spectra without any value are left out.
     """
     columns = {}
     for spectrum in design.spectra:
-        values = arm_values(design, at, (spectrum.name, NATIVE), runs, retrieval)
+        values = arm_values(design, at, (spectrum.name, NATIVE), runs, trials)
         if not values.empty:
             columns[spectrum.name] = values
     return pd.DataFrame(columns).dropna()

@@ -198,14 +198,21 @@ def read_retrieval(design: Design) -> dict[Key, NDArray[np.floating]]:
 def read_endpoint(
     design: Design, runs: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int, str], list[NDArray[np.floating]]]:
-    """The trials of the retrieval endpoint by (spectrum, seed, remap): a table for each task.
+    """The trials of the retrieval endpoint by (spectrum, seed, remap), as read_trials has them."""
+    assert design.retrieval_endpoint is not None
+    return read_trials(design, runs, design.retrieval_endpoint.length)
+
+
+def read_trials(
+    design: Design, runs: Iterable[tuple[str, int]], length: int
+) -> dict[tuple[str, int, str], list[NDArray[np.floating]]]:
+    """The trials at a length by (spectrum, seed, remap): a table for each task of the endpoint.
 
     A table is the NLL of the candidates, [trials, candidates], the true one first. The first
     version of the probe has one task without a name. Raises UserError if a run was not probed.
     """
     endpoint = design.retrieval_endpoint
-    assert endpoint is not None
-    tasks = endpoint.tasks or design.probed_tasks
+    tasks = (endpoint.tasks if endpoint else None) or design.probed_tasks
     suffixes = [f"/{task}" for task in tasks] if tasks else [""]
     scores = {}
     for spectrum, seed in runs:
@@ -214,7 +221,7 @@ def read_endpoint(
         )
         arrays = read_arrays(design.experiment, spectrum, seed)
         for remap in design.remaps:
-            names = [f"{remap}/{endpoint.length}/retrieval{suffix}" for suffix in suffixes]
+            names = [f"{remap}/{length}/retrieval{suffix}" for suffix in suffixes]
             for name in names:
                 _refuse_unprobed(path, name, arrays)
             scores[spectrum, seed, remap] = [arrays[name] for name in names]

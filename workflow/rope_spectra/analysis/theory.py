@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from rope_spectra.analysis import statistics
-from rope_spectra.analysis.measured import by_seed, endpoints_of
+from rope_spectra.analysis.measured import Correct, by_seed, endpoints_of
 from rope_spectra.analysis.summary_table import interval_columns
 from rope_spectra.config.design import Design
 from rope_spectra.rope.families import NamedSpectrum
@@ -95,17 +95,16 @@ def theory_table(
     design: Design,
     spectra: pd.DataFrame,
     runs: pd.DataFrame,
-    retrieval: pd.DataFrame | None,
+    trials: Correct,
 ) -> pd.DataFrame:
     """A row per endpoint and diagnostic; columns in docs/statistics.md, section 9.
 
-    spectra: the table of spectra_table. runs and retrieval: the rows of runs.csv and of
-    retrieval_runs.csv.
+    spectra: the table of spectra_table. runs: the rows of runs.csv.
     """
     diagnostics = diagnostics_of(spectra)
     rows = []
     for at in endpoints_of(design):
-        values = by_seed(design, at, runs, retrieval)
+        values = by_seed(design, at, runs, trials)
         names = list(values.columns)
         alike = groups([each for each in design.spectra if each.name in names])
         for diagnostic in diagnostics:

@@ -16,6 +16,8 @@ def hypotheses(config: Config, name: str) -> Iterator[str]:
         if isinstance(hypothesis, ContrastHypothesis):
             remaps = config.evaluation_of(name).remaps
             yield from _arms(f"{path}.claim", hypothesis, experiment, remaps)
+            if hypothesis.measure == "retrieval" and hypothesis.parts.expected == "equivalent":
+                yield f"{path}.claim: retrieval has no margin of equivalence; claim better or worse"
         else:
             yield from _diagnostic(f"{path}.diagnostic", hypothesis.diagnostic)
         yield from _measured(config, name, path, hypothesis)
