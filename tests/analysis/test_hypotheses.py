@@ -139,6 +139,8 @@ def test_a_diagnostic_is_open_before_the_last_look_and_with_few_spectra() -> Non
     assert verdicts(design, results_of(design, seeds=SEEDS[:6])) == ["open"]
     assert verdicts(design, results_of(design)) == ["supported"]
     few = design_of(hypothesis)
+    assert verdicts(few, results_of(few, seeds=SEEDS[:2])) == ["open"]
+    assert verdicts(few, results_of(few, seeds=SEEDS[:3])) == ["supported"]
     few = few.model_copy(update={"spectra": few.spectra[:4]})
     assert verdicts(few, results_of(few)) == ["open"]
 

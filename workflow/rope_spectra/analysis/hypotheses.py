@@ -37,6 +37,8 @@ from rope_spectra.config.hypotheses import (
 
 Judgement: TypeAlias = Literal["supported", "contradicted", "open"]
 EXPLORATORY = "exploratory"
+# Two seeds often have the very same coefficient by chance, and an interval without width.
+FEWEST_SEEDS = 3
 
 COLUMNS = [
     "experiment",
@@ -121,7 +123,8 @@ def _diagnostic_row(design: Design, hypothesis: DiagnosticHypothesis, results: R
     judgement = judge_sign(hypothesis.sign, found.low, found.high)
     # A correlation has no levels for the looks before the last one.
     is_early = bool(design.looks) and found.n_seeds < design.looks[-1]
-    if is_early or len(numbers) < FEWEST_SPECTRA:
+    is_small = len(numbers) < FEWEST_SPECTRA or found.n_seeds < FEWEST_SEEDS
+    if is_early or is_small:
         judgement = "open"
     return {
         "prediction": f"{hypothesis.diagnostic}: {hypothesis.sign}",

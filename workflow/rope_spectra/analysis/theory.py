@@ -78,8 +78,11 @@ def correlation(diagnostic: ArrayLike, values: ArrayLike) -> Correlation:
         return Correlation(np.nan, np.nan, np.nan, np.nan, 0)
     per_seed = spearman(diagnostic, measured)
     of_means = spearman(diagnostic, measured.mean(axis=0))
-    low, high = statistics.mean_ci95(per_seed)
-    return Correlation(float(per_seed.mean()), low, high, float(of_means), len(measured))
+    # No coefficient is beyond -1 or 1, whatever Student's t says of few seeds.
+    low, high = np.clip(statistics.mean_ci95(per_seed), -1, 1)
+    return Correlation(
+        float(per_seed.mean()), float(low), float(high), float(of_means), len(measured)
+    )
 
 
 def diagnostics_of(spectra: pd.DataFrame) -> pd.DataFrame:
