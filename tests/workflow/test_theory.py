@@ -57,7 +57,7 @@ def page_of(results: Path) -> str:
 def test_both_tables_and_their_sections_of_the_page(results: Path) -> None:
     # Nothing was trained when this declaration was sealed, as far as it can tell.
     (results / "declaration.json").unlink()
-    declared(results, shape=CLAIM, order=ORDER)
+    declared(results, shape=CLAIM | {"source": "us (2026)\nof two lines"}, order=ORDER)
     page = page_of(results)
     theory = pd.read_csv(results / "theory.csv")
     assert set(theory["measure"]) == {"ppl"}
@@ -69,7 +69,7 @@ def test_both_tables_and_their_sections_of_the_page(results: Path) -> None:
     assert table["verdict"].to_list() == ["open", "open"]  # two seeds and two spectra are too few
     section = page.partition("## Hypotheses")[2].partition("##")[0]
     assert "| hybrid_a0.2_t100k better than geo_500k | log PPL at 256 |" in section
-    assert "- shape: us (2026)" in section
+    assert "- shape: us (2026) of two lines" in section
     assert "exploratory" not in section
 
 

@@ -57,6 +57,6 @@ def hypotheses_values(table: pd.DataFrame) -> Mapping[str, object]:
     header = ["hypothesis", "prediction", "measure", "estimate, 95 %", "seeds", "verdict"]
     return {
         "table": markdown.as_table(header, lines),
-        "sources": dict(zip(table["hypothesis"], table["source"], strict=True)),
+        "sources": {row.hypothesis: " ".join(row.source.split()) for row in table.itertuples()},
         "is_exploratory": bool((table["verdict"] == EXPLORATORY).any()),
     }
