@@ -85,6 +85,7 @@ localrules:
     noise_floor,
     retrieval,
     frontier,
+    rates,
 
 
 wildcard_constraints:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rope_spectra import page
-from rope_spectra.analysis import frontier, retrieval_table, summary_table
+from rope_spectra.analysis import frontier, rates, retrieval_table, summary_table
 from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import NO_PLAN, Plan
 from rope_spectra.analysis.frontier import Measured
@@ -287,6 +287,37 @@ def test_the_frontier_has_a_section_with_its_verdicts_in_words() -> None:
     assert own[1] == "1.649 (1.649 to 1.649)"
     assert own[2:7] == ["50.0 (50.0 to 50.0)", "yes", "1", "-40.0 (-40.0 to -40.0)", "0/8"]
     assert own[-2:] == ["worse", "better"]
+
+
+def rates_page(*, moved: bool, failed: bool) -> str:
+    """The page with the learning rates of two spectra that are far apart."""
+    rows = np.zeros((3, 12)) + np.array([[-0.01], [0.0], [0.01]])
+    found = [
+        rates.Rate(
+            "demo",
+            learning_rate,
+            {
+                name: rates.Trained([1, 2, 3], np.array([5.0, 5.0, bad]), rows + value)
+                for name, value, bad in [("geo", 1.0, 5.0), ("own", other, 9.0 if failed else 5.0)]
+            },
+        )
+        for learning_rate, other in [(0.003, 2.0), (0.006, 0.5 if moved else 2.0)]
+    ]
+    table = rates.rates_table(Primary(length=128), found)
+    return pages.experiment_page(DESIGN, summary({"geo": [5.0] * 3, "own": [4.0] * 3}), rates=table)
+
+
+def test_learning_rates_that_agree_are_said_to_agree() -> None:
+    page = rates_page(moved=False, failed=False)
+    assert "The order of the 2 spectra by degradation at 128 tokens is the same at every" in page
+    assert "None of the 12 runs failed to train." in page
+
+
+def test_spectra_that_change_place_between_learning_rates_are_named() -> None:
+    page = rates_page(moved=True, failed=True)
+    assert "with their ranks at 0.003, 0.006, these change place: geo (1, 2); own (2, 1)." in page
+    assert "Beyond what seeds and text leave open: geo, own" in page
+    assert "2 of 12 runs failed to train: own at 0.003 (1 of 3), own at 0.006 (1 of 3)." in page
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:

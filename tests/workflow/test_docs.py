@@ -21,6 +21,7 @@ from rope_spectra.analysis import (
     frontier,
     hypotheses,
     published,
+    rates,
     retrieval_table,
     summary_table,
     theory,
@@ -311,6 +312,7 @@ def columns_of_our_tables() -> list[list[str]]:
         ["experiment", *retrieval_runs],
         ["experiment", *retrieval],
         frontier.COLUMNS,
+        rates.COLUMNS,
         [*theory.COLUMNS],
         [*hypotheses.COLUMNS],
     ]

@@ -7,7 +7,8 @@ The page ranks the spectra, gives the verdicts in words, and says what they cann
 from tables alone, after tables.json next to summary.csv has certified that file. Where a run was
 repeated, --noise-floor adds how far its repeats differ; where the models were probed, --retrieval
 adds what the probe has shown, and --frontier the retrieval endpoint beside the primary one.
---theory and --hypotheses add what was predicted beforehand, and how it fared.
+--theory and --hypotheses add what was predicted beforehand, and how it fared, --rates the endpoint
+at other learning rates.
 """
 
 from pathlib import Path
@@ -38,6 +39,7 @@ def main() -> None:
         theory="its theory.csv, if it has one",
         hypotheses="its hypotheses.csv, if it has one",
         frontier="its frontier.csv, if it has one",
+        rates="its rates.csv, if it has one",
     )
     args = cli.parse(parser)
 
@@ -52,6 +54,7 @@ def main() -> None:
         read_table(args.theory, "spearman") if args.theory else None,
         read_table(args.hypotheses, "prediction") if args.hypotheses else None,
         read_table(args.frontier, "non_dominated") if args.frontier else None,
+        read_table(args.rates, "learning_rate") if args.rates else None,
     )
     files.write_text(args.output, page)
 

@@ -108,6 +108,8 @@ def experiment_files(experiment):
         patterns.append(layout.HYPOTHESES)
     if config.experiments[experiment].retrieval:
         patterns += [layout.FRONTIER, layout.FRONTIER_FIGURE]
+    if config.experiments[experiment].rates:
+        patterns.append(layout.RATES)
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
@@ -147,6 +149,17 @@ def frontier_table(wildcards):
     return layout.FRONTIER.format(experiment=wildcards.experiment) if declared else []
 
 
+def rates_table(wildcards):
+    """The table of learning rates, where the experiment names others at other rates."""
+    named = config.experiments[wildcards.experiment].rates
+    return layout.RATES.format(experiment=wildcards.experiment) if named else []
+
+
+def of_all_rates(pattern):
+    """An input function: a file of each experiment at another learning rate."""
+    return lambda w: expand(pattern, experiment=config.experiments[w.experiment].rates)
+
+
 def table_options(wildcards, input):
     """The tables that not every experiment has, as options of the page."""
     options = {
@@ -155,6 +168,7 @@ def table_options(wildcards, input):
         "--theory": input.theory,
         "--hypotheses": input.hypotheses,
         "--frontier": input.frontier,
+        "--rates": input.rates,
     }
     return " ".join(f"{option} {path}" for option, path in options.items() if path)
 

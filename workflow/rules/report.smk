@@ -58,6 +58,7 @@ rule page:
         theory=theory_table,
         hypotheses=hypotheses_table,
         frontier=frontier_table,
+        rates=rates_table,
     output:
         in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
     log:
@@ -192,6 +193,24 @@ rule frontier:
     shell:
         "python -m rope_spectra.frontier --definition {input.design}"
         " --csv {output.csv} --figure {output.figure} --log {log}"
+
+
+# The primary endpoint at other learning rates too.
+rule rates:
+    input:
+        layout.TABLES,
+        of_all_rates(layout.TABLES),
+        design=layout.EXPERIMENT,
+        others=of_all_rates(layout.EXPERIMENT),
+    output:
+        in_report(layout.RATES, "rates", "table", "10 Learning rates"),
+    log:
+        layout.log("rates/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.rates --definition {input.design} --others {input.others}"
+        " --csv {output} --log {log}"
 
 
 rule summary:

@@ -5,6 +5,7 @@ Each yields one line per mistake. They are about experiments whose names and pre
 
 from collections.abc import Iterator
 
+from rope_spectra.config.design import NATIVE
 from rope_spectra.config.sections import Config
 from rope_spectra.runtime.messages import remedy
 
@@ -41,6 +42,9 @@ def rates(config: Config, name: str) -> Iterator[str]:
     if experiment.rates and experiment.primary is None:
         yield f"{path}: compares the primary endpoint at several rates; give primary too"
         return
+    if not experiment.rates:
+        return
+    yield from _differs(config, name, name)
     found = {config.training_of(name).learning_rate: name}
     for other in experiment.rates:
         rate = config.training_of(other).learning_rate
@@ -73,5 +77,7 @@ def _differs(config: Config, name: str, other: str) -> Iterator[str]:
     for length in lengths:
         if length not in evaluation.lengths:
             yield f"{subject} is not evaluated at {length} tokens; add it to {preset}.lengths"
+    if NATIVE not in evaluation.remaps:
+        yield f"{subject} is not evaluated without a remap; add {NATIVE} to {preset}.remaps"
     if "full" not in evaluation.protocols:
         yield f"{subject} is not evaluated in protocol full; add it to {preset}.protocols"

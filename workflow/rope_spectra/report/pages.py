@@ -18,6 +18,7 @@ from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_a
 from rope_spectra.report import markdown
 from rope_spectra.report.frontier_section import frontier_section
 from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
+from rope_spectra.report.rates_section import rates_section
 from rope_spectra.report.theory import hypotheses_values, theory_values
 
 # In the order of the page; the first one that was evaluated is the one that contrasts are about.
@@ -66,6 +67,7 @@ def experiment_page(
     theory: pd.DataFrame | None = None,
     hypotheses: pd.DataFrame | None = None,
     frontier: pd.DataFrame | None = None,
+    rates: pd.DataFrame | None = None,
 ) -> str:
     """summary.md of one experiment.
 
@@ -73,6 +75,7 @@ def experiment_page(
     where the models were probed. standing: how the claims stand against the declaration, None where
     the tables do not tell. theory.csv and hypotheses.csv: where the experiment has them.
     the tables do not tell. frontier: frontier.csv, where a retrieval endpoint is declared.
+    rates: rates.csv, where the experiment names others at other learning rates.
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
@@ -93,6 +96,7 @@ def experiment_page(
         theory=None if theory is None else theory_values(theory),
         hypotheses=None if hypotheses is None else hypotheses_values(hypotheses),
         frontier=None if frontier is None else frontier_section(design, frontier, tested),
+        rates=None if rates is None else rates_section(design, rates),
         repeats=None if noise_floor is None else _repeats(noise_floor),
         n_seeds=int(limiting["n_seeds"].max()),
         smallest_p=statistics.smallest_p,
