@@ -11,6 +11,7 @@ from rope_spectra.analysis import frontier, rates, retrieval_table, summary_tabl
 from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import NO_PLAN, Plan
 from rope_spectra.analysis.frontier import Measured
+from rope_spectra.analysis.summary_table import Blocks
 from rope_spectra.artifacts import tables
 from rope_spectra.config.sections import Primary
 from rope_spectra.report import pages
@@ -50,6 +51,40 @@ def test_the_page_ranks_by_perplexity_at_the_longest_length() -> None:
     ranks = [line[:3] for line in cells(page) if line[0] in ("1", "2")]
     assert ranks == [["1", "demo", "own"], ["2", "demo", "geo"]]
     assert "4.500 ± 0.500" in page
+
+
+def test_the_page_ranks_by_the_primary_metric_where_one_is_declared() -> None:
+    names = {"geo": (8.0, 9.0), "own": (5.0, 8.0)}
+    rows, blocks = [], Blocks(tokens={64: 1, 128: 1}, train_length=64)
+    for name, ppl in names.items():
+        for seed in (1, 2, 3):
+            for length, value in zip((64, 128), ppl, strict=True):
+                nll = np.log(value) + 0.001 * seed + np.zeros(4)
+                blocks.nll[name, seed, "none", length] = nll
+                blocks.bytes[length] = 4
+                growth = np.log(ppl[1] / ppl[0]) if length == 128 else np.nan
+                fixed = {"experiment": "demo", "remap": "none", "protocol": "full", "tokens": 4}
+                key = {"spectrum": name, "seed": seed, "length": length, "ppl": np.exp(nll[0])}
+                rows.append({**fixed, **key, "degradation": growth, "degradation_beyond": np.nan})
+    plan = Plan(Primary(length=128))
+    declared = make_design("geo", "own", primary={"length": 128})
+    table = summary_table.summarize(pd.DataFrame(rows), "geo", ["own"], 0.01, blocks, plan)
+    table = table.assign(dataset="toy", model="tiny", training="tiny", phase="all")
+
+    page = pages.experiment_page(declared, table)
+    assert "ranked by growth at 128 tokens, the primary endpoint" in page
+    header, _, first, second = cells(page)[:4]
+    assert first[:5] == ["1", "demo", "geo", "3", "1.125"]
+    assert second[:5] == ["2", "demo", "own", "3", "1.600"]
+    # Its intervals are those of the growth, which leaves no doubt; own has the lower perplexity.
+    assert (header[-2], first[-2], second[-2]) == ("rank, 95 %", "1", "2")
+    ranks = table.set_index(["spectrum", "length"])
+    assert ranks["degradation_rank"].dropna().to_dict() == {("geo", 128): 1, ("own", 128): 2}
+    assert ranks.loc[("own", 128), "rank"] == 1
+
+    plain = pages.overall_page(table)
+    assert "ranked by perplexity at 128 tokens (" in plain
+    assert [line[2] for line in cells(plain)[2:4]] == ["own", "geo"]
 
 
 def test_ranks_have_intervals_and_a_probability() -> None:

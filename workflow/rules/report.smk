@@ -42,7 +42,7 @@ rule aggregate:
     conda:
         "../../envs/environment.yaml"
     params:
-        edition=2,  # raise it to have the tables of finished runs made again
+        edition=3,  # raise it to have the tables of finished runs made again
     shell:
         "python -m rope_spectra.aggregate --definition {input.design} --runs {output.runs}"
         " --csv {output.csv} --log {log}"

@@ -4,7 +4,7 @@ A spectrum under a remap is an arm (config/design.py). Pure: it takes the tidy t
 gives a table. Columns and definitions: docs/statistics.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
@@ -89,6 +89,10 @@ COLUMNS = {
     "rank_ci95_low": "Int64",
     "rank_ci95_high": "Int64",
     "p_better_than_next": _FLOAT,
+    "degradation_rank": "Int64",
+    "degradation_rank_ci95_low": "Int64",
+    "degradation_rank_ci95_high": "Int64",
+    "degradation_p_better_than_next": _FLOAT,
 }
 
 
@@ -180,10 +184,11 @@ def summarize(
     missing = [name for name in DEGRADATION if name not in runs]
     runs = runs.assign(**dict.fromkeys(missing, np.nan))
     rows: list[Row] = []
-    for (protocol, _), cell in runs.groupby(["protocol", "length"]):
+    for (protocol, length), cell in runs.groupby(["protocol", "length"]):
         # Only protocol `full` scores the same text at every length, block by block.
         of_cell = blocks if protocol == "full" else None
-        rows += _cell_rows(cell, declared, family, of_cell)
+        is_primary = plan.primary is not None and plan.primary.length == length
+        rows += _cell_rows(cell, declared, family, of_cell, is_primary)
     seeds = plan.seeds or sorted(runs["seed"].unique())
     endpoints.judge(rows, family, margin, replace(plan, seeds=seeds))
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -195,17 +200,25 @@ def _cell_rows(
     declared: Contrasts,
     family: list[Arm],
     blocks: Blocks | None,
+    is_primary: bool,
 ) -> list[Row]:
-    """The rows of one (protocol, length), without verdicts but for the baselines."""
+    """The rows of one (protocol, length), without verdicts but for the baselines.
+
+    is_primary: at the length of the primary endpoint, which may rank by degradation.
+    """
     arms = dict(list(cell.sort_values("seed").groupby(["spectrum", "remap"])))
     # An arm whose runs are all missing still has columns.
     nothing = cell.iloc[:0]
     rows: dict[Arm, Row] = {}
     baselines = []
-    ranks = _ranks(arms, blocks)
+    ranks = _ranks(arms, lambda runs: _log_ppl(runs, blocks))
+    growth: dict[Arm, Row] = {}
+    if is_primary and blocks and cell["degradation"].notna().all():
+        growth = _ranks(arms, blocks.degradation, "degradation_")
     for arm, runs in arms.items():
         other = declared.reference(arm)
-        rows[arm] = _spread(runs, blocks) | ranks.get(arm, {}) | {"baseline": label(other)}
+        rows[arm] = _spread(runs, blocks) | ranks.get(arm, {}) | growth.get(arm, {})
+        rows[arm]["baseline"] = label(other)
         if other == arm:
             baselines.append(arm)
             rows[arm]["verdict"] = "baseline"
@@ -244,26 +257,35 @@ def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> Row:
     return row
 
 
-def _ranks(arms: dict[Arm, pd.DataFrame], blocks: Blocks | None) -> dict[Arm, Row]:
-    """The columns of the ranks, on the seeds that all arms have; empty where there are none."""
+def _log_ppl(runs: pd.DataFrame, blocks: Blocks | None) -> NDArray[np.float64]:
+    """Log PPL of the runs of one length, [runs, blocks]; one block where there are none."""
+    if blocks:
+        return blocks.per_token(runs)
+    return np.log(runs["ppl"].to_numpy(np.float64))[:, None]
+
+
+def _ranks(
+    arms: dict[Arm, pd.DataFrame],
+    values: Callable[[pd.DataFrame], NDArray[np.float64]],
+    prefix: str = "",
+) -> dict[Arm, Row]:
+    """The columns of the ranks, on the seeds that all arms have; empty where there are none.
+
+    values: of runs, [runs, blocks], the less the better. prefix: of the names of the columns.
+    """
     seeds = set.intersection(*(set(runs["seed"]) for runs in arms.values()))
     if not seeds:
         return {}
-    tables = []
-    for runs in arms.values():
-        shared = runs[runs["seed"].isin(seeds)]
-        by_seed = np.log(shared["ppl"].to_numpy())[:, None]
-        tables.append(blocks.per_token(shared) if blocks else by_seed)
-    found = ranking(tables)
+    found = ranking([values(runs[runs["seed"].isin(seeds)]) for runs in arms.values()])
     rows: dict[Arm, Row] = {}
     for index, arm in enumerate(arms):
         rank = found.rank[index]
-        rows[arm] = {"rank": rank}
-        rows[arm] |= interval_columns("rank_ci95", (found.low[index], found.high[index]))
+        rows[arm] = {f"{prefix}rank": rank}
+        rows[arm] |= interval_columns(f"{prefix}rank_ci95", (found.low[index], found.high[index]))
         behind = found.rank[found.rank > rank]
         if len(behind) and len(seeds) > 1:
             is_next = found.rank == behind.min()
-            rows[arm]["p_better_than_next"] = found.better[index, is_next].min()
+            rows[arm][f"{prefix}p_better_than_next"] = found.better[index, is_next].min()
     return rows
 
 

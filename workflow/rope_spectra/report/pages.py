@@ -17,23 +17,12 @@ from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
 from rope_spectra.report import markdown
 from rope_spectra.report.frontier_section import frontier_section
-from rope_spectra.report.markdown import interval, mean_std, named, number, spaced, text
+from rope_spectra.report.markdown import interval, named, number, spaced, text
+from rope_spectra.report.rankings import protocols, rankings
 from rope_spectra.report.rates_section import rates_section
 from rope_spectra.report.theory import hypotheses_values, theory_values
 
-# In the order of the page; the first one that was evaluated is the one that contrasts are about.
-PROTOCOLS = ("full", "first_chunks")
 _METRIC_WORDS = {"ppl": "PPL", "degradation": "degradation"}
-
-
-class Ranking(NamedTuple):
-    """The spectra under one protocol, best at the longest length first."""
-
-    protocol: str
-    longest: int
-    table: str
-    is_split: bool  # the table splits the longest length at the training length
-    has_intervals: bool  # it has intervals of the ranks, which older tables lack
 
 
 class Comparisons(NamedTuple):
@@ -87,11 +76,11 @@ def experiment_page(
         diverged=_diverged(summary),
         standing=standing,
         remapped=set(summary["remap"]) != {NATIVE},
-        confirmed=_rankings(tested),
+        confirmed=rankings(tested, design.primary),
         degradation=_degradation(tested),
         contrasts=_comparisons(design, tested),
         finding=finding,
-        exploratory=_rankings(chosen),
+        exploratory=rankings(chosen, design.primary),
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
         theory=None if theory is None else theory_values(theory),
         hypotheses=None if hypotheses is None else hypotheses_values(hypotheses),
@@ -110,61 +99,11 @@ def overall_page(summary: pd.DataFrame) -> str:
     summary = summary[summary["phase"] != SELECTION]
     keys = ["dataset", "model", "training", "phase"]
     groups = [
-        dict(zip(keys, key, strict=True)) | {"rankings": _rankings(rows), "shared": _shared(rows)}
+        dict(zip(keys, key, strict=True)) | {"rankings": rankings(rows), "shared": _shared(rows)}
         for key, rows in summary.groupby(keys, sort=False, dropna=False)
     ]
     experiments = list(summary["experiment"].unique())
     return markdown.render("overall.md.j2", groups=groups, experiments=experiments)
-
-
-def _protocols(summary: pd.DataFrame) -> list[str]:
-    evaluated = set(summary["protocol"])
-    return [protocol for protocol in PROTOCOLS if protocol in evaluated]
-
-
-def _rankings(summary: pd.DataFrame) -> list[Ranking]:
-    """A ranking for each protocol that was evaluated."""
-    return [_ranking(summary[summary["protocol"] == name], name) for name in _protocols(summary)]
-
-
-def _ranking(rows: pd.DataFrame, protocol: str) -> Ranking:
-    """Spectra ranked by mean PPL at the longest length, with a column for each length."""
-    lengths = sorted(rows["length"].unique())
-    keys = ["experiment", "spectrum", "remap"]
-    cells = rows.assign(cell=[mean_std(row.ppl_mean, row.ppl_std) for row in rows.itertuples()])
-    by_length = cells.pivot(index=keys, columns="length", values="cell")
-    longest = rows[rows["length"] == lengths[-1]].sort_values("ppl_mean", kind="stable")
-    is_split = bool(longest["ppl_beyond_length"].notna().any())
-
-    header = ["rank", "experiment", "spectrum", "seeds", *map(str, lengths)]
-    if is_split:
-        header += [f"{lengths[-1]}, in length", f"{lengths[-1]}, beyond"]
-    has_intervals = "rank_ci95_low" in longest and bool(longest["rank_ci95_low"].notna().any())
-    if has_intervals:
-        header += ["rank, 95 %", "P(better than next)"]
-    table = []
-    for rank, row in enumerate(longest.itertuples(), start=1):
-        line = [str(rank), row.experiment, named(row), str(row.n_seeds)]
-        line += by_length.loc[(row.experiment, row.spectrum, row.remap), lengths].to_list()
-        if is_split:
-            line += [f"{row.ppl_in_length:.3f}", f"{row.ppl_beyond_length:.3f}"]
-        if has_intervals:
-            line += [_rank_interval(row), _probability(row.p_better_than_next)]
-        table.append(line)
-    shown = markdown.as_table(header, table)
-    return Ranking(protocol, lengths[-1], shown, is_split, has_intervals)
-
-
-def _probability(value: float) -> str:
-    """Three digits, and never 1: no number of seeds makes certain."""
-    return ">0.999" if value > 0.999 else number(value)
-
-
-def _rank_interval(row: Any) -> str:
-    if pd.isna(row.rank_ci95_low):
-        return ""
-    low, high = int(row.rank_ci95_low), int(row.rank_ci95_high)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _degradation(summary: pd.DataFrame) -> str:
@@ -214,7 +153,7 @@ def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
     compared = summary[summary["verdict"] != "baseline"]
     if compared.empty:
         return None
-    protocol = _protocols(summary)[0]
+    protocol = protocols(summary)[0]
     compared = compared[compared["protocol"] == protocol]
     length = design.primary.length if design.primary else int(summary["length"].max())
     at = compared[compared["length"] == length]
@@ -370,7 +309,7 @@ def _nll_gap(row: pd.Series) -> str:
 
 def _shared(summary: pd.DataFrame) -> list[str]:
     """Arms that several experiments have with the same seeds, and how far these are apart."""
-    protocol = _protocols(summary)[0]
+    protocol = protocols(summary)[0]
     longest = summary["length"].max()
     rows = summary[(summary["protocol"] == protocol) & (summary["length"] == longest)]
     shared = []
