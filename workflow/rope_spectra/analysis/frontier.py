@@ -30,7 +30,7 @@ COLUMNS = [
     *("accuracy", "accuracy_crossed95_low", "accuracy_crossed95_high", "chance"),
     *("non_dominated", "non_dominated_share", "baseline", "n_pairs"),
     *("delta_accuracy", "delta_accuracy_crossed95_low", "delta_accuracy_crossed95_high"),
-    *("p_sign_flip", "wins", "p_holm", "verdict"),
+    *("p_sign_flip", "wins", "ties", "p_holm", "verdict"),
 ]
 
 # NLL of the candidates at the length of the endpoint, [trials, candidates] by task, the true one
@@ -133,7 +133,7 @@ def frontier_table(
             row["verdict"] = "exploratory"
         rows.append(row)
     metric = "log_ppl" if design.primary.metric == "ppl" else "degradation"
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"n_pairs": "Int64"})
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"n_pairs": "Int64", "ties": "Int64"})
     return table.sort_values(metric, kind="stable", ignore_index=True)
 
 
@@ -249,4 +249,6 @@ def _difference(deltas: NDArray[np.float64]) -> Row:
         **_mean("delta_accuracy", deltas),
         "p_sign_flip": statistics.sign_flip_p(by_seed),
         "wins": f"{np.count_nonzero(by_seed > 0)}/{len(by_seed)}",
+        # Unlike losses, right and wrong trials can add up to the same.
+        "ties": np.count_nonzero(by_seed == 0),
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rope_spectra.analysis.frontier import non_dominated
 from rope_spectra.config.design import Design
@@ -37,6 +37,8 @@ def draw(design: Design, table: pd.DataFrame) -> Figure:
     first = grid[0]
     at = table["retrieval_length"].iloc[0]
     first.set_ylabel(f"Accuracy of retrieval at {at} tokens")
+    # Without steps of 2.5, which whole percents would round.
+    first.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     first.set_title("Perplexity against retrieval", pad=18)
     seeds = table["n_seeds"].iloc[0]
@@ -61,8 +63,9 @@ def _points(axes: Axes, arms: pd.DataFrame, metric: str, styles: LineStyles) -> 
         across = np.exp([row[f"{metric}_crossed95_{side}"] for side in ("low", "high")])
         up = np.clip([row[f"accuracy_crossed95_{side}"] for side in ("low", "high")], 0, 1)
         bar: style.Options = {"color": color, "linewidth": 1.0, "alpha": 0.6}
-        axes.plot(across, [y, y], **bar)
-        axes.plot([x, x], up, **bar)
+        if np.isfinite(across).all():  # one seed has no interval
+            axes.plot(across, [y, y], **bar)
+            axes.plot([x, x], up, **bar)
         face = color if is_free else "white"
         mark: style.Options = {"marker": styles[row["spectrum"]].marker, "markersize": 5}
         axes.plot(x, y, **mark, color=color, markerfacecolor=face, zorder=3)

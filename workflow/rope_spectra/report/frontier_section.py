@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from rope_spectra.analysis.endpoints import PRIMARY
-from rope_spectra.analysis.verdicts import Finding
 from rope_spectra.config.design import Design
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval, named, number, text
@@ -30,7 +29,7 @@ def frontier_section(design: Design, table: pd.DataFrame, summary: pd.DataFrame)
             f"accuracy at {first['retrieval_length']}, %": _percent(row, "accuracy"),
             "on the frontier": "yes" if row.non_dominated is True else "",
             "share": number(row.non_dominated_share),
-            "accuracy less the baseline's": _percent(row, "delta_accuracy", "+"),
+            "accuracy less the baseline's": _percent(row, "delta_accuracy", "+", lowest=-1.0),
             "wins": text(row.wins),
             "p (Holm)": number(row.p_holm),
             "verdict: retrieval": row.verdict,
@@ -49,7 +48,7 @@ def frontier_section(design: Design, table: pd.DataFrame, summary: pd.DataFrame)
         "arms": len(rows),
         "table": markdown.as_table(list(lines[0]), [list(line.values()) for line in lines]),
         "declared": [row for row in rows if row.verdict not in ("baseline", "not declared")],
-        "finding": _finding,
+        "seeds_of": _seeds,
     }
 
 
@@ -60,18 +59,24 @@ def _growth(row: Any, by: str) -> str:
     return f"{np.exp(getattr(row, by)):.3f}" + (f" ({between})" if between else "")
 
 
-def _percent(row: Any, name: str, sign: str = "") -> str:
-    """A share in percent with its interval, such as `62 (58 to 66)`; nothing without a value."""
+def _percent(row: Any, name: str, sign: str = "", lowest: float = 0.0) -> str:
+    """A share in percent with its interval, such as `62 (58 to 66)`; nothing without a value.
+
+    The interval is cut at `lowest` and 1, where no share can be.
+    """
     value = getattr(row, name)
     if pd.isna(value):
         return ""
-    low, high = (100 * getattr(row, f"{name}_crossed95_{side}") for side in ("low", "high"))
+    ends = [getattr(row, f"{name}_crossed95_{side}") for side in ("low", "high")]
+    low, high = 100 * np.clip(ends, lowest, 1.0)
     between = interval(low, high, digits=1)
     return f"{100 * value:{sign}.1f}" + (f" ({between})" if between else "")
 
 
-def _finding(row: Any) -> str:
-    """The verdict on a row of frontier.csv in words."""
-    won = 0 if pd.isna(row.wins) else int(row.wins.partition("/")[0])
-    pairs = 0 if pd.isna(row.n_pairs) else int(row.n_pairs)
-    return Finding(row.verdict, pairs, won).in_words()
+def _seeds(row: Any) -> str:
+    """The seeds of a contrast that too few seeds leave without a verdict."""
+    if pd.isna(row.wins):
+        return "no seed in common"
+    won, pairs = map(int, row.wins.split("/"))
+    lost = pairs - won - int(row.ties)
+    return f"{won} of {pairs} seeds find more, {lost} less, which cannot make it significant"
