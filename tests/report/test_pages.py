@@ -237,6 +237,27 @@ def test_a_look_names_the_arms_that_need_no_more_seeds() -> None:
     assert "own is better than geo" in page
     assert "write under `experiments.demo`: `stopped: {own: 8}`" in page
     assert "Looks at 8, 12 seeds share the 5 %" in page
+    # With a retrieval endpoint, that has to be decided too.
+    both = make_design(
+        "geo",
+        "own",
+        seeds=list(range(12)),
+        looks=[8, 12],
+        primary={"metric": "ppl", "length": 128},
+        retrieval={"trials": 20, "distractors": 9},
+        retrieval_endpoint={"length": 64},
+    )
+    table = summary(ppl, list(range(8)), plan=plan)
+    rows = np.zeros((8, 12))
+    for right, is_decided in [(0.5, True), (0.1, False)]:
+        arms = {
+            (name, "none"): Measured(both.seeds[:8], rows + 1, None, rows + share, 0.1)
+            for name, share in [("geo", 0.1), ("own", right)]
+        }
+        found = frontier.frontier_table(both, arms)
+        page = pages.experiment_page(both, table, frontier=found)
+        assert ("`stopped: {own: 8}`" in page) == is_decided
+    assert "`stopped:" not in pages.experiment_page(both, table)
 
 
 # --- noise floor and retrieval -------------------------------------------------------------------

@@ -78,7 +78,7 @@ def experiment_page(
         remapped=set(summary["remap"]) != {NATIVE},
         confirmed=rankings(tested, design.primary),
         degradation=_degradation(tested),
-        contrasts=_comparisons(design, tested),
+        contrasts=_comparisons(design, tested, frontier),
         finding=finding,
         exploratory=rankings(chosen, design.primary),
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
@@ -145,7 +145,9 @@ def _diverged(summary: pd.DataFrame) -> list[str]:
     return sorted({named(row) for row in rows.itertuples()})
 
 
-def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
+def _comparisons(
+    design: Design, summary: pd.DataFrame, frontier: pd.DataFrame | None
+) -> Comparisons | None:
     """The comparisons at the primary endpoint; None where nothing is compared.
 
     Without one, those at the longest length.
@@ -179,17 +181,24 @@ def _comparisons(design: Design, summary: pd.DataFrame) -> Comparisons | None:
         secondary_table=_secondary_table(others, family),
         n_primary=n_primary,
         n_secondary=cells - n_primary,
-        stoppable=_stoppable(design, primary),
+        stoppable=_stoppable(design, primary, frontier),
     )
 
 
-def _stoppable(design: Design, primary: list[Any]) -> dict[str, int]:
-    """Spectra that need no more seeds after this look, with the number of seeds that they have."""
+def _stoppable(design: Design, primary: list[Any], frontier: pd.DataFrame | None) -> dict[str, int]:
+    """Spectra that need no more seeds after this look, with the number of seeds that they have.
+
+    With a retrieval endpoint they need none only where that is decided too.
+    """
     pairs = max((int(row.n_pairs) for row in primary), default=0)
     if pairs not in design.looks[:-1]:
         return {}
     wanted = {parse_arm(other)[0] for other in design.comparisons.against.values()}
     open_ones = {row.spectrum for row in primary if not _is_settled(row)}
+    if design.retrieval_endpoint is not None:
+        if frontier is None:
+            return {}
+        open_ones |= set(frontier["spectrum"][frontier["verdict"].isin(UNDECIDED)])
     names = dict.fromkeys(row.spectrum for row in primary)
     keep = wanted | open_ones | set(design.stopped) | {parse_arm(design.baseline)[0]}
     return {name: len(design.up_to(pairs)) for name in names if name not in keep}
