@@ -33,12 +33,12 @@ os.environ.update(
 
 from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import kept, layout, seal
-from rope_spectra.config import frozen, text as config_text
+from rope_spectra.config import checks, frozen, text as config_text
 from rope_spectra.config.hypotheses import FEWEST_SPECTRA
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
-from rope_spectra.planning import call, finished, hidden_jobs, limits
+from rope_spectra.planning import call, finished, hidden_jobs, limits, prospects
 from rope_spectra.planning.settle import settle
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
@@ -67,6 +67,9 @@ if IS_REAL:
         print(f"{path}: was empty or torn; written again", file=sys.stderr)
 
 if workflow.is_main_process:
+    or_exit(prospects.check, config, limits.RESULTS)
+    for remark in prospects.remarks(config, limits.RESULTS):
+        print(remark, file=sys.stderr)
     settle(config)
 
 

@@ -1,5 +1,6 @@
 """The requests of jobs to a cluster: enough for the study, and more at each retry."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra.config.load import load
+from rope_spectra.config.sections import Config
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.llama import Llama
-from rope_spectra.planning import limits
+from rope_spectra.planning import estimates, limits
+from rope_spectra.runtime import heartbeat
 from rope_spectra.runtime.errors import UserError
 from support.checkout import ROOT
 
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
 CONFIG = load(RAW)
-LARGE = RAW["datasets"]["tinystories"] | {"train_tokens": 10_000_000_000}
+LARGE = RAW["datasets"]["tinystories"] | {"path": "some/where", "train_tokens": 10_000_000_000}
 REQUESTS = (limits.train_minutes, limits.train_mb, limits.evaluate_minutes, limits.evaluate_mb)
 
 
@@ -84,3 +87,89 @@ def test_slurm_is_refused_where_it_is_not(tmp_path: Path, monkeypatch: pytest.Mo
         limits.check_commands("slurm")
     (tmp_path / "sbatch").touch(mode=0o755)
     limits.check_commands("slurm")
+
+
+@pytest.mark.parametrize("experiment", CONFIG.experiments)
+def test_a_request_is_within_a_factor_of_three_of_the_cost(experiment: str) -> None:
+    """Of the slowest device that cost knows, besides the start and the whole minute."""
+    config = load(RAW | {"run": [experiment]})
+    dataset = config.experiments[experiment].dataset
+    text = [
+        estimates.split_tokens(config, dataset, split, Path("/nowhere"))
+        for split in ("train", "validation")
+    ]
+    item = estimates.estimate(config, experiment, *text)
+    # Of the small ones cost knows no rate: a core takes 5 to 8 s for a run of the demo (README).
+    on_core = estimates.Throughput("core", 40e9 / item.flop_per_token, "")
+    on_gpu = estimates.on_gpu("a100", item.parameters, item.flop_per_token)
+    hours = estimates.hours(item, on_gpu or on_core)
+    for step, minutes in (
+        ("training", limits.train_minutes(config, experiment, 1)),
+        ("evaluation", limits.evaluate_minutes(config, experiment, 1)),
+    ):
+        cost = 60 * hours[step] / item.runs
+        assert cost <= minutes - 20 <= 3 * cost + 1
+
+
+def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **cluster: int) -> Config:
+    """A library whose experiment demo reads 1.5 MB of books without a budget."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "validation"):
+        Path(f"books/{split}").mkdir(parents=True)
+        Path(f"books/{split}/a.txt").write_text(f"{split[:3]} " * 375_000)
+    demo = RAW["experiments"]["demo"] | {"dataset": "my-books", "model": "50m"}
+    changed = RAW["experiments"] | {"demo": demo}
+    return load(RAW | {"experiments": changed, "cluster": cluster})
+
+
+def test_a_request_follows_the_size_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without validation_tokens a billion was counted, and 1,770 minutes asked for."""
+    config = books(tmp_path, monkeypatch)
+    passes = estimates.evaluation_passes(config.evaluation_of("demo"), 375_000)
+    flop = sum(count * config.model_of("demo").forward_flop(length) for length, count in passes)
+    assert limits.evaluate_minutes(config, "demo", 1) == pytest.approx(20 + flop / 20e9 / 60, abs=1)
+    assert limits.tokenize_minutes(config, "my-books", "train", 1) == 21
+
+
+def test_no_job_asks_for_more_than_the_cap(tmp_path: Path, monkeypatch) -> None:
+    config = books(tmp_path, monkeypatch, longest_minutes=25)
+    assert limits.train_minutes(config, "demo", 3) == 25
+    assert limits.evaluate_minutes(config, "demo", 3) == 25
+    assert limits.cache_minutes(config, "my-books", "train", 1) == 21
+
+
+def a_state(tmp_path: Path, done: int, rate: float) -> None:
+    """What a training of 350m_final leaves that was stopped at step `done` of 1,000."""
+    folder = tmp_path / "results/350m_final/geo_500k/seed42"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").touch()
+    log = tmp_path / "results/logs/train/350m_final/geo_500k/seed42.log"
+    log.parent.mkdir(parents=True)
+    position = {"label": "step", "done": done, "total": 1000, "unit": "steps", "rate": rate}
+    process = {"state": "stopped", "started": 0, "updated": 1, "pid": 1, "host": "a"}
+    heartbeat.path(log).write_text(json.dumps(process | position))
+
+
+def test_a_training_that_resumes_asks_for_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = ("350m_final", "geo_500k", "42")
+    whole = limits.train_minutes(CONFIG, "350m_final", 1, limits.resumed(*run))
+    assert whole == limits.train_minutes(CONFIG, "350m_final", 1)
+    a_state(tmp_path, done=750, rate=1.0)
+    for attempt in (1, 2, 3):
+        asked = limits.train_minutes(CONFIG, "350m_final", attempt, limits.resumed(*run))
+        assert asked == pytest.approx(20 + (whole - 20) / 4, abs=1)
+
+
+def test_a_slow_device_is_given_the_time_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_state(tmp_path, done=500, rate=0.01)
+    earlier = limits.resumed("350m_final", "geo_500k", "42")
+    asked = limits.train_minutes(CONFIG, "350m_final", 2, earlier)
+    assert asked == 20 + 1.5 * 500 / 0.01 / 60

@@ -193,7 +193,7 @@ def test_the_example_of_a_configuration_of_ones_own_is_valid(fresh: Path) -> Non
     (fresh / "mine.yaml").write_text(example)
     for split in ("train", "validation"):
         (fresh / "books" / split).mkdir(parents=True)
-        (fresh / "books" / split / "one.txt").write_text(f"Once upon a {split}.\n")
+        (fresh / "books" / split / "one.txt").write_text(f"Once upon a {split}.\n" * 4000)
     assert "results/mine/my_own/seed3/eval.csv" in run(
         [SNAKEMAKE, "-n", "--configfile", "mine.yaml"], fresh
     )

@@ -55,6 +55,7 @@ SECTIONS = {
     "training.<name>.retrieval_share, by task": "TaskShares",
     "evaluation.<name>": "Evaluation",
     "evaluation.<name>.retrieval": "Retrieval",
+    "cluster": "Cluster",
 }
 _BOUNDS = {
     "minimum": ">=",

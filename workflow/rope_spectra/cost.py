@@ -22,7 +22,7 @@ from rich.text import Text
 from rope_spectra.config import files
 from rope_spectra.config.sections import Config
 from rope_spectra.data.base import SplitName
-from rope_spectra.planning import estimates
+from rope_spectra.planning import estimates, prospects
 from rope_spectra.planning.estimates import Estimate, Throughput, Tokens
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
@@ -62,12 +62,15 @@ def main() -> None:
     if args.throughput is not None and not args.throughput > 0:
         raise UserError(f"--throughput: {args.throughput} should be above 0")
     config = files.load(args)
+    prospects.check(config, args.results)
+    for line in prospects.remarks(config, args.results):
+        cli.log.warning("%s", line)
     items = [_estimate(config, name, args.results) for name in config.built]
     times = [(item, _throughputs(item, args)) for item in items]
     if args.json:
         print(json.dumps([_as_json(*item) for item in times], indent=2))
     else:
-        _show(times)
+        _show(times, args.results)
 
 
 def _estimate(config: Config, experiment: str, results: Path) -> Estimate:
@@ -100,7 +103,7 @@ def _as_json(item: Estimate, throughputs: list[Throughput]) -> dict[str, object]
     return asdict(item) | {"throughputs": times}
 
 
-def _show(times: list[tuple[Estimate, list[Throughput]]]) -> None:
+def _show(times: list[tuple[Estimate, list[Throughput]]], results: Path) -> None:
     console = Console(highlight=False)
     for item, throughputs in times:
         what = f"{item.model} on {item.dataset}, {_runs(item)}"
@@ -111,7 +114,9 @@ def _show(times: list[tuple[Estimate, list[Throughput]]]) -> None:
     # Experiments share the caches of a dataset.
     caches = {item.dataset: item.cache_bytes for item, _ in times}
     runs = sum(item.model_bytes + item.table_bytes for item, _ in times)
-    console.print(f"in all: {decimal(sum(caches.values()) + runs)} kept on disk")
+    kept = decimal(sum(caches.values()) + runs)
+    free = decimal(prospects.free_bytes(results))
+    console.print(f"in all: {kept} kept on disk, {free} free")
 
 
 def _runs(item: Estimate) -> str:

@@ -22,7 +22,7 @@ from rope_spectra.runtime import cli
 from rope_spectra.runtime.determinism import pin_arithmetic
 from rope_spectra.runtime.rank import is_rank
 from rope_spectra.training.adoption import train_once
-from rope_spectra.training.run import Run
+from rope_spectra.training.run import Run, check_validation
 
 
 def main() -> None:
@@ -48,6 +48,13 @@ def main() -> None:
         type=int,
         help="GPUs to use, a process each (default: gpus_per_run of the options)",
     )
+    parser.add_argument(
+        "--validation-tokens",
+        type=int,
+        default=0,
+        metavar="N",
+        help="refuse to train for a validation text, next to that of training, of fewer tokens",
+    )
     args = cli.parse(parser)
 
     settings = seal.load_settings(args.config, RunSettings)
@@ -62,6 +69,7 @@ def main() -> None:
     )
     processes = options.gpus_per_run if args.processes is None else args.processes
     run.check(processes)
+    check_validation(args.manifest.parent, args.validation_tokens)
     if settings.training.deterministic:
         pin_arithmetic()
 

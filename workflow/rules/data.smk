@@ -69,6 +69,8 @@ use rule tokenize_train as tokenize_val with:
         temp(directory(expand(layout.SHARDS, split="validation", allow_missing=True))),
     log:
         layout.log("tokenize_val/{dataset}"),
+    # A text that is too short is then known before the first training.
+    priority: 1
     resources:
         runtime=lambda w, attempt: limits.tokenize_minutes(config, w.dataset, "validation", attempt),
         mem_mb=lambda w, attempt: 8000 * attempt,

@@ -52,12 +52,20 @@ rule train:
     threads: lambda w: config.training_of(w.experiment).threads
     resources:
         gpu=lambda w: config.training_of(w.experiment).gpus,
-        runtime=lambda w, attempt: limits.train_minutes(config, w.experiment, attempt),
+        runtime=lambda w, attempt: limits.train_minutes(
+            config,
+            w.experiment,
+            attempt,
+            limits.resumed(w.experiment, w.spectrum, w.seed),
+        ),
         mem_mb=lambda w, attempt: limits.train_mb(config, w.experiment, attempt),
+        # No resource, but neither a setting of the run: as a parameter it would train again.
+        validation_tokens=lambda w: checks.needs(config, w.experiment)["validation"].tokens,
     params:
         curves=layout.CURVES,
         sentence=sentence_option,
     shell:
         "python -m rope_spectra.train --config {input.config} --options {input.options} --tokens {input.tokens}"
         " --manifest {input.manifest} {params.sentence} --output $(dirname {output.model}) --curves {params.curves} --threads {threads}"
+        " --validation-tokens {resources.validation_tokens}"
         f" --kept {layout.KEPT} --log {{log}}"

@@ -48,6 +48,9 @@ FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
 
 # One run: one spectrum, one seed. A repeat of seed 42 is in seed42-repeat1.
 _RUN = _EXPERIMENT + "/{spectrum}/seed{seed}"
+# The state of a training that is not finished. No rule declares it: Snakemake deletes the outputs
+# of a failed job.
+CHECKPOINT = _RUN + "/checkpoint.pt"
 RUN_CONFIG = _RUN + "/config.json"
 MODEL = _RUN + "/model.safetensors"
 RUN = _RUN + "/run.json"

@@ -20,7 +20,7 @@ from rope_spectra.rope.family import Family, OfTheta, in_tokens
 from rope_spectra.runtime.messages import remedy, unknown
 
 
-class _Need(NamedTuple):
+class Need(NamedTuple):
     """The fewest tokens that an experiment can use of a split, and what needs them."""
 
     tokens: int
@@ -225,7 +225,7 @@ def _equal_arms(config: Config, name: str) -> Iterator[str]:
             )
 
 
-def _needs(config: Config, name: str) -> dict[SplitName, _Need]:
+def needs(config: Config, name: str) -> dict[SplitName, Need]:
     """Per split the fewest tokens that an experiment can use."""
     experiment = config.experiments[name]
     training = config.training_of(name)
@@ -233,17 +233,17 @@ def _needs(config: Config, name: str) -> dict[SplitName, _Need]:
     # Selection and confirmation need a block each; the first token of all is never a target.
     blocks, count = (2, "two blocks of ") if experiment.selection else (1, "")
     return {
-        "train": _Need(
+        "train": Need(
             training.seq_len * training.batch_size, f"one step of training.{experiment.training}"
         ),
-        "validation": _Need(
+        "validation": Need(
             blocks * longest + 1, f"{count}the longest length of evaluation.{experiment.evaluation}"
         ),
     }
 
 
 def _budgets(config: Config, name: str) -> Iterator[str]:
-    for split, need in _needs(config, name).items():
+    for split, need in needs(config, name).items():
         tokens = config.dataset_of(name).budget(split)
         if tokens is not None and tokens < need.tokens:
             key = f"datasets.{config.experiments[name].dataset}.{split}_tokens"
@@ -315,7 +315,7 @@ def _contents(config: Config, name: str, split: SplitName) -> Iterator[str]:
             why = "has a brace in its name, which Snakemake takes for a wildcard"
             yield f"{path}: {file!r} {why}; rename the file"
     known = source.known_tokens()
-    need = _needs(config, name)[split]
+    need = needs(config, name)[split]
     if known is not None and known < need.tokens:
         files = ", ".join(source.local_files())
         yield f"{path}: {files} has {known} tokens; {need.reason} needs {need.tokens}"

@@ -337,6 +337,14 @@ class Evaluation(EvaluationKeys):
         return EvaluationSettings(**dict(keys), yarn=_definition_of_yarn(self.remaps))
 
 
+class Cluster(Section):
+    """Limits of what jobs ask a cluster for."""
+
+    longest_minutes: Annotated[int, Field(ge=1)] | None = None
+    """Most minutes that a job asks for (null is no limit); a training that takes longer saves its
+    state and resumes at the next retry"""
+
+
 class Config(Section):
     """All of config.yaml: `run` chooses experiments, which are made of named parts."""
 
@@ -354,6 +362,8 @@ class Config(Section):
     """Ways to evaluate by name"""
     spectra: dict[Name, Spectrum]
     """Rotary frequency spectra by name"""
+    cluster: Cluster = Cluster()
+    """Limits of what jobs ask a cluster for; changes no result"""
 
     @property
     def built(self) -> list[str]:

@@ -23,6 +23,9 @@ _KNOWN = {
     ("EleutherAI/gpt-neox-20b", "roneneldan/TinyStories", "validation"): 4_753_217,
 }
 _BYTES_PER_TOKEN = 4.0  # of English text, with a vocabulary of about 50,000
+# Bytes of text in a byte of a compressed file.
+_COMPRESSION = 3.0
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".parquet")
 _NPY_HEADER = 128
 
 # Training throughput in tokens/s at the study's two sizes, (parameters, FLOP per token), and how it
@@ -38,6 +41,8 @@ GPUS = tuple(_ANCHORS)
 # The factor by which a model may be smaller or larger than those two; tiny ones are bound by other
 # things than FLOP.
 _FURTHEST = 3.0
+MODEL_BYTES = 4  # of a parameter
+CHECKPOINT_BYTES = 12  # weights and AdamW's two moments
 START_S = 25.0  # interpreter, CUDA, compilation
 TOKENIZED_PER_S = 450_000  # measured by the study, one story at a time
 
@@ -130,8 +135,13 @@ def _whole_split(section: Dataset, split: SplitName) -> Tokens | None:
     count = source.known_tokens()
     if count is not None:
         return Tokens(count, "file")
-    size = sum(Path(file).stat().st_size for file in source.local_files())
+    size = sum(_text_bytes(file) for file in source.raw_files())
     return Tokens(round(size / _BYTES_PER_TOKEN), "guess") if size else None
+
+
+def _text_bytes(path: Path) -> float:
+    size = path.stat().st_size
+    return size * _COMPRESSION if path.suffix.lower() in COMPRESSED else size
 
 
 def _cached(results: Path, dataset: str, settings: SplitSettings) -> int | None:
@@ -176,10 +186,9 @@ def estimate(config: Config, experiment: str, train: Tokens, validation: Tokens)
         evaluation_flop=runs * evaluation_flop,
         cache_bytes=2 * data + 2 * _NPY_HEADER,
         shard_bytes=2 * data,
-        model_bytes=runs * 4 * parameters,
+        model_bytes=runs * MODEL_BYTES * parameters,
         table_bytes=runs * tables,
-        # Weights and AdamW's two moments.
-        checkpoint_bytes_per_run=12 * parameters,
+        checkpoint_bytes_per_run=CHECKPOINT_BYTES * parameters,
         memory_bytes_least=memory_bytes(model, training.seq_len),
         memory_bytes_whole_batch=memory_bytes(model, batch),
     )

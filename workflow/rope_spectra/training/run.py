@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rope_spectra.artifacts import seal
+from rope_spectra.artifacts import layout, seal
 from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import RunOptions
-from rope_spectra.data.cache import Manifest
+from rope_spectra.data.cache import Manifest, read_manifest
 from rope_spectra.data.episodes import Words
 from rope_spectra.data.sentence import Sentence
+from rope_spectra.data.sources import SplitSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import record, rows
 
@@ -20,9 +21,7 @@ from rope_spectra.training import record, rows
 if TYPE_CHECKING:
     from rope_spectra.training.batches import RowChange
 
-# The state of a training that is not finished. Snakemake does not know this file: it would delete
-# it together with the declared outputs of a failed job.
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = Path(layout.CHECKPOINT).name
 
 _HEADER = "step,loss,lr,tokens,tokens_per_s"
 
@@ -95,6 +94,26 @@ class Run:
     def row_change(self) -> "RowChange | None":
         """Puts the retrieval probe into a share of the rows; None without it."""
         return rows.change(self.sentence, self.settings.training)
+
+
+def check_validation(folder: Path, least: int) -> None:
+    """UserError if the validation text in the folder of a dataset has fewer tokens than `least`.
+
+    Says nothing where that text is not tokenized yet, or has been from other settings than now.
+    """
+    places = {"dataset": folder.name, "split": "validation", "part": "validation"}
+    manifest_path = folder / Path(layout.MANIFEST.format(**places)).name
+    settings_path = folder / Path(layout.DATA_CONFIG.format(**places)).name
+    if not (manifest_path.exists() and settings_path.exists()):
+        return
+    manifest = read_manifest(manifest_path)
+    if manifest.settings != seal.load_settings(settings_path, SplitSettings):
+        return
+    if manifest.tokens < least:
+        raise UserError(
+            f"{manifest_path}: the validation text has {manifest.tokens} tokens, the evaluation"
+            f" needs {least}; raise validation_tokens, give more text, or lower lengths"
+        )
 
 
 @dataclass(frozen=True)
