@@ -26,6 +26,7 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
         "published.csv",
         "retrieval.csv",
         "retrieval_runs.csv",
+        "retrieval_distance.csv",
         "theory.csv",
         "hypotheses.csv",
         "frontier.csv",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -23,9 +24,11 @@ from rope_spectra.analysis import (
     published,
     rates,
     retrieval_table,
+    retrieval_tasks,
     summary_table,
     theory,
 )
+from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
 from rope_spectra.analysis.runs import RUN_COLUMNS
 from rope_spectra.rope import remaps
 from rope_spectra.rope.diagnostics import diagnose
@@ -294,6 +297,20 @@ def test_the_protocol_defines_every_family_and_every_remap() -> None:
     assert defined == [names, set(remaps.METHODS)]
 
 
+def asked_tasks() -> dict[TaskKey, Asked]:
+    asked = Asked(np.zeros((2, 10)), np.zeros((2, 10)), np.zeros((2, 10)), np.array([3, 9]))
+    return {(name, seed, "none", 16, "key"): asked for name in ("a", "b") for seed in (1, 2)}
+
+
+def columns_of_tasks(runs: pd.DataFrame, spectra: pd.DataFrame) -> list[str]:
+    """The columns that the tables of tasks have besides these."""
+    ours = retrieval_tasks.summarize(asked_tasks(), "a", ["b"], {})
+    assert set(spectra) <= set(ours)
+    assert set(runs) <= set(retrieval_tasks.by_run(asked_tasks()))
+    both = {*ours, *retrieval_tasks.by_run(asked_tasks())}
+    return sorted(both - set(runs) - set(spectra))
+
+
 def columns_of_our_tables() -> list[list[str]]:
     """In the order of docs/statistics.md; of noise_floor.csv, which needs trained runs, none."""
     scores = np.zeros((2, 10))
@@ -311,6 +328,8 @@ def columns_of_our_tables() -> list[list[str]]:
         ["spectrum", "family", "train_length", "longest", *diagnosis],
         ["experiment", *retrieval_runs],
         ["experiment", *retrieval],
+        [*columns_of_tasks(retrieval_runs, retrieval)],
+        ["experiment", *retrieval_tasks.by_distance(asked_tasks(), 8)],
         frontier.COLUMNS,
         rates.COLUMNS,
         [*theory.COLUMNS],

@@ -25,6 +25,7 @@ from rope_spectra.data.cache import Tokens, open_tokens, read_manifest
 from rope_spectra.data.episodes import Words, read_probe
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.data.tokenizers import check_record
+from rope_spectra.evaluation import trials
 from rope_spectra.evaluation.adoption import evaluate_once
 from rope_spectra.evaluation.record import EVAL, EVAL_NLL, EVAL_RECORD, EvaluationFacts, evaluated
 from rope_spectra.runtime import cli
@@ -68,6 +69,8 @@ def main() -> None:
             f" has {len(tokens)}; lower lengths or raise validation_tokens"
         )
     sentence = read_probe(args.sentence, settings.probe)
+    if isinstance(sentence, Words) and settings.retrieval is not None:
+        trials.check(settings.retrieval, sentence, tokens, settings.lengths, run.settings.seed)
     facts = EvaluationFacts(
         run=evaluated(run), settings=settings, data=data_facts(manifest, sentence)
     )
@@ -103,6 +106,8 @@ def _evaluate(
         arrays["bytes"] = passes.block_bytes(tokens, sizes, max(facts.settings.lengths))
     if isinstance(sentence, Sentence):
         arrays |= passes.retrieval(model, tokens, sentence, *how)
+    if isinstance(sentence, Words):
+        arrays |= passes.tasks(model, tokens, sentence, facts.run.settings.seed, *how)
 
     paths = (output / EVAL, output / EVAL_NLL)
     with seal.publishing(output / EVAL_RECORD, facts.content(), *paths) as (csv, npz):

@@ -102,6 +102,8 @@ def experiment_files(experiment):
         patterns.append(layout.NOISE_FLOOR)
     if evaluation.retrieval:
         patterns += [layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE]
+        if evaluation.retrieval.tasks:
+            patterns += [layout.RETRIEVAL_DISTANCE, layout.RETRIEVAL_DISTANCE_FIGURE]
     if has_theory(experiment):
         patterns.append(layout.THEORY)
     if config.experiments[experiment].hypotheses:

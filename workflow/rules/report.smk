@@ -144,6 +144,33 @@ rule retrieval:
         " --figure {output.figure} --log {log}"
 
 
+# Where the probe has tasks: how far back what they state can be found.
+rule retrieval_distance:
+    input:
+        layout.TABLES,
+        design=layout.EXPERIMENT,
+    output:
+        csv=in_report(
+            layout.RETRIEVAL_DISTANCE,
+            "retrieval_distance_table",
+            "table",
+            "7b Retrieval by distance",
+        ),
+        figure=in_report(
+            layout.RETRIEVAL_DISTANCE_FIGURE,
+            "retrieval_distance",
+            "figure",
+            "8b Retrieval by distance",
+        ),
+    log:
+        layout.log("retrieval_distance/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.retrieval_distance --definition {input.design}"
+        " --csv {output.csv} --figure {output.figure} --log {log}"
+
+
 # What the spectra's frequencies say beforehand, next to what was measured.
 rule theory:
     input:

@@ -30,25 +30,39 @@ def by_run(nll: Mapping[Key, NDArray[np.floating]]) -> pd.DataFrame:
     rows = []
     for (spectrum, seed, remap, length), scores in nll.items():
         key = {"spectrum": spectrum, "seed": seed, "remap": remap, "length": length}
-        rows.append(key | _run_row(scores))
+        rows.append(key | score_row(scores))
     return pd.DataFrame(rows)
 
 
-def _run_row(scores: NDArray[np.floating]) -> Row:
+def score_row(scores: NDArray[np.floating]) -> Row:
+    """The columns of the trials of one run at one length; scores: as in by_run."""
     trials, candidates = scores.shape
-    true = scores[:, 0].astype(np.float64)
-    others = scores[:, 1:].astype(np.float64)
-    correct = int(np.count_nonzero(true < others.min(axis=1)))
-    gap = others.mean(axis=1) - true
+    correct = int(np.count_nonzero(right(scores)))
+    gaps = gap(scores)
     return {
         "trials": trials,
         "chance": 1 / candidates,
         "correct": correct,
         "accuracy": correct / trials,
         **interval_columns("accuracy_wilson95", statistics.wilson95(correct, trials)),
-        "nll_gap": gap.mean(),
-        **interval_columns("nll_gap_ci95", statistics.mean_ci95(gap)),
+        "nll_gap": gaps.mean(),
+        **interval_columns("nll_gap_ci95", statistics.mean_ci95(gaps)),
     }
+
+
+def right(scores: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """True for the trials in which the true value, the first, is likelier than all others.
+
+    scores: the NLL of the candidates, [trials, candidates].
+    """
+    true = scores[:, 0].astype(np.float64)
+    return true < scores[:, 1:].astype(np.float64).min(axis=1)
+
+
+def gap(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """By trial the mean NLL of the other candidates minus that of the true one, in nats."""
+    others = scores[:, 1:].astype(np.float64)
+    return others.mean(axis=1) - scores[:, 0].astype(np.float64)
 
 
 def summarize(runs: pd.DataFrame, baseline: str, contrasts: Iterable[str]) -> pd.DataFrame:

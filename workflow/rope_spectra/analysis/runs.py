@@ -12,15 +12,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
 from rope_spectra.analysis.summary_table import DEGRADATION, Blocks, Key
 from rope_spectra.artifacts import layout
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label
+from rope_spectra.config.shares import TaskShares
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.training.record import read_run
 
 # The content of eval.npz. For each remap and length that protocol `full` scored it has
 # `<remap>/<length>/nll` (NLL sums in nats, [blocks, bins of positions]), `.../tokens` (scored
 # tokens of one block, [bins]) and `.../edges` (first position of each bin, and one past the last);
-# `bytes` is the size of the text, [blocks]. The retrieval probe adds `.../retrieval`.
+# `bytes` is the size of the text, [blocks]. The retrieval probe adds `.../retrieval`, its tasks
+# `.../retrieval/<task>` and more below that.
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 SCORES = ["ppl", "nll", "tokens", "chunks"]
@@ -226,6 +230,44 @@ def read_trials(
                 _refuse_unprobed(path, name, arrays)
             scores[spectrum, seed, remap] = [arrays[name] for name in names]
     return scores
+
+
+def read_tasks(design: Design) -> dict[TaskKey, Asked]:
+    """The trials of the tasks of the retrieval probe, by (spectrum, seed, remap, length, task).
+
+    Seeds of the selection are left out, as in read_retrieval. Raises UserError if a run was not
+    asked a task.
+    """
+    asked: dict[TaskKey, Asked] = {}
+    confirming = [run for run in design.runs if design.phase_of(run[1]) != SELECTION]
+    for spectrum, seed in confirming:
+        path = layout.fill(
+            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
+        )
+        arrays = read_arrays(design.experiment, spectrum, seed)
+        for remap, length, task in product(design.remaps, design.lengths, design.probed_tasks):
+            name = f"{remap}/{length}/retrieval/{task}"
+            _refuse_unprobed(path, name, arrays)
+            asked[spectrum, seed, remap, length, task] = Asked(
+                nll=arrays[name],
+                control=arrays[f"{name}/control"],
+                truncated=arrays.get(f"{name}/truncated"),
+                distance=arrays[f"{name}/distance"],
+            )
+    return asked
+
+
+def read_shares(design: Design) -> dict[str, float]:
+    """The part of the training rows that hold each task of the retrieval probe; none without them.
+
+    All runs of an experiment have the same, so that of the first one says it.
+    """
+    spectrum, seed = design.runs[0]
+    path = layout.fill(layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed)
+    share = read_run(path.parent).settings.training.retrieval_share
+    if not isinstance(share, TaskShares):
+        return {}
+    return {str(task): part for task, part in share.by_task.items()}
 
 
 def _refuse_unprobed(path: Path, name: str, arrays: Arrays) -> None:

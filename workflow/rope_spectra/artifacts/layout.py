@@ -40,6 +40,7 @@ NOISE_FLOOR = _EXPERIMENT + "/noise_floor.csv"
 PUBLISHED = _EXPERIMENT + "/published.csv"
 RETRIEVAL = _EXPERIMENT + "/retrieval.csv"
 RETRIEVAL_RUNS = _EXPERIMENT + "/retrieval_runs.csv"
+RETRIEVAL_DISTANCE = _EXPERIMENT + "/retrieval_distance.csv"
 THEORY = _EXPERIMENT + "/theory.csv"
 HYPOTHESES = _EXPERIMENT + "/hypotheses.csv"
 FRONTIER = _EXPERIMENT + "/frontier.csv"
@@ -75,6 +76,7 @@ SUMMARY_MD = "results/summary.md"
 PUBLISHED_FIGURE = _EXPERIMENT + "/figures/published.svg"
 FRONTIER_FIGURE = _EXPERIMENT + "/figures/frontier.svg"
 RETRIEVAL_FIGURE = _EXPERIMENT + "/figures/retrieval.svg"
+RETRIEVAL_DISTANCE_FIGURE = _EXPERIMENT + "/figures/retrieval_distance.svg"
 FIGURES = (
     "ppl_by_length",
     "degradation_by_length",

@@ -232,13 +232,18 @@ def needs(config: Config, name: str) -> dict[SplitName, Need]:
     longest = config.evaluation_of(name).lengths[-1]
     # Selection and confirmation need a block each; the first token of all is never a target.
     blocks, count = (2, "two blocks of ") if experiment.selection else (1, "")
+    preset = f"evaluation.{experiment.evaluation}"
+    validation = Need(blocks * longest + 1, f"{count}the longest length of {preset}")
+    probe = config.evaluation_of(name).retrieval
+    # Each trial of a task has a passage for itself.
+    if probe is not None and probe.tasks:
+        passages = Need(probe.trials * longest, f"{preset}.retrieval.trials x the longest length")
+        validation = max(validation, passages)
     return {
         "train": Need(
             training.seq_len * training.batch_size, f"one step of training.{experiment.training}"
         ),
-        "validation": Need(
-            blocks * longest + 1, f"{count}the longest length of evaluation.{experiment.evaluation}"
-        ),
+        "validation": validation,
     }
 
 

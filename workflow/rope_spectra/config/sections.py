@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from rope_spectra.config.hypotheses import Hypothesis
 from rope_spectra.config.shares import RetrievalShare, TaskShares
-from rope_spectra.data.base import Probe
+from rope_spectra.data.base import Probe, Task
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope import remaps as remapping
@@ -272,9 +272,17 @@ class Retrieval(Section):
     """The retrieval probe."""
 
     trials: int = Field(200, ge=10, le=100_000)
-    """Trials at each length"""
+    """Trials at each length, of each task"""
     distractors: int = Field(9, ge=9, le=31)
     """Other words that the true one competes with, so that chance is 1 / (1 + distractors)"""
+    # Younger than finished evaluations, whose frozen settings must stay as they were.
+    tasks: Annotated[list[Task], Field(min_length=1), Distinct] | None = Field(
+        None, exclude_if=lambda tasks: tasks is None
+    )
+    """Tasks of the second version of the probe: key (one key is named and asked for), keys (one of
+    several), item (a place in a list), variable (a value handed on), pairs (one of several pairs).
+    Trials are independent for each seed, length and task, and the validation split needs trials x
+    the longest length in tokens (null is the first version, one sentence)"""
 
 
 class EvaluationKeys(Section):
@@ -301,7 +309,9 @@ class EvaluationKeys(Section):
     @property
     def probe(self) -> Probe | None:
         """The form of the retrieval probe, None without it."""
-        return "sentence" if self.retrieval else None
+        if self.retrieval is None:
+            return None
+        return "tasks" if self.retrieval.tasks else "sentence"
 
 
 class EvaluationSettings(EvaluationKeys):

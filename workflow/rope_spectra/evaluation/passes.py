@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from rope_spectra.config.design import NATIVE
 from rope_spectra.config.sections import EvaluationSettings, Protocol
 from rope_spectra.data.cache import Tokens
+from rope_spectra.data.episodes import Words
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.evaluation import perplexity, probe
 from rope_spectra.evaluation.perplexity import Mean
+from rope_spectra.evaluation.trials import Trials, trials
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.rope import remaps
 from rope_spectra.runtime.errors import UserError
@@ -112,6 +114,64 @@ def retrieval(
         for done, (remap, length) in enumerate(jobs, start=1):
             nll = measured(_effective(remap, length, train_length), length)
             arrays[f"{remap}/{length}/retrieval"] = nll
+            progress.update(done)
+    progress.finish(len(jobs))
+    return arrays
+
+
+def tasks(
+    model: Llama,
+    tokens: Tokens,
+    words: Words,
+    seed: int,
+    settings: EvaluationSettings,
+    train_length: int,
+    precision: str,
+) -> Arrays:
+    """The tasks of the retrieval probe: arrays by `<remap>/<length>/retrieval/<task>`.
+
+    Each is the NLL of the candidates of all trials, fp32 [trials, n], the true one first. With
+    `/control` in their name they are those of the texts without statements, with `/truncated`,
+    beyond the training length, those of the last train_length - 1 tokens of each trial alone;
+    `/distance` [trials] is in tokens. seed: that of the model.
+    """
+    probed = settings.retrieval
+    if probed is None or probed.tasks is None:
+        return {}
+    jobs = list(product(settings.remaps, settings.lengths))
+    progress = Progress("retrieval probe", len(jobs), "lengths")
+    arrays: Arrays = {}
+    names = probed.tasks
+
+    @cache
+    def drawn(length: int) -> list[Trials]:
+        how = (length, probed.trials, probed.distractors, seed)
+        return [trials(task, words, tokens, *how) for task in names]
+
+    @cache
+    def scored(remap: str, length: int, read: int, is_control: bool) -> list[NDArray[np.float32]]:
+        """By task, of the last `read` - 1 tokens of the trials of a length."""
+        made = drawn(length)
+        texts = np.concatenate([each.control if is_control else each.ids for each in made])
+        candidates = np.concatenate([each.candidates for each in made])
+        with _remapped(model, remap, read, train_length):
+            nll = perplexity.candidate_nll(model, texts[:, -(read - 1) :], candidates)
+        return np.split(nll, len(names))
+
+    with autocast(model.inv_freq.device, precision):
+        for done, (remap, length) in enumerate(jobs, start=1):
+            effective = _effective(remap, length, train_length)
+            tables: dict[str, list[NDArray[Any]]] = {
+                "": scored(effective, length, length, is_control=False),
+                "/control": scored(effective, length, length, is_control=True),
+                "/distance": [each.distance for each in drawn(length)],
+            }
+            if length > train_length:
+                within = _effective(remap, train_length, train_length)
+                tables["/truncated"] = scored(within, length, train_length, is_control=False)
+            for suffix, by_task in tables.items():
+                for task, table in zip(names, by_task, strict=True):
+                    arrays[f"{remap}/{length}/retrieval/{task}{suffix}"] = table
             progress.update(done)
     progress.finish(len(jobs))
     return arrays

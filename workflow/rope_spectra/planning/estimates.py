@@ -208,7 +208,10 @@ def evaluation_passes(evaluation: EvaluationKeys, tokens: int) -> list[tuple[int
         if "full" in evaluation.protocols:
             passes.append((length, (tokens - 1) // longest * longest))
         if evaluation.retrieval:
-            passes.append((length, evaluation.retrieval.trials * (length - 1)))
+            texts = evaluation.retrieval.trials
+            # Each task is asked with and without its statements.
+            texts *= 2 * len(evaluation.retrieval.tasks or ()) or 1
+            passes.append((length, texts * (length - 1)))
     return passes
 
 
@@ -233,6 +236,8 @@ def _table_bytes(evaluation: EvaluationKeys, tokens: int, log_rows: int) -> int:
     bins = sum(int(math.log2(length)) + 2 for length in evaluation.lengths)
     probe = evaluation.retrieval
     candidates = probe.trials * (1 + probe.distractors) * len(evaluation.lengths) if probe else 0
+    if probe and probe.tasks:
+        candidates *= 3 * len(probe.tasks)  # as asked, without statements, and truncated
     return (8 * blocks * bins + 4 * candidates) * len(evaluation.remaps) + 160 * log_rows
 
 

@@ -15,7 +15,7 @@ from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import METRICS, PRIMARY
 from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
-from rope_spectra.report import markdown
+from rope_spectra.report import markdown, retrieval_section
 from rope_spectra.report.frontier_section import frontier_section
 from rope_spectra.report.markdown import interval, named, number, spaced, text
 from rope_spectra.report.rankings import protocols, rankings
@@ -277,10 +277,13 @@ def _repeats(noise_floor: pd.DataFrame) -> pd.Series:
 
 
 def _retrieval(design: Design, table: pd.DataFrame) -> dict[str, object]:
-    """The values of retrieval.md.j2: what a trial is, and a table of the spectra.
+    """The values of the section on the retrieval probe: what a trial is, and tables of the spectra.
 
-    The table has the accuracy at each length, and how the spectra differ at the longest one.
+    Of the first version of the probe the table has the accuracy at each length, and how the
+    spectra differ at the longest one.
     """
+    if "task" in table:
+        return retrieval_section.values(design, table)
     lengths = sorted(table["length"].unique())
     against = f"NLL gap at {lengths[-1]} against {spaced(design.baseline)}"
     lines = []
@@ -290,6 +293,7 @@ def _retrieval(design: Design, table: pd.DataFrame) -> dict[str, object]:
         lines.append([spaced(label(arm)), *accuracies, _nll_gap(at[lengths[-1]])])
     chance = table["chance"].iloc[0]
     return {
+        "tasks": [],
         "chance": chance,
         "seeds": table["n_seeds"].max(),
         "trials": table["trials"].iloc[0],
