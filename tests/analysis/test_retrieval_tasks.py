@@ -6,40 +6,13 @@ import pytest
 from rope_spectra.analysis import retrieval_tasks, statistics
 from rope_spectra.analysis.crossed import crossed
 from rope_spectra.analysis.retrieval_tasks import ALL, Asked, TaskKey
-
-TRIALS = 40
-
-
-def nll(right: np.ndarray, gap: float = 2.0) -> np.ndarray:
-    """NLL of 10 candidates a trial; where it is not right, another candidate is likelier."""
-    scores = np.full((len(right), 10), 3.0 + gap)
-    scores[:, 0] = 3.0
-    scores[~right, 4] = 2.5
-    return scores
-
-
-def asked(seed: int, share: float, length: int = 128) -> Asked:
-    random = np.random.default_rng(seed)
-    right = random.random(TRIALS) < share
-    distance = np.exp(random.uniform(np.log(2), np.log(length - 8), TRIALS)).astype(np.int64)
-    return Asked(
-        nll=nll(right),
-        control=nll(np.arange(TRIALS) < 4),
-        truncated=nll(right & (distance < 64)) if length > 64 else None,
-        distance=distance,
-    )
+from support import asked as support
+from support.asked import TRIALS
 
 
 @pytest.fixture(scope="module")
 def study() -> dict[TaskKey, Asked]:
-    shares = {"geo": 0.4, "hybrid": 0.8}
-    return {
-        (name, seed, "none", length, task): asked(10 * seed + length + place, share, length)
-        for name, share in shares.items()
-        for seed in (3, 1, 2)
-        for length in (64, 128)
-        for place, task in enumerate(("key", "pairs"))
-    }
+    return support.study({"geo": 0.4, "hybrid": 0.8})
 
 
 def matrix(study: dict[TaskKey, Asked], name: str, task: str, length: int = 128) -> np.ndarray:
@@ -122,7 +95,7 @@ def test_the_bins_end_at_powers_of_two_the_training_length_and_the_length() -> N
 
 
 def test_one_seed_has_no_interval_and_a_missing_arm_no_comparison() -> None:
-    one = {("hybrid", 1, "none", 128, "key"): asked(1, 0.5)}
+    one = {("hybrid", 1, "none", 128, "key"): support.asked(1, 0.5)}
     table = retrieval_tasks.summarize(one, "geo", ["hybrid"], {})
     assert table["accuracy_crossed95_low"].isna().all()
     assert table["accuracy_mean"].notna().all()

@@ -48,6 +48,30 @@ def test_tokens_without_a_tokenizer_cannot_be_probed() -> None:
     ]
 
 
+def test_tasks_are_frozen_where_they_are_asked() -> None:
+    asked = load(
+        edited("evaluation/tiny/retrieval", {"tasks": ["key", "pairs"], "trials": 10}, OFF)
+    )
+    settings = frozen.evaluation_settings(asked, "demo")
+    assert settings.probe == "tasks"
+    content = settings.content()["retrieval"]
+    assert content == {"tasks": ["key", "pairs"], "trials": 10, "distractors": 9}
+    assert frozen.design(asked, "demo").probed_tasks == ["key", "pairs"]
+    assert frozen.evaluation_settings(load(PROBED), "demo").probe == "sentence"
+
+
+def test_a_text_without_a_passage_for_each_trial_is_refused_before_anything_runs() -> None:
+    library = load(OFF)
+    longest = library.evaluation_of("demo").lengths[-1]
+    tokens = library.dataset_of("demo").budget("validation")
+    assert tokens
+    trials = tokens // longest + 1
+    tasks = {"tasks": ["key"], "trials": max(trials, 10)}
+    key = f"datasets.{library.experiments['demo'].dataset}.validation_tokens"
+    with pytest.raises(UserError, match=rf"{key}: {tokens} is too small; .*retrieval.trials x the"):
+        load(edited("evaluation/tiny/retrieval", tasks, OFF))
+
+
 def test_the_library_has_the_probe_at_both_sizes() -> None:
     library = load(SHIPPED)
     for name in ("retrieval", "retrieval_small"):

@@ -130,6 +130,31 @@ def test_damage_to_the_sentence_is_found(probed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_tasks_are_asked_and_tabulated_by_length_and_distance(fresh: Path) -> None:
+    shares = "retrieval_share: {key: 0.3, pairs: 0.1}"
+    tasks = "retrieval: {trials: 10, tasks: [key, keys, pairs]}"
+    text = PROBED.replace("retrieval_share: 0.5", shares).replace("retrieval: {trials: 20}", tasks)
+    (fresh / "tasks.yaml").write_text(text.replace("seeds: [1, 2]", "seeds: [1]"))
+    snakemake(fresh, "--cores", "2", "--configfile", "tasks.yaml")
+    results = fresh / "results/probed"
+    runs = pd.read_csv(results / "retrieval_runs.csv")
+    assert len(runs) == 2 * 2 * 2 * 3
+    truncated = runs.set_index("length")["truncated_accuracy"]
+    assert truncated.loc[64].isna().all()
+    assert truncated.loc[128].notna().all()
+    summary = pd.read_csv(results / "retrieval.csv").set_index("task")
+    assert set(summary.index) == {"key", "keys", "pairs", "all"}
+    assert set(summary.loc["keys", "trained_share"]) == {0}
+    distances = pd.read_csv(results / "retrieval_distance.csv")
+    at = distances[(distances["task"] == "all") & (distances["length"] == 128)]
+    assert set(at.groupby(["spectrum", "remap"])["trials"].sum()) == {30}
+    for figure in ("retrieval", "retrieval_distance"):
+        assert (results / f"figures/{figure}.svg").read_text().startswith("<?xml")
+    assert "No training row had keys:" in (results / "summary.md").read_text()
+    assert "Nothing to be done" in snakemake(fresh, "-n", "--configfile", "tasks.yaml").stdout
+
+
+@pytest.mark.slow
 def test_a_trained_toy_model_finds_the_word_within_its_training_length(fresh: Path) -> None:
     (fresh / "one.yaml").write_text(
         "experiments: {retrieval_small: {spectra: [geo_500k], seeds: [42, 123]}}\n"
