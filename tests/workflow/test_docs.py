@@ -267,7 +267,8 @@ def test_runs_hours_and_disk_of_each_experiment_are_those_that_cost_prints(fresh
                 "rope_spectra.cost",
                 "--json",
                 "--config",
-                f"run={','.join(rows)}",
+                # The text of frontier_books is the user's own.
+                f"run={','.join(name for name in rows if name != 'frontier_books')}",
             ],
             fresh,
         )
