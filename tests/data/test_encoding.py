@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import write_json
-from rope_spectra.data import encoding, synthetic
+from rope_spectra.data import base, encoding, synthetic
 from rope_spectra.data.encoding import Encode, Encoded
 from rope_spectra.data.tokenization import tokenize
 from rope_spectra.data.tokenizers import load_tokenizer
@@ -138,7 +138,7 @@ def test_a_difference_in_a_hard_case_leaves_it_unused(
 ) -> None:
     use(monkeypatch, wrong_for(lambda text: text == hard, reference))
     encoder = encoding.Encoder(load_tokenizer(small_tokenizer), small_tokenizer, 1)
-    assert len(list(encoder.encode([["a"], ["b"]]))) == 2
+    assert len(list(encoder.encode([[*base.whole([text])] for text in "ab"]))) == 2
     assert encoder.backend.name == "tokenizers"
 
 

@@ -1,6 +1,7 @@
 """From text to shards to token cache: the files, what survives a kill, and the memory it takes."""
 
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import read_json, write_json
-from rope_spectra.data import cache, encoding, synthetic, tokenization, tokenizers
+from rope_spectra.data import base, cache, encoding, synthetic, tokenization, tokenizers
 from rope_spectra.data.base import ReadyTokenizer
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.tokenization import tokenize
@@ -247,6 +248,35 @@ def test_memory_does_not_grow_with_the_corpus(small_tokenizer: Path, tmp_path: P
         assert large < 1.15 * small, peaks
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [2000, None])
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads peak memory from /proc")
+def test_one_document_of_50_mb_takes_less_than_a_gigabyte(
+    small_tokenizer: Path, tmp_path: Path, check: int | None
+) -> None:
+    stories = "".join(synthetic.story(0, "train", index) for index in range(200))
+    text = (stories * 36)[:50_000_000]
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text}))
+    write_json(tmp_path / "options.json", {"tokenizer_check": check})
+    tokens = []
+    for name in ("a.txt", "a.jsonl"):
+        write_json(
+            tmp_path / "s.json", split_settings(text_source(tmp_path / name), None).content()
+        )
+        peak = peak_kib(
+            "tokenize",
+            settings=tmp_path / "s.json",
+            options=tmp_path / "options.json",
+            tokenizer=small_tokenizer,
+            output=tmp_path / f"{name}.shards",
+        )
+        assert peak < 1_000_000
+        shards = sorted((tmp_path / f"{name}.shards").glob("*.bin"))
+        tokens.append(b"".join(shard.read_bytes() for shard in shards))
+    assert tokens[0] == tokens[1]
+
+
 def test_the_budget_bounds_what_is_read(small_tokenizer: Path) -> None:
     """A budget must not cost a pass over the whole corpus."""
     read = 0
@@ -258,6 +288,6 @@ def test_the_budget_bounds_what_is_read(small_tokenizer: Path) -> None:
             yield story
 
     encoder = encoding.Encoder(tokenizers.load_tokenizer(small_tokenizer), small_tokenizer, 1)
-    encoded = encoder.encode(tokenization.batches(endless(), 100_000))
+    encoded = encoder.encode(tokenization.batches(base.whole(endless()), 100_000))
     assert sum(len(ids.ids) for _, ids in tokenization.first_tokens(encoded, 1000)) == 1000
     assert 0 < read * 6000 <= 100_000 + 6000

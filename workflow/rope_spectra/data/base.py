@@ -9,7 +9,7 @@ Snakefile reads the configuration for every job.
 import filecmp
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
@@ -20,6 +20,14 @@ SplitName: TypeAlias = Literal["train", "validation"]
 Budget: TypeAlias = Annotated[int, Field(ge=1)] | None
 # What a text depends on, as plain values of JSON.
 Facts: TypeAlias = dict[str, JsonValue]
+
+
+class Piece(NamedTuple):
+    """A part of a document, and if the document ends with it."""
+
+    text: str
+    is_last: bool
+
 
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 # The tasks of the retrieval probe, which data/episodes.py puts into words.
@@ -123,13 +131,17 @@ class DataSplit(Settings):
 class DocumentSplit(DataSplit):
     """A split of text."""
 
-    def documents(self) -> Iterator[str]:
-        """Yields the documents in order, one in memory at a time.
+    def pieces(self) -> Iterator[Piece]:
+        """Yields the documents in order, in pieces of which few are in memory at a time.
 
         Raises UserError where the source cannot be read (missing, undecodable, malformed, offline)
         or holds no text at all.
         """
         raise NotImplementedError
+
+    def documents(self) -> Iterator[str]:
+        """Yields the documents in order, each whole. Raises UserError as `pieces`."""
+        return joined(self.pieces())
 
 
 class DataSection(Settings):
@@ -206,12 +218,27 @@ def _is_equal(one: Path, other: Path) -> bool:
     return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
-def not_empty(documents: Iterable[str], name: str) -> Iterator[str]:
-    """Passes documents on; UserError at the end if none of them held a character."""
+def whole(texts: Iterable[str]) -> Iterator[Piece]:
+    """Passes documents on as one piece each."""
+    return (Piece(text, is_last=True) for text in texts)
+
+
+def joined(pieces: Iterable[Piece]) -> Iterator[str]:
+    """Yields documents that come in pieces."""
+    parts: list[str] = []
+    for piece in pieces:
+        parts.append(piece.text)
+        if piece.is_last:
+            yield "".join(parts)
+            parts = []
+
+
+def not_empty(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
+    """Passes pieces on; UserError at the end if none of them held a character."""
     found = False
-    for document in documents:
-        found = found or bool(document)
-        yield document
+    for piece in pieces:
+        found = found or bool(piece.text)
+        yield piece
     if not found:
         raise UserError(f"{name}: an empty corpus; name a source with text in it")
 

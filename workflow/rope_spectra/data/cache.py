@@ -18,7 +18,7 @@ from rope_spectra.artifacts.files import atomic, atomic_all
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import kinds
 from rope_spectra.data.content import Content, of_tokens
-from rope_spectra.data.shards import read_index, read_note, read_shards
+from rope_spectra.data.shards import count_documents, read_index, read_note, read_shards
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.data.token_files import TokensSplit, layout_of, read_ids
 from rope_spectra.runtime.errors import UserError
@@ -179,7 +179,7 @@ def build(
         settings=settings,
         tokenizer_sha256=index.tokenizer_sha256,
         vocab_size=index.vocab_size,
-        documents=sum(shard.documents for shard in index.shards),
+        documents=count_documents(index),
         tokens=tokens,
         bytes=sum(shard.bytes for shard in index.shards),
         sha256=write_cache(output, read_shards(shards, index), tokens),

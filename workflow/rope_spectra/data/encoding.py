@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from tokenizers import Tokenizer
 
+from rope_spectra.data.base import Piece
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 
@@ -32,6 +33,7 @@ _SAMPLE_CHARACTERS = 1 << 21  # of long documents fewer are enough
 _COMPARE_EVERY = 200  # documents: half a percent of the text
 _CONTEXT = 100  # characters compared on either side of a new one
 _RELOAD_CHARACTERS = 1 << 28
+_REFERENCE_CHARACTERS = 1 << 20
 
 HARD_CASES = (
     "",
@@ -106,7 +108,10 @@ def reference(tokenizer: Tokenizer) -> Encode:
 
     def encode(texts: Sequence[str]) -> Encoded:
         try:
-            encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+            documents: list[np.ndarray] = []
+            for group in _groups(texts):
+                encodings = tokenizer.encode_batch_fast(group, add_special_tokens=False)
+                documents += [np.array(encoding.ids, "<u2") for encoding in encodings]
         except (KeyboardInterrupt, SystemExit):
             raise
         # A panic in the library, as of a hopeless regular expression, is no Exception.
@@ -115,9 +120,24 @@ def reference(tokenizer: Tokenizer) -> Encode:
             raise UserError(
                 f"tokenizer: cannot encode the text ({reason}); choose another tokenizer"
             ) from None
-        return concatenate([np.array(encoding.ids, "<u2") for encoding in encodings])
+        return concatenate(documents)
 
     return encode
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Texts that the reference encodes together: it needs some 150 bytes for each character."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        group.append(text)
+        size += len(text)
+        if size >= _REFERENCE_CHARACTERS:
+            yield group
+            group = []
+            size = 0
+    if group:
+        yield group
 
 
 class Gigatoken:
@@ -216,22 +236,23 @@ class Encoder:
             why = f"the first {sample} documents, to check gigatoken on"
         self._use("tokenizers", why)
 
-    def encode(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], Encoded]]:
-        """Yields each batch with its ids.
+    def encode(self, batches: Iterable[list[Piece]]) -> Iterator[tuple[list[Piece], Encoded]]:
+        """Yields each batch with its ids; each piece is encoded as a document of its own.
 
         Raises Disagreement where ids that were yielded before may be wrong.
         """
         encode = self._reference
         sample: list[tuple[list[str], Encoded]] = []
         is_chosen = not self._sample_documents
-        for texts in batches:
+        for pieces in batches:
+            texts = [piece.text for piece in pieces]
             if not is_chosen and not self._needs_more(sample):
                 encode = self._choose(sample)
                 is_chosen = True
             encoded = encode(texts)
             if not is_chosen:
                 sample.append((texts, encoded))
-            yield texts, encoded
+            yield pieces, encoded
 
     def _needs_more(self, sample: list[tuple[list[str], Encoded]]) -> bool:
         lengths = [len(text) for texts, _ in sample for text in texts]

@@ -12,9 +12,11 @@ from rope_spectra.data.base import (
     DocumentSection,
     DocumentSplit,
     Facts,
+    Piece,
     SplitName,
     is_local,
     not_empty,
+    whole,
 )
 from rope_spectra.data.tables import Rows, parquet_rows, texts_of
 from rope_spectra.runtime.errors import UserError
@@ -69,8 +71,8 @@ class HubSplit(DocumentSplit):
         # `datasets` prefers a folder to an id of the same name.
         return is_local(self.path) or Path(self.path).is_dir()
 
-    def documents(self) -> Iterator[str]:
-        return not_empty(self._texts(), self.path)
+    def pieces(self) -> Iterator[Piece]:
+        return not_empty(whole(self._texts()), self.path)
 
     def _texts(self) -> Iterator[str]:
         done = 0

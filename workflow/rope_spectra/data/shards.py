@@ -11,6 +11,7 @@ from pydantic import Field
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import atomic
+from rope_spectra.data.base import Piece
 from rope_spectra.data.encoding import Backend, Encoded
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.runtime.errors import UserError
@@ -27,12 +28,14 @@ _BLOCK_TOKENS = 1 << 20
 class Shard(Record):
     """A whole shard: its file, what is in it, and the hashes of its tokens and of its text.
 
-    `bytes` are those of the UTF-8 text behind the tokens.
+    `bytes` are those of the UTF-8 text behind the tokens. `pieces` are those after its last whole
+    document, of one that goes on in the next shard or is cut by the budget.
     """
 
     file: str
     tokens: int
     documents: int
+    pieces: int = Field(0, exclude_if=lambda pieces: not pieces)
     bytes: int
     sha256: str
     text_sha256: str
@@ -126,8 +129,27 @@ def read_shards(folder: Path, index: ShardIndex) -> Iterator[np.ndarray]:
             )
 
 
+def count_documents(index: ShardIndex) -> int:
+    """The documents in all shards, one that the budget cuts included."""
+    is_cut = bool(index.shards) and index.shards[-1].pieces > 0
+    return sum(shard.documents for shard in index.shards) + is_cut
+
+
+def _pieces_of(shard: Shard, pieces: Iterator[Piece]) -> Iterator[str]:
+    """Yields the texts of the next pieces that are in a shard."""
+    documents = 0
+    while documents < shard.documents:
+        piece = next(pieces, None)
+        if piece is None:
+            return
+        documents += piece.is_last
+        yield piece.text
+    for piece in islice(pieces, shard.pieces):
+        yield piece.text
+
+
 class ShardWriter:
-    """Writes documents as numbered shards into a folder, with an index of the whole ones.
+    """Writes pieces of documents as numbered shards into a folder, with an index of the whole ones.
 
     Resumes a folder that an interrupted run with the same inputs left; removes anything else there.
     token_bytes: bytes of each token, uint16 [vocab_size]. shard_tokens: a shard ends after these.
@@ -162,25 +184,28 @@ class ShardWriter:
     def _start_shard(self) -> None:
         self._ids: list[np.ndarray] = []
         self._documents = 0
+        self._pieces = 0
         self._text = hashlib.sha256()
 
-    def skip(self, documents: Iterator[str]) -> None:
-        """Reads past the documents that are in shards already; UserError if these have changed."""
+    def skip(self, pieces: Iterator[Piece]) -> None:
+        """Reads past the pieces that are in shards already; UserError if these have changed."""
         for shard in self.shards:
             text = hashlib.sha256()
-            for document in islice(documents, shard.documents):
-                text.update(document.encode())
+            for piece in _pieces_of(shard, pieces):
+                text.update(piece.encode())
             if text.hexdigest() != shard.text_sha256:
                 raise UserError(
                     f"{self.folder}: the text of {shard.file} has changed since;"
                     " delete this folder and run again"
                 )
 
-    def add(self, texts: list[str], encoded: Encoded) -> None:
-        """Appends documents to the shard that is being filled."""
+    def add(self, pieces: list[Piece], encoded: Encoded) -> None:
+        """Appends pieces of documents to the shard that is being filled."""
         self._ids.append(encoded.ids)
-        self._documents += len(texts)
-        self._text.update("".join(texts).encode())
+        for piece in pieces:
+            self._documents += piece.is_last
+            self._pieces = 0 if piece.is_last else self._pieces + 1
+        self._text.update("".join(piece.text for piece in pieces).encode())
         self.tokens += len(encoded.ids)
 
     def is_full(self) -> bool:
@@ -189,7 +214,7 @@ class ShardWriter:
 
     def publish(self, backend: Backend) -> None:
         """Writes the documents added since the last shard as a shard, if there are any."""
-        if not self._documents:
+        if not self._documents and not self._pieces:
             return
         ids = np.concatenate(self._ids)
         name = f"{len(self.shards):05d}.bin"
@@ -199,6 +224,7 @@ class ShardWriter:
             file=name,
             tokens=len(ids),
             documents=self._documents,
+            pieces=self._pieces,
             bytes=int(np.take(self.token_bytes, ids).sum()),
             sha256=hashlib.sha256(ids.data).hexdigest(),
             text_sha256=self._text.hexdigest(),

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from rope_spectra.data.base import DocumentSection, DocumentSplit, Facts, SplitName
+from rope_spectra.data.base import DocumentSection, DocumentSplit, Facts, Piece, SplitName, whole
 from rope_spectra.runtime.settings import Seed
 
 GIRLS = "Ada Amy Bella Clara Daisy Ella Fern Grace Hazel Ivy June Kate Lily Mia Nora Poppy Rose Zoe"
@@ -184,8 +184,8 @@ class SyntheticSplit(DocumentSplit):
     def facts(self) -> Facts:
         return self.content()
 
-    def documents(self) -> Iterator[str]:
-        return stories(self.seed, self.split)
+    def pieces(self) -> Iterator[Piece]:
+        return whole(stories(self.seed, self.split))
 
 
 class SyntheticData(DocumentSection):

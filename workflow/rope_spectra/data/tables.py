@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from rope_spectra.data.base import text_of
+from rope_spectra.data.base import Piece, joined, text_of, whole
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,23 +28,24 @@ _SPACE = re.compile(r"\s*")
 _DELIMITERS = {"csv": ",;\t|", "tsv": "\t"}
 
 
-def split_blocks(blocks: Iterable[str], separator: str) -> Iterator[str]:
-    """Yields what str.split gives of the joined blocks, which are never all in memory."""
-    parts: list[str] = []  # of what has no end yet
+def split_pieces(blocks: Iterable[str], separator: str) -> Iterator[Piece]:
+    """Yields what str.split gives of the joined blocks, in pieces no longer than a block."""
     # A separator may begin in one block and end in the next: so much of the end waits.
     waits = len(separator) - 1
     rest = ""
     for block in blocks:
-        first, *others = (rest + block).split(separator)
-        if others:
-            yield "".join([*parts, first])
-            yield from others[:-1]
-            parts = []
-        last = others[-1] if others else first
+        *ended, last = (rest + block).split(separator)
+        yield from whole(ended)
         at = max(0, len(last) - waits)
-        parts.append(last[:at])
+        if at:
+            yield Piece(last[:at], is_last=False)
         rest = last[at:]
-    yield "".join([*parts, rest])
+    yield Piece(rest, is_last=True)
+
+
+def split_blocks(blocks: Iterable[str], separator: str) -> Iterator[str]:
+    """Yields what str.split gives of the joined blocks, which are never all in memory."""
+    return joined(split_pieces(blocks, separator))
 
 
 def json_texts(path: Path, blocks: Iterable[str], column: str) -> Iterator[str]:

@@ -13,11 +13,13 @@ from rope_spectra.data.base import (
     DocumentSection,
     DocumentSplit,
     Facts,
+    Piece,
     SplitName,
     not_empty,
+    whole,
 )
 from rope_spectra.data.formats import Format, FormatName, decode, recognize
-from rope_spectra.data.tables import csv_texts, json_texts, parquet_texts, split_blocks
+from rope_spectra.data.tables import csv_texts, json_texts, parquet_texts, split_pieces
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, PathText
 
@@ -64,10 +66,10 @@ class TextSplit(DocumentSplit):
     def _format(self, path: Path) -> Format:
         return recognize(path, None if self.format == "auto" else self.format)
 
-    def documents(self) -> Iterator[str]:
-        return not_empty(self._texts(), ", ".join(self.files))
+    def pieces(self) -> Iterator[Piece]:
+        return not_empty(self._pieces(), ", ".join(self.files))
 
-    def _texts(self) -> Iterator[str]:
+    def _pieces(self) -> Iterator[Piece]:
         cut = _Cut(self.separator) if self.separator else None
         plain = []
         for path in find_files(self.files):
@@ -75,12 +77,14 @@ class TextSplit(DocumentSplit):
                 log.warning("%s: an empty file", path)
             form = self._format(path)
             if form.is_table:
-                yield from self._rows(path, form)
+                yield from whole(self._rows(path, form))
                 continue
             plain.append(path)
             characters = decode(path, form.compression)
             if cut is None:
-                yield "".join(characters)
+                for block in characters:
+                    yield Piece(block, is_last=False)
+                yield Piece("", is_last=True)
             else:
                 yield from cut.documents(path, characters)
         if cut and plain:
@@ -108,16 +112,28 @@ class _Cut:
         self._has_other_ends = False  # the separator, with the line ends of Windows
         self._seen = 0  # characters
 
-    def documents(self, path: Path, blocks: Iterator[str]) -> Iterator[str]:
+    def documents(self, path: Path, blocks: Iterator[str]) -> Iterator[Piece]:
         """Yields the documents of one file, without white space around them, empty ones left out.
 
         Warns once of a long text without a separator.
         """
-        for number, part in enumerate(split_blocks(self._watch(path, blocks), self._separator)):
-            self._is_found = self._is_found or number > 0
-            document = part.strip()
-            if document:
-                yield document
+        ends = 0
+        held = ""  # white space within a document, or at its end
+        is_begun = False
+        for piece in split_pieces(self._watch(path, blocks), self._separator):
+            text = held + piece.text if is_begun else piece.text.lstrip()
+            body = text.rstrip()
+            held = text[len(body) :]
+            if body:
+                is_begun = True
+                yield Piece(body, is_last=False)
+            if piece.is_last:
+                if is_begun:
+                    yield Piece("", is_last=True)
+                ends += 1
+                is_begun = False
+                held = ""
+        self._is_found = self._is_found or ends > 1
 
     def _watch(self, path: Path, blocks: Iterator[str]) -> Iterator[str]:
         windows = self._separator.replace("\n", "\r\n")

@@ -15,9 +15,10 @@ from rope_spectra.artifacts import kept
 from rope_spectra.artifacts.files import locked, sha256, sync_folder
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import kinds
-from rope_spectra.data.base import DocumentSplit
+from rope_spectra.data.base import DocumentSplit, Piece
 from rope_spectra.data.cache import check_kept
 from rope_spectra.data.content import of_tokens
+from rope_spectra.data.cutting import Cutter
 from rope_spectra.data.encoding import Disagreement, Encoded, Encoder
 from rope_spectra.data.shards import INDEX, NOTE, ShardInputs, ShardWriter, write_note
 from rope_spectra.data.sources import SplitSettings
@@ -33,13 +34,13 @@ _BATCH_CHARACTERS = 1 << 22
 _RULES = {"train": "tokenize_train", "validation": "tokenize_val"}
 
 
-def batches(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
-    """Groups documents into lists that end with the document that brings them to `characters`."""
-    batch: list[str] = []
+def batches(pieces: Iterable[Piece], characters: int) -> Iterator[list[Piece]]:
+    """Groups pieces into lists that end with the piece that brings them to `characters`."""
+    batch: list[Piece] = []
     size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece.text)
         if size >= characters:
             yield batch
             batch = []
@@ -63,17 +64,17 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
 
 
 def first_tokens(
-    encoded: Iterable[tuple[list[str], Encoded]], tokens: int
-) -> Iterator[tuple[list[str], Encoded]]:
+    encoded: Iterable[tuple[list[Piece], Encoded]], tokens: int
+) -> Iterator[tuple[list[Piece], Encoded]]:
     """Passes batches on up to so many tokens, and asks for no batch beyond.
 
-    The last one ends with the document that brings them, of which only the first ids are taken.
+    The last one ends with the piece that brings them, of which only the first ids are taken.
     """
     if not tokens:
         return
-    for texts, ids in encoded:
+    for pieces, ids in encoded:
         taken = ids.first(tokens)
-        yield texts[: len(taken.ends)], taken
+        yield pieces[: len(taken.ends)], taken
         tokens -= len(taken.ids)
         if tokens <= 0:
             return
@@ -122,13 +123,13 @@ def tokenize(
         else:
             encoder = Encoder(tokenizer, tokenizer_file, sample)
         try:
-            _encode(settings, encoder, writer)
+            _encode(settings, Cutter(tokenizer), encoder, writer)
         except Disagreement as difference:
             log.warning("%s; making all shards again", difference)
             (partial / INDEX).unlink(missing_ok=True)
             writer = ShardWriter(partial, inputs, token_bytes, shard_tokens)
             encoder = Encoder(tokenizer, tokenizer_file, None, str(difference))
-            _encode(settings, encoder, writer)
+            _encode(settings, Cutter(tokenizer), encoder, writer)
         writer.finish(encoder.backend, content.settled_key() if content else None)
         partial.rename(output)
         sync_folder(output.parent)
@@ -150,18 +151,18 @@ def _is_kept(store: Store, key: str, split: str, output: Path) -> bool:
     return True
 
 
-def _encode(settings: SplitSettings, encoder: Encoder, writer: ShardWriter) -> None:
+def _encode(settings: SplitSettings, cutter: Cutter, encoder: Encoder, writer: ShardWriter) -> None:
     """Encodes the documents that are not in shards yet and publishes them shard by shard."""
     source = settings.source
     if not isinstance(source, DocumentSplit):
         raise UserError(f"source: {source.source!r} holds no text to tokenize; give one that does")
-    documents = source.documents()
-    writer.skip(documents)
+    pieces = cutter.cut(source.pieces())
+    writer.skip(pieces)
     label = f"{settings.split} tokens"
     progress = Progress(label, settings.tokens, "tokens", start=writer.tokens)
     # A token is a character at least, so batches are no longer than shards, which end with a batch.
     size = min(_BATCH_CHARACTERS, writer.shard_tokens)
-    encoded = encoder.encode(prefetch(batches(documents, size)))
+    encoded = encoder.encode(prefetch(batches(pieces, size)))
     wanted = (settings.tokens or sys.maxsize) - writer.tokens
     for texts, ids in prefetch(first_tokens(encoded, wanted)):
         writer.add(texts, ids)

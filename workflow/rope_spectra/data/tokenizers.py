@@ -12,8 +12,9 @@ from rope_spectra.artifacts import kept, seal
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.artifacts.layout import TOKENIZER_RECORD
 from rope_spectra.data import kinds
-from rope_spectra.data.base import ReadyTokenizer, is_local
+from rope_spectra.data.base import Piece, ReadyTokenizer, is_local, joined, whole
 from rope_spectra.data.content import of_tokenizer
+from rope_spectra.data.cutting import Cutter
 from rope_spectra.data.sources import LearnedTokenizer, TokenizerSettings
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
@@ -188,7 +189,7 @@ def make_tokenizer(settings: TokenizerSettings) -> bytes:
     if isinstance(settings, ReadyTokenizer):
         return fetch(settings.path, settings.revision)
     log.info("learning %d tokens from %d characters", settings.vocab_size, settings.train)
-    texts = first_characters(settings.source.documents(), settings.train)
+    texts = joined(first_characters(settings.source.pieces(), settings.train))
     return train_bpe(texts, settings.vocab_size).to_str(pretty=True).encode()
 
 
@@ -197,25 +198,34 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
     There are fewer merges if the text has no more.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = _untrained()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=[],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    # In pieces of whole words, of which alone it learns, it needs less memory.
+    # (The one that learns is locked.)
+    pieces = Cutter(_untrained()).cut(whole(texts))
+    tokenizer.train_from_iterator((piece.text for piece in pieces), trainer)
     return tokenizer
 
 
-def first_characters(texts: Iterable[str], characters: int) -> Iterator[str]:
+def _untrained() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def first_characters(pieces: Iterable[Piece], characters: int) -> Iterator[Piece]:
     """Yields the first documents up to so many characters, the last document shortened."""
-    for text in texts:
-        yield text[:characters]
-        characters -= len(text)
-        if characters <= 0:
+    for piece in pieces:
+        is_enough = len(piece.text) >= characters
+        yield Piece(piece.text[:characters], piece.is_last or is_enough)
+        characters -= len(piece.text)
+        if is_enough:
             return
 
 
