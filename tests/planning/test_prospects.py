@@ -5,17 +5,19 @@ import gzip
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from rope_spectra.artifacts import seal
 from rope_spectra.config.load import load
+from rope_spectra.config.sections import Config
 from rope_spectra.data.cache import Manifest
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.planning import prospects
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.run import check_validation
-from support.configs import GOOD
+from support.configs import GOOD, SHIPPED
 
 
 @pytest.fixture
@@ -108,3 +110,21 @@ def test_a_training_reads_the_validation_text_that_is_there(tmp_path: Path) -> N
     larger = settings.model_copy(update={"tokens": 2000})
     seal.write(tmp_path / "validation.config.json", larger.content())
     check_validation(tmp_path, 100)
+
+
+def test_keys_without_effect_are_remarked() -> None:
+    raw = copy.deepcopy(GOOD)
+    raw["evaluation"]["tiny"] |= {"protocols": ["full"], "chunks": 5}
+    raw["training"]["tiny"] |= {"retrieval_share": 0.5}
+    del raw["experiments"]["tokens"]  # has no words to ask for
+    chunks, share = prospects.remarks(load(raw), Path("results"))
+    assert chunks == "evaluation.tiny.chunks: has no effect without first_chunks in protocols"
+    assert share.startswith("training.tiny.retrieval_share: demo trains retrieval and does not")
+
+
+def test_the_library_has_no_remarks() -> None:
+    raw = SHIPPED | {"run": list(SHIPPED["experiments"])}
+    free = shutil.disk_usage(".")._replace(free=10**15)
+    with patch.object(shutil, "disk_usage", return_value=free):
+        # Not by load, which looks for the files of all experiments.
+        assert prospects.remarks(Config.model_validate(raw), Path("/nowhere")) == []

@@ -34,7 +34,7 @@ def check(config: Config, results: Path) -> None:
 
 def remarks(config: Config, results: Path) -> list[str]:
     """Lines about settings that are no mistake and yet hardly meant."""
-    lines = [*_nothing_beyond(config), *_full_disk(config, results)]
+    lines = [*_nothing_beyond(config), *_without_effect(config), *_full_disk(config, results)]
     return list(dict.fromkeys(lines))
 
 
@@ -62,6 +62,21 @@ def _nothing_beyond(config: Config) -> Iterator[str]:
             yield (
                 f"evaluation.{preset}.lengths: none is beyond the training length {trained} of"
                 f" {name}; nothing that a spectrum does to longer texts is measured"
+            )
+
+
+def _without_effect(config: Config) -> Iterator[str]:
+    """Keys that are given, and change nothing next to the others of their preset or experiment."""
+    for name in config.run:
+        experiment = config.experiments[name]
+        evaluation = config.evaluation_of(name)
+        preset = f"evaluation.{experiment.evaluation}"
+        if "chunks" in evaluation.model_fields_set and "first_chunks" not in evaluation.protocols:
+            yield f"{preset}.chunks: has no effect without first_chunks in protocols"
+        if config.training_of(name).retrieval_share and not evaluation.retrieval:
+            yield (
+                f"training.{experiment.training}.retrieval_share: {name} trains retrieval and does"
+                f" not measure it; add retrieval to {preset}"
             )
 
 
