@@ -341,7 +341,7 @@ def test_the_frontier_has_a_section_with_its_verdicts_in_words() -> None:
     section = page.partition("## The frontier")[2]
     own = next(line for line in cells(section) if line[0] == "own")
     assert own[1] == "1.649 (1.649 to 1.649)"
-    assert own[2:7] == ["50.0 (50.0 to 50.0)", "yes", "1", "-40.0 (-40.0 to -40.0)", "0/8"]
+    assert own[2:6] == ["50.0 (50.0 to 50.0)", "yes, 1", "-40.0 (-40.0 to -40.0)", "0/8"]
     assert own[-2:] == ["worse", "better"]
 
 

@@ -26,6 +26,8 @@ experiments:
     spectra: [geo_500k, hybrid_a0.2_t100k]
     seeds: [1, 2]
     baseline: geo_500k
+    primary: {length: 128}
+    retrieval: {length: 128}
 datasets:
   probed:
     source: synthetic
@@ -70,6 +72,38 @@ def test_every_run_is_probed_and_tabulated(probed: Path) -> None:
     assert "## Retrieval" in page
     assert "the retrieval probe does, for one kind of sentence" in page
     assert (probed / "results/probed/figures/retrieval.svg").read_text().startswith("<?xml")
+
+
+def test_a_retrieval_endpoint_gives_a_frontier(probed: Path) -> None:
+    table = pd.read_csv(probed / "results/probed/frontier.csv").set_index(["spectrum", "remap"])
+    assert len(table) == 2 * 2
+    assert table.loc["geo_500k", "verdict"].tolist() == ["baseline"] * 2
+    assert table.loc["hybrid_a0.2_t100k", "verdict"].tolist() == ["too few seeds"] * 2
+    runs = pd.read_csv(probed / "results/probed/retrieval_runs.csv")
+    by_arm = runs[runs["length"] == 128].groupby(["spectrum", "remap"])["accuracy"].mean()
+    assert table["accuracy"].to_dict() == pytest.approx(by_arm.to_dict())
+    summary = pd.read_csv(probed / "results/probed/summary.csv").set_index(["spectrum", "remap"])
+    growth = summary[summary["length"] == 128]["degradation_mean"]
+    assert table["degradation"].to_dict() == pytest.approx(growth.to_dict())
+    page = (probed / "results/probed/summary.md").read_text()
+    assert "## The frontier: degradation at 128 tokens against retrieval at 128" in page
+    assert "![Perplexity against retrieval](figures/frontier.svg)" in page
+    assert (probed / "results/probed/figures/frontier.svg").read_text().startswith("<?xml")
+
+
+def test_experiments_at_other_rates_are_built_along(probed: Path) -> None:
+    (probed / "rates.yaml").write_text(
+        "experiments:\n"
+        "  probed: {rates: [faster]}\n"
+        "  faster: {dataset: probed, model: tiny, training: faster, evaluation: probed,\n"
+        "           spectra: [geo_500k, hybrid_a0.2_t100k], seeds: [1], baseline: geo_500k}\n"
+        "training:\n"
+        "  faster: {tokens: 16_384, seq_len: 64, batch_size: 16, learning_rate: 6.0e-3,\n"
+        "           precision: fp32, compile: false, device: cpu, retrieval_share: 0.5}\n"
+    )
+    plan = planned(probed, "--configfile", "probed.yaml", "rates.yaml")
+    assert (plan["train"], plan["evaluate"], plan["aggregate"]) == (2, 2, 1)
+    assert (plan["rates"], plan["page"]) == (1, 1)
 
 
 def test_a_run_says_what_sentences_it_saw(probed: Path, finished: Path) -> None:
