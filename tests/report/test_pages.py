@@ -334,7 +334,7 @@ def test_the_frontier_has_a_section_with_its_verdicts_in_words() -> None:
     judged = summary(ppl, declared.seeds, Plan(Primary(metric="ppl", length=128)))
     page = pages.experiment_page(declared, judged, frontier=table)
     assert "Retrieval endpoint: accuracy of the retrieval probe at 64 tokens" in page
-    assert "## The frontier: degradation at 128 tokens against retrieval at 64" in page
+    assert "\n\n## The frontier: degradation at 128 tokens against retrieval at 64\n" in page
     assert "On the frontier are own, geo: no other of the 3 spectra" in page
     assert "own finds less than geo: the corrected p is below 0.05." in page
     assert "other cannot be told apart from geo by retrieval" in page
@@ -365,7 +365,9 @@ def rates_page(*, moved: bool, failed: bool) -> str:
 
 def test_learning_rates_that_agree_are_said_to_agree() -> None:
     page = rates_page(moved=False, failed=False)
-    assert "The order of the 2 spectra by degradation at 128 tokens is the same at every" in page
+    assert "\n\n## The primary endpoint at 2 learning rates\n\nThe order of the 2 spectra" in page
+    assert "by degradation at 128 tokens is the same at every rate (0.003, 0.006)." in page
+    assert "\n\n## What this cannot show\n" in page
     assert "None of the 12 runs failed to train." in page
 
 
