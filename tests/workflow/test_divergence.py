@@ -71,3 +71,19 @@ def test_the_page_and_the_figure_name_it(diverged: Path) -> None:
         drawn = (diverged / f"figures/{name}.svg").read_text()
         assert "nan" not in drawn
         assert "inf" not in drawn
+
+
+def test_a_loss_that_is_no_number_is_one_line(
+    diverged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(diverged.parents[1])
+    score = perplexity.token_nll
+
+    def undefined(model: object, ids: Tensor, targets: Tensor) -> Tensor:
+        return score(model, ids, targets) * np.nan  # type: ignore[arg-type]
+
+    monkeypatch.setattr(perplexity, "token_nll", undefined)
+    arguments = small.evaluate_arguments(small.folder_of("geo", 1))
+    status, lines = small.step("evaluate", *arguments, "--output", tmp_path)
+    assert status == 1
+    assert lines[-1].startswith("error: evaluation: the loss at length 16 is nan; the training has")

@@ -211,8 +211,8 @@ def _measure(
         }
     if not math.isfinite(mean.nll):
         raise UserError(
-            f"evaluation: the loss at length {length} is {mean.nll}; the trained weights are"
-            " unusable, delete the run and train again"
+            f"evaluation: the loss at length {length} is {mean.nll}; the training has diverged,"
+            " lower learning_rate or leave this spectrum out"
         )
     return mean, arrays
 
