@@ -26,7 +26,7 @@ def retrieval_endpoint(config: Config, name: str) -> Iterator[str]:
     if evaluation.retrieval is None:
         yield f"{path}: {preset} does not measure it; give {preset}.retrieval"
         return
-    measured = evaluation.retrieval.content().get("tasks", [])
+    measured = evaluation.retrieval.tasks or []
     for task in endpoint.tasks or ():
         if not measured:
             yield f"{path}.tasks: {preset}.retrieval has no tasks; leave it out"

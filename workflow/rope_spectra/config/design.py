@@ -105,7 +105,7 @@ class Design(Settings):
     @property
     def probed_tasks(self) -> list[str]:
         """The tasks of the retrieval probe; none in its first version, and without a probe."""
-        return self.retrieval.content().get("tasks", []) if self.retrieval else []
+        return list((self.retrieval and self.retrieval.tasks) or [])
 
     @property
     def serving_verdicts(self) -> list[int]:

@@ -91,7 +91,7 @@ class RetrievalEndpoint(Section):
 
     length: Annotated[int, Field(ge=2)]
     """The evaluation length of the endpoint, in tokens"""
-    tasks: Annotated[list[str], Field(min_length=1), Distinct] | None = None
+    tasks: Annotated[list[Task], Field(min_length=1), Distinct] | None = None
     """Those of the preset's tasks over which accuracy is averaged (null is all)"""
 
 
