@@ -89,6 +89,8 @@ localrules:
     retrieval,
     frontier,
     rates,
+    usage_config,
+    usage_table,
 
 
 wildcard_constraints:

@@ -49,6 +49,8 @@ def test_load_leaves_its_argument_alone_and_fills_in_defaults() -> None:
         "chunks": 10,
         "remaps": ["none"],
         "equivalence_margin": 0.01,
+        "usage": False,
+        "usage_tokens": 8192,
     }
     assert loaded["spectra"]["hybrid"]["b"] == {
         "family": "anchored_poly",

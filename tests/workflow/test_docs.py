@@ -27,6 +27,7 @@ from rope_spectra.analysis import (
     retrieval_tasks,
     summary_table,
     theory,
+    usage_table,
 )
 from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
 from rope_spectra.analysis.runs import RUN_COLUMNS
@@ -34,6 +35,7 @@ from rope_spectra.rope import remaps
 from rope_spectra.rope.diagnostics import diagnose
 from rope_spectra.rope.families import families
 from support.checkout import ROOT, SNAKEMAKE
+from support.used import made_up_usage
 
 READMES = ROOT / "README.md", ROOT / "README.zh-CN.md"
 PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -335,7 +337,21 @@ def columns_of_our_tables() -> list[list[str]]:
         rates.COLUMNS,
         [*theory.COLUMNS],
         [*hypotheses.COLUMNS],
+        *columns_of_usage(),
     ]
+
+
+def columns_of_usage() -> list[list[str]]:
+    """Of usage.csv, usage_runs.csv and usage_attention.csv."""
+    usages = {("a", 1): made_up_usage(8, pairs=2)}
+    pairs = usage_table.by_pair(usages, {"a": np.ones(2)})
+    runs = usage_table.by_run(pairs, train_length=8)
+    tables = (
+        usage_table.summarize(pairs, runs),
+        runs,
+        usage_table.attention_summary(usage_table.attention(usages)),
+    )
+    return [["experiment", *table] for table in tables]
 
 
 def test_the_page_on_statistics_describes_every_column() -> None:

@@ -8,7 +8,7 @@ from tables alone, after tables.json next to summary.csv has certified that file
 repeated, --noise-floor adds how far its repeats differ; where the models were probed, --retrieval
 adds what the probe has shown, and --frontier the retrieval endpoint beside the primary one.
 --theory and --hypotheses add what was predicted beforehand, and how it fared, --rates the endpoint
-at other learning rates.
+at other learning rates, --usage what the models use.
 """
 
 from pathlib import Path
@@ -40,6 +40,7 @@ def main() -> None:
         hypotheses="its hypotheses.csv, if it has one",
         frontier="its frontier.csv, if it has one",
         rates="its rates.csv, if it has one",
+        usage="its usage_runs.csv, if it has one",
     )
     args = cli.parse(parser)
 
@@ -55,6 +56,7 @@ def main() -> None:
         read_table(args.hypotheses, "prediction") if args.hypotheses else None,
         read_table(args.frontier, "non_dominated") if args.frontier else None,
         read_table(args.rates, "learning_rate") if args.rates else None,
+        read_table(args.usage, "never_turning") if args.usage else None,
     )
     files.write_text(args.output, page)
 

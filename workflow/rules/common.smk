@@ -112,6 +112,10 @@ def experiment_files(experiment):
         patterns += [layout.FRONTIER, layout.FRONTIER_FIGURE]
     if config.experiments[experiment].rates:
         patterns.append(layout.RATES)
+    if evaluation.usage:
+        patterns += [layout.USAGE_TABLE, layout.USAGE_RUNS, layout.USAGE_ATTENTION]
+        patterns += layout.USAGE_FIGURES
+        files += usage_files(experiment)
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
@@ -162,6 +166,21 @@ def of_all_rates(pattern):
     return lambda w: expand(pattern, experiment=config.experiments[w.experiment].rates)
 
 
+def usage_files(experiment):
+    """What has been measured of the use of the pairs, in all runs that serve verdicts."""
+    return [
+        pattern.format(experiment=experiment, spectrum=spectrum, seed=seed)
+        for spectrum, seed in frozen.design(config, experiment).confirming_runs
+        for pattern in (layout.USAGE, layout.USAGE_RECORD)
+    ]
+
+
+def usage_table(wildcards):
+    """The table of what the runs use, where the experiment has it."""
+    used = config.evaluation_of(wildcards.experiment).usage
+    return layout.USAGE_RUNS.format(experiment=wildcards.experiment) if used else []
+
+
 def table_options(wildcards, input):
     """The tables that not every experiment has, as options of the page."""
     options = {
@@ -171,6 +190,7 @@ def table_options(wildcards, input):
         "--hypotheses": input.hypotheses,
         "--frontier": input.frontier,
         "--rates": input.rates,
+        "--usage": input.usage,
     }
     return " ".join(f"{option} {path}" for option, path in options.items() if path)
 

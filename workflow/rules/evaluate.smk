@@ -50,3 +50,44 @@ rule evaluate:
         "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"
         " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads}"
         f" --kept {layout.KEPT} --log {{log}}"
+
+
+rule usage_config:
+    output:
+        layout.USAGE_CONFIG,
+    log:
+        layout.log("usage_config/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        text=lambda w: seal.dumps(config.evaluation_of(w.experiment).usage_settings.content()),
+    shell:
+        "python -m rope_spectra.freeze --text {params.text:q} --output {output} 2> {log}"
+
+
+# What a trained model uses of its rotary pairs and of distant text.
+rule usage:
+    input:
+        config=layout.RUN_CONFIG,
+        run=layout.RUN,
+        model=ancient(layout.MODEL),
+        settings=layout.USAGE_CONFIG,
+        manifest=dataset_file(layout.MANIFEST, "validation"),
+        tokens=ancient(dataset_file(layout.TOKENS, "validation")),
+    output:
+        npz=layout.USAGE,
+        record=layout.USAGE_RECORD,
+    log:
+        layout.log("usage/{experiment}/{spectrum}/seed{seed}"),
+    benchmark:
+        layout.benchmark("usage/{experiment}/{spectrum}/seed{seed}")
+    conda:
+        "../../envs/environment.yaml"
+    threads: lambda w: config.training_of(w.experiment).threads
+    resources:
+        gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
+        runtime=lambda w, attempt: limits.usage_minutes(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
+    shell:
+        "python -m rope_spectra.usage --run $(dirname {input.run}) --settings {input.settings}"
+        " --tokens {input.tokens} --manifest {input.manifest} --threads {threads} --log {log}"

@@ -11,6 +11,13 @@ FIGURE_TITLES = {
     "spectra": "6 Wavelengths of the spectra",
 }
 
+USAGE_TITLES = {
+    "usage": "9 Cost of stilling a pair",
+    "usage_slower": "9 Cost of stilling all slower pairs",
+    "usage_norms": "9 Norms of queries and keys",
+    "usage_attention": "9 Attention by distance",
+}
+
 
 # Frozen as the settings of runs are, but by a script: a large study is longer than a command line
 # may be.
@@ -59,6 +66,7 @@ rule page:
         hypotheses=hypotheses_table,
         frontier=frontier_table,
         rates=rates_table,
+        usage=usage_table,
     output:
         in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
     log:
@@ -238,6 +246,31 @@ rule rates:
     shell:
         "python -m rope_spectra.rates --definition {input.design} --others {input.others}"
         " --csv {output} --log {log}"
+
+
+# What the trained models use of their rotary pairs and of distant text.
+rule usage_table:
+    input:
+        layout.TABLES,
+        lambda w: usage_files(w.experiment),
+        design=layout.EXPERIMENT,
+        settings=layout.USAGE_CONFIG,
+    output:
+        csv=in_report(layout.USAGE_TABLE, "usage_table", "table", "9 Use of each rotary pair"),
+        runs=in_report(layout.USAGE_RUNS, "usage_runs", "table", "9 Use of the pairs by run"),
+        attention=layout.USAGE_ATTENTION,
+        figures=[
+            in_report(path, name, "figure", USAGE_TITLES[name])
+            for name, path in zip(USAGE_TITLES, layout.USAGE_FIGURES, strict=True)
+        ],
+    log:
+        layout.log("usage_table/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.usage_table --definition {input.design}"
+        " --csv {output.csv} --runs {output.runs} --attention {output.attention}"
+        " --figures $(dirname {output.figures} | head -n 1) --log {log}"
 
 
 rule summary:

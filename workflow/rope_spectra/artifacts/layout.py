@@ -31,6 +31,7 @@ EXPERIMENT = _EXPERIMENT + "/experiment.json"
 DECLARATION = _EXPERIMENT + "/declaration.json"
 OPTIONS = _EXPERIMENT + "/options.json"
 EVALUATION_CONFIG = _EXPERIMENT + "/evaluation.json"
+USAGE_CONFIG = _EXPERIMENT + "/usage.json"
 RUNS = _EXPERIMENT + "/runs.csv"
 EXPERIMENT_SUMMARY = _EXPERIMENT + "/summary.csv"
 EXPERIMENT_SUMMARY_MD = _EXPERIMENT + "/summary.md"
@@ -45,6 +46,9 @@ THEORY = _EXPERIMENT + "/theory.csv"
 HYPOTHESES = _EXPERIMENT + "/hypotheses.csv"
 FRONTIER = _EXPERIMENT + "/frontier.csv"
 RATES = _EXPERIMENT + "/rates.csv"
+USAGE_TABLE = _EXPERIMENT + "/usage.csv"
+USAGE_RUNS = _EXPERIMENT + "/usage_runs.csv"
+USAGE_ATTENTION = _EXPERIMENT + "/usage_attention.csv"
 FIGURE = _EXPERIMENT + "/figures/{figure}.svg"
 
 # One run: one spectrum, one seed. A repeat of seed 42 is in seed42-repeat1.
@@ -59,6 +63,8 @@ TRAIN_LOG = _RUN + "/train.csv"
 EVAL = _RUN + "/eval.csv"
 EVAL_NLL = _RUN + "/eval.npz"
 EVAL_RECORD = _RUN + "/eval.json"
+USAGE = _RUN + "/usage.npz"
+USAGE_RECORD = _RUN + "/usage.json"
 HF = _RUN + "/hf"
 # In a folder of their own, because TensorBoard reads every folder below the one it is given.
 CURVES = "results/tensorboard/{experiment}/{spectrum}/seed{seed}"
@@ -84,6 +90,10 @@ FIGURES = (
     "paired_deltas",
     "spectra",
     "training_loss",
+)
+USAGE_FIGURES = tuple(
+    _EXPERIMENT + f"/figures/{name}.svg"
+    for name in ("usage", "usage_slower", "usage_norms", "usage_attention")
 )
 
 

@@ -77,6 +77,11 @@ class Design(Settings):
         ]
 
     @property
+    def confirming_runs(self) -> list[tuple[str, int]]:
+        """Those of `runs` that do not serve selection."""
+        return [run for run in self.runs if self.phase_of(run[1]) != SELECTION]
+
+    @property
     def comparisons(self) -> "Contrasts":
         """The declared contrasts and the baseline."""
         return Contrasts.of(self.baseline, self.contrasts)

@@ -334,17 +334,37 @@ def _definition_of_yarn(remaps: list[str]) -> Literal["transformers"] | None:
     return "transformers" if is_measured else None
 
 
+class UsageSettings(Section):
+    """All that the measurement of what a model uses depends on besides the run and its text."""
+
+    length: int = Field(ge=2)
+    """The longest length, in tokens"""
+    tokens: int = Field(ge=1)
+    """Tokens of validation text that are read: whole blocks of that length, at least one"""
+
+
 class Evaluation(EvaluationKeys):
     """A way to evaluate."""
 
     equivalence_margin: float = Field(0.01, gt=0, lt=1)
     """Differences of perplexity below this fraction count as none"""
+    usage: bool = False
+    """Whether to measure what the trained models use: the cost of stilling each rotary pair, the
+    norms of its part of q and k, and attention by distance"""
+    usage_tokens: int = Field(8192, ge=1)
+    """Tokens of validation text that are read for it: whole blocks of the longest length, at least
+    one"""
 
     @property
     def settings(self) -> EvaluationSettings:
         """The keys that decide what is measured."""
         keys = self.part(EvaluationKeys)
         return EvaluationSettings(**dict(keys), yarn=_definition_of_yarn(self.remaps))
+
+    @property
+    def usage_settings(self) -> UsageSettings:
+        """The keys that decide how the use of the pairs is measured."""
+        return UsageSettings(length=max(self.lengths), tokens=self.usage_tokens)
 
 
 class Cluster(Section):

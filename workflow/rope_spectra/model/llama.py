@@ -66,13 +66,21 @@ class Attention(nn.Module):
         self.qkv_proj = Linear(config.hidden_size, 3 * width)
         self.o_proj = Linear(width, config.hidden_size)
 
-    def forward(self, x_BTE: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
+    def rotated_qkv(
+        self, x_BTE: Tensor, cos_TD: Tensor, sin_TD: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v [B, H, T, D], q and k turned by their positions."""
         B, T, _ = x_BTE.shape
         qkv = self.qkv_proj(x_BTE).view(B, T, 3, self.heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         # Rotated in fp32, multiplied in the precision of the projection (bf16 under autocast).
         q = apply_rotary(q, cos_TD, sin_TD).to(v.dtype)
         k = apply_rotary(k, cos_TD, sin_TD).to(v.dtype)
+        return q, k, v
+
+    def forward(self, x_BTE: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
+        B, T, _ = x_BTE.shape
+        q, k, v = self.rotated_qkv(x_BTE, cos_TD, sin_TD)
         y_BHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o_proj(y_BHTD.transpose(1, 2).reshape(B, T, -1))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config.sections import Config, EvaluationKeys
+from rope_spectra.config.sections import Config, Evaluation, EvaluationKeys
 from rope_spectra.data.base import ReadyTokenizer, SplitName
 from rope_spectra.data.hub import HubData
 from rope_spectra.data.sources import Dataset, SplitSettings
@@ -166,6 +166,8 @@ def estimate(config: Config, experiment: str, train: Tokens, validation: Tokens)
     batch = training.batch_size * training.seq_len
     flop_per_token = 3 * model.forward_flop(training.seq_len)
     passes = evaluation_passes(evaluation, validation.count)
+    if evaluation.usage:
+        passes += usage_passes(evaluation, model.pairs, training.seq_len)
     evaluation_flop = sum(count * model.forward_flop(length) for length, count in passes)
     tables = _table_bytes(evaluation, validation.count, steps // training.log_every)
     data = train.count + validation.count
@@ -213,6 +215,17 @@ def evaluation_passes(evaluation: EvaluationKeys, tokens: int) -> list[tuple[int
             texts *= 2 * len(evaluation.retrieval.tasks or ()) or 1
             passes.append((length, texts * (length - 1)))
     return passes
+
+
+def usage_passes(evaluation: Evaluation, pairs: int, train_length: int) -> list[tuple[int, int]]:
+    """As evaluation_passes, of the measurement of what a run uses.
+
+    The model reads as it is, with each pair stilled, and with each pair and all slower ones; once
+    more it is watched. The text is the same at the training length and at the longest.
+    """
+    settings = evaluation.usage_settings
+    count = (2 * pairs + 2) * max(settings.tokens, settings.length)
+    return [(min(train_length, settings.length), count), (settings.length, count)]
 
 
 def memory_bytes(model: ModelConfig, tokens: int) -> int:

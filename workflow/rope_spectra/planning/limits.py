@@ -14,7 +14,7 @@ from pathlib import Path
 from rope_spectra.artifacts import layout
 from rope_spectra.config.sections import Config, Training
 from rope_spectra.data.base import SplitName
-from rope_spectra.planning.estimates import evaluation_passes, split_tokens
+from rope_spectra.planning.estimates import evaluation_passes, split_tokens, usage_passes
 from rope_spectra.runtime import heartbeat
 from rope_spectra.runtime.errors import UserError
 
@@ -93,6 +93,16 @@ def evaluate_minutes(config: Config, experiment: str, attempt: int) -> int:
     model = config.model_of(experiment)
     text = _tokens(config, config.experiments[experiment].dataset, "validation")
     passes = evaluation_passes(config.evaluation_of(experiment), text)
+    flop = sum(tokens * model.forward_flop(length) for length, tokens in passes)
+    return _minutes(config, flop / _rate(config.training_of(experiment)), attempt)
+
+
+def usage_minutes(config: Config, experiment: str, attempt: int) -> int:
+    """Time limit of the measurement of what one run uses."""
+    model = config.model_of(experiment)
+    passes = usage_passes(
+        config.evaluation_of(experiment), model.pairs, config.training_of(experiment).seq_len
+    )
     flop = sum(tokens * model.forward_flop(length) for length, tokens in passes)
     return _minutes(config, flop / _rate(config.training_of(experiment)), attempt)
 

@@ -15,7 +15,7 @@ from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import METRICS, PRIMARY
 from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
-from rope_spectra.report import markdown, retrieval_section
+from rope_spectra.report import markdown, retrieval_section, usage_page
 from rope_spectra.report.frontier_section import frontier_section
 from rope_spectra.report.markdown import interval, named, number, spaced, text
 from rope_spectra.report.rankings import protocols, rankings
@@ -57,14 +57,16 @@ def experiment_page(
     hypotheses: pd.DataFrame | None = None,
     frontier: pd.DataFrame | None = None,
     rates: pd.DataFrame | None = None,
+    usage: pd.DataFrame | None = None,
 ) -> str:
     """summary.md of one experiment.
 
-    The tables are those of summary.csv, noise_floor.csv where a run was repeated, and retrieval.csv
-    where the models were probed. standing: how the claims stand against the declaration, None where
-    the tables do not tell. theory.csv and hypotheses.csv: where the experiment has them.
-    the tables do not tell. frontier: frontier.csv, where a retrieval endpoint is declared.
-    rates: rates.csv, where the experiment names others at other learning rates.
+    The tables are those of summary.csv, noise_floor.csv where a run was repeated, retrieval.csv
+    where the models were probed, and usage_runs.csv where their use of the pairs was measured.
+    standing: how the claims stand against the declaration, None where the tables do not tell.
+    theory.csv and hypotheses.csv: where the experiment has them. frontier: frontier.csv, where a
+    retrieval endpoint is declared. rates: rates.csv, where the experiment names others at other
+    learning rates.
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
@@ -86,6 +88,7 @@ def experiment_page(
         hypotheses=None if hypotheses is None else hypotheses_values(hypotheses),
         frontier=None if frontier is None else frontier_section(design, frontier, tested),
         rates=None if rates is None else rates_section(design, rates),
+        usage="" if usage is None else usage_page.table(usage),
         repeats=None if noise_floor is None else _repeats(noise_floor),
         n_seeds=int(limiting["n_seeds"].max()),
         smallest_p=statistics.smallest_p,

@@ -1,0 +1,69 @@
+"""Tabulate and draw what the models of an experiment use (rule usage_table).
+
+    python -m rope_spectra.usage_table --definition results/demo/experiment.json \\
+        --csv results/demo/usage.csv --runs results/demo/usage_runs.csv \\
+        --attention results/demo/usage_attention.csv --figures results/demo/figures
+
+Reads every run's usage.npz but those of seeds that serve selection.
+"""
+
+import numpy as np
+
+from rope_spectra.analysis import lineage, usage_table
+from rope_spectra.artifacts import layout, seal, tables
+from rope_spectra.config.design import Design
+from rope_spectra.config.sections import UsageSettings
+from rope_spectra.evaluation.usage_record import check_usage
+from rope_spectra.report import style, usage_figures
+from rope_spectra.runtime import cli
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_paths(
+        parser,
+        definition="experiment.json: the experiment's design",
+        csv="where to write the table of the pairs",
+        runs="where to write the table of the runs",
+        attention="where to write the table of attention by distance",
+        figures="folder of the figures",
+    )
+    args = cli.parse(parser)
+
+    design = seal.load_settings(args.definition, Design)
+    lineage.check(design)
+    usages = read_usages(design)
+    omegas = {spectrum.name: spectrum.inv_freq(design.head_dim) for spectrum in design.spectra}
+    pairs = usage_table.by_pair(usages, omegas)
+    runs = usage_table.by_run(pairs, design.train_length)
+    attention = usage_table.attention(usages)
+    written = {
+        args.csv: usage_table.summarize(pairs, runs),
+        args.runs: runs,
+        args.attention: usage_table.attention_summary(attention),
+    }
+    for path, table in written.items():
+        table.insert(0, "experiment", design.experiment)
+        tables.write_csv(path, table)
+    with style.applied():
+        for name, figure in usage_figures.draw(design, pairs, attention).items():
+            style.save(figure, args.figures / f"{name}.svg")
+
+
+def read_usages(design: Design) -> dict[usage_table.Run, usage_table.Arrays]:
+    """The arrays of usage.npz by spectrum and seed, without the seeds that serve selection.
+
+    Raises UserError for one that is damaged or out of date.
+    """
+    frozen = layout.fill(layout.USAGE_CONFIG, experiment=design.experiment)
+    settings = seal.load_settings(frozen, UsageSettings)
+    usages: dict[usage_table.Run, usage_table.Arrays] = {}
+    for spectrum, seed in design.confirming_runs:
+        path = layout.fill(layout.USAGE, experiment=design.experiment, spectrum=spectrum, seed=seed)
+        with np.load(check_usage(path.parent, settings), allow_pickle=False) as file:
+            usages[spectrum, seed] = dict(file)
+    return usages
+
+
+if __name__ == "__main__":
+    cli.run(main)
