@@ -66,6 +66,19 @@ def test_names_and_times_are_not_in_a_key_and_all_else_is(tmp_path: Path) -> Non
     assert len({expected, *others, key(source)}) == 8
 
 
+def test_copies_within_a_split_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, text in (("a", "one"), ("b", "two"), ("c", ""), ("d", ""), ("e", "one")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    (tmp_path / "f.txt").symlink_to("b.txt")
+    key(text_source(tmp_path / "*.txt"))
+    warnings = [record.getMessage() for record in caplog.records]
+    pairs = [("e", "a"), ("f", "b")]
+    assert warnings == [
+        f"{tmp_path}/{copy}.txt: the same content as {tmp_path}/{first}.txt; both are used"
+        for copy, first in pairs
+    ]
+
+
 def test_generated_text_and_datasets_of_the_hub_have_keys_without_files() -> None:
     keys = [
         key(STORIES, 9),

@@ -103,6 +103,7 @@ def _content(source: DataSplit, budget: int | None, making: Facts) -> Content | 
     if most and sum(path.stat().st_size for path in raw) > most:
         return None
     hashed = [_RawFile.of(path) for path in raw]
+    _tell_of_copies(hashed)
     content: Facts = {
         "recipe": _RECIPE,
         "source": facts,
@@ -111,6 +112,15 @@ def _content(source: DataSplit, budget: int | None, making: Facts) -> Content | 
     }
     text = json.dumps(content, sort_keys=True)
     return Content(hashlib.sha256(text.encode()).hexdigest(), source, hashed)
+
+
+def _tell_of_copies(files: list[_RawFile]) -> None:
+    """Warns of files with the same content, which is trained on more than once."""
+    first: dict[str, Path] = {}
+    for file in files:
+        known = first.setdefault(file.sha256, file.path)
+        if known != file.path and file.stamp[0]:
+            log.warning("%s: the same content as %s; both are used", file.path, known)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
