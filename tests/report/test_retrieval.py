@@ -80,5 +80,5 @@ def test_the_page_has_the_mean_of_the_tasks_its_controls_and_differences(
     assert by_length[5].split("|")[2].strip() == ""
     assert by_length[6].split("|")[2:4] == [" 10            ", " 10            "]
     (difference,) = str(values["differences"]).splitlines()[2:]
-    assert f"{100 * own.loc[128, 'delta_accuracy']:+.0f} (" in difference
+    assert f"{round(100 * own.loc[128, 'delta_accuracy']):+d} (" in difference
     assert "–, " in str(values["by_task"])

@@ -28,6 +28,7 @@ TITLES = {
     "pairs": "pairs: one of several",
 }
 _COLUMNS = 3
+_COLUMNS_OF_CELLS = 2
 _PANEL = (2.3, 1.75)  # inches
 _GAPS = (0.16, 0.42)
 # White to dark blue, so that a printed page shows the order too.
@@ -55,8 +56,7 @@ def by_length(design: Design, table: pd.DataFrame) -> Figure:
         axes.set_title(TITLES[task], fontsize=8.5, fontweight="normal", pad=4)
     for axes in grid[::_COLUMNS]:
         axes.set_ylabel("Accuracy")
-    for axes in grid[-_COLUMNS:]:
-        axes.set_xlabel("Length (tokens)")
+    _label_bottom(grid, _COLUMNS, "Length (tokens)")
     _title(grid[0], "Retrieval by length")
     _legend(figure, shown, design.train_length)
     seeds = arms["n_seeds"].max()
@@ -65,7 +65,7 @@ def by_length(design: Design, table: pd.DataFrame) -> Figure:
         line += "; band: 95 % interval over seeds and text"
     chance = round(1 / arms["chance"].iloc[0])
     style.caption(
-        grid[(len(grid) - 1) // _COLUMNS * _COLUMNS],
+        _bottom_left(grid, _COLUMNS),
         f"{line}. A trial is right if the true one of {chance} words is the"
         " likeliest. Distances are even on a log scale.",
     )
@@ -105,22 +105,22 @@ def by_distance(design: Design, table: pd.DataFrame) -> Figure:
     lengths = sorted(arms["length"].unique())
     span = np.log2(arms["distance_to"].max() / arms["distance_from"].min())
     size = span * _CELL[0], (len(names) + 2 + _APART) * _CELL[1]
-    figure, grid = _grid(len(lengths), columns=2, size=size, gaps=(0.2, 0.5))
+    figure, grid = _grid(len(lengths), _COLUMNS_OF_CELLS, size, (0.2, 0.5))
     for axes, length in zip(grid, lengths, strict=True):
         _cells(axes, arms[arms["length"] == length], names, design.train_length)
         axes.set_title(f"length {length}", fontsize=8.5, fontweight="normal", pad=4)
     first = grid[0]
     rows = [*range(len(names)), len(names) + _APART, len(names) + _APART + 1]
     first.set_yticks(rows, [*names, f"last {design.train_length} tokens alone", "no statements"])
-    for tick, name in zip(first.get_yticklabels(), names, strict=False):
-        tick.set_color(styles[name].color)
     first.set_ylim(rows[-1] + 0.5, -0.5)
-    for axes in grid[-2:]:
-        axes.set_xlabel("Distance of the statement (tokens)")
+    for axes in grid[::_COLUMNS_OF_CELLS]:
+        for tick, name in zip(axes.get_yticklabels(), names, strict=False):
+            tick.set_color(styles[name].color)
+    _label_bottom(grid, _COLUMNS_OF_CELLS, "Distance of the statement (tokens)")
     _title(first, "Retrieval by distance and length")
     chance = round(100 * arms["chance"].iloc[0])
     style.caption(
-        grid[-2] if len(grid) > 1 else first,
+        _bottom_left(grid, _COLUMNS_OF_CELLS),
         f"Percent right, mean over seeds and tasks; white: chance ({chance} %) or less. Dashed: the"
         f" training length. Below: all spectra, reading the last {design.train_length} tokens alone"
         " or a text without statements.",
@@ -165,6 +165,17 @@ def _title(first: Axes, title: str) -> None:
         fontsize=10.5,
         fontweight="bold",
     )
+
+
+def _label_bottom(grid: list[Axes], columns: int, label: str) -> None:
+    """The label and the ticks of the x axis below the last panel of each column."""
+    for axes in grid[-columns:]:
+        axes.set_xlabel(label)
+        axes.tick_params(labelbottom=True)
+
+
+def _bottom_left(grid: list[Axes], columns: int) -> Axes:
+    return grid[(len(grid) - 1) // columns * columns]
 
 
 def _legend(figure: Figure, styles: LineStyles, train_length: int) -> None:

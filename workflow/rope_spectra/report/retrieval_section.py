@@ -70,8 +70,9 @@ def _points(row: object) -> str:
         100 * getattr(row, f"delta_accuracy{suffix}")
         for suffix in ("", "_crossed95_low", "_crossed95_high")
     )
-    within = "" if pd.isna(low) else f" ({low:+.0f} to {high:+.0f})"
-    return f"{delta:+.0f}{within}"
+    # As whole numbers, which have no -0.
+    within = "" if pd.isna(low) else f" ({round(low):+d} to {round(high):+d})"
+    return f"{round(delta):+d}{within}"
 
 
 def _by_task(rows: pd.DataFrame, tasks: list[str], lengths: list[int], train_length: int) -> str:
