@@ -242,3 +242,15 @@ def test_attention_of_a_long_text_is_not_held_as_a_whole(monkeypatch: pytest.Mon
     q, k = torch.zeros(2, 2, 2048, 4)
     usage.attention_by_distance(q, k, perplexity.bin_edges(2048, 64))
     assert 0 < largest <= 2**16
+
+
+def test_under_autocast_the_answers_stay_known() -> None:
+    """In bf16, as on a GPU: what costs nothing costs exactly nothing, and masses add up to 1."""
+    model = lively({"family": "values", "inv_freq": [1.0, 0.5, 0.2, 0.1, 0.05, 0.0, 0.0, 0.0]})
+    arrays = usage.measure(model, TEXT, SETTINGS, TRAINED, "bf16")
+    exact = usage.measure(model, TEXT, SETTINGS, TRAINED, "fp32")
+    is_free = (arrays["stilled/beyond"] == arrays["trained/beyond"]).all(axis=1)
+    assert is_free.tolist() == [False] * 5 + [True] * 3
+    np.testing.assert_allclose(arrays[f"attention/{LONGEST}"].sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(arrays["norm/k"], exact["norm/k"], rtol=0.05)
+    assert not np.array_equal(arrays["norm/k"], exact["norm/k"])

@@ -93,6 +93,18 @@ def test_damage_and_other_settings_are_one_line(design: Design) -> None:
     assert lines[-1].endswith("delete it and run again")
 
 
+def test_a_measurement_on_other_text_than_the_evaluation_is_refused(design: Design) -> None:
+    record = small.folder_of(*design.runs[0]) / "usage.json"
+    before = record.read_bytes()
+    content = seal.read(record)
+    content["data"] |= {"sha256": "0" * 64}
+    record.write_text(seal.text(content))
+    status, lines = small.step("usage_table", *table_arguments())
+    record.write_bytes(before)
+    assert status == 1
+    assert "usage.json: was made from another data.sha256" in lines[-1]
+
+
 def test_a_text_that_is_too_short_is_one_line(design: Design, tmp_path: Path) -> None:
     settings = small.freeze(tmp_path / "usage.json", {"length": 200, "tokens": 1})
     arguments = usage_arguments(small.folder_of(*design.runs[0]))
