@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,18 @@ import torch
 
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import files, frozen
-from rope_spectra.config.sections import Config, EvaluationSettings, Retrieval
+from rope_spectra.config.sections import Config, Evaluation, EvaluationSettings, Retrieval
 from rope_spectra.data.cache import write_cache
 from rope_spectra.data.hub import HubData
 from rope_spectra.data.sentence import Sentence
 from rope_spectra.data.sources import Dataset
 from rope_spectra.data.text_files import TextData
 from rope_spectra.data.token_files import TokensData
-from rope_spectra.evaluation import perplexity, probe
+from rope_spectra.evaluation import perplexity, probe, usage
 from rope_spectra.model.llama import Llama
 from rope_spectra.planning import estimates
 from rope_spectra.planning.estimates import Tokens
+from support import tiny_model
 from support.checkout import ROOT
 
 TINY_TEXT = Tokens(3_000, "budget")
@@ -125,6 +127,22 @@ def test_evaluation_passes_are_what_the_evaluation_does(tokens: int, monkeypatch
         evaluation = EvaluationSettings(lengths=lengths, chunks=4, retrieval=probed)
         passes = estimates.evaluation_passes(evaluation, tokens)
         assert sum(passed for _, passed in passes) == expected
+
+
+@pytest.mark.parametrize("usage_tokens", [1, 200])
+def test_usage_passes_are_what_the_measurement_does(usage_tokens: int) -> None:
+    fed = Counter()
+    model = tiny_model.llama({"family": "geometric", "theta": 100.0}, seed=0).eval()
+    hidden = model.hidden
+
+    def count(ids: torch.Tensor) -> torch.Tensor:
+        fed[ids.shape[1]] += ids.numel()
+        return hidden(ids)
+
+    model.hidden = count
+    evaluation = Evaluation(lengths=[8, 64], usage=True, usage_tokens=usage_tokens)
+    usage.measure(model, tiny_model.tokens(1000), evaluation.usage_settings, 16, "fp32")
+    assert dict(estimates.usage_passes(evaluation, pairs=8, train_length=16)) == fed
 
 
 def test_a_cache_has_the_bytes_that_were_said(tmp_path: Path, config: Config) -> None:

@@ -60,8 +60,10 @@ def test_figures_are_drawn_without_a_length_beyond_and_without_rotating_pairs() 
     pairs.loc[pairs["spectrum"] == "nope", "wavelength"] = np.inf
     attention = attention[attention["length"] == TRAINED]
     with style.applied():
-        for figure in usage_figures.draw(design, pairs, attention).values():
+        figures = usage_figures.draw(design, pairs, attention)
+        for figure in figures.values():
             figure.savefig("/dev/null", format="svg")
+    assert [text.get_text() for text in figures["usage"].axes[1].texts][:1] == ["no pair rotates"]
 
 
 def test_the_page_counts_pairs_and_leaves_out_what_was_not_measured() -> None:

@@ -220,11 +220,12 @@ def evaluation_passes(evaluation: EvaluationKeys, tokens: int) -> list[tuple[int
 def usage_passes(evaluation: Evaluation, pairs: int, train_length: int) -> list[tuple[int, int]]:
     """As evaluation_passes, of the measurement of what a run uses.
 
-    The model reads as it is, with each pair stilled, and with each pair and all slower ones; once
-    more it is watched. The text is the same at the training length and at the longest.
+    The model reads as it is, with each pair stilled, with each pair and all slower ones (the
+    slowest has none), and once more while it is watched. The text is the same at both lengths.
     """
     settings = evaluation.usage_settings
-    count = (2 * pairs + 2) * max(settings.tokens, settings.length)
+    blocks = max(1, settings.tokens // settings.length)
+    count = (2 * pairs + 1) * blocks * settings.length
     return [(min(train_length, settings.length), count), (settings.length, count)]
 
 

@@ -128,6 +128,9 @@ def _by_spectrum(design: Design, curves: pd.DataFrame, title: str) -> Figure:
         axes.set_xscale("log")
         axes.set_title(name, fontsize=8.5, fontweight="normal", pad=4)
         axes.axvline(design.train_length, **style.REFERENCE_LINE)
+        if name not in set(curves["spectrum"]):
+            middle: style.Options = {"ha": "center", "va": "center", "transform": axes.transAxes}
+            axes.text(0.5, 0.5, "no pair rotates", color=style.DARK_GREY, **middle)
         handles = []
         for label, (color, marker) in zip(series, MARKS, strict=False):
             rows = curves[(curves["spectrum"] == name) & (curves["series"] == label)]
