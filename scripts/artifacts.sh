@@ -6,6 +6,7 @@ ALLOWED=(
     '*/*.csv' '*/*.json' '*/*.md' '*/figures/*.svg'
     '*/*/seed*/config.json' '*/*/seed*/run.json' '*/*/seed*/train.csv'
     '*/*/seed*/eval.json' '*/*/seed*/eval.csv' '*/*/seed*/eval.npz'
+    '*/*/seed*/usage.json' '*/*/seed*/usage.npz'
     'data/*/*.json'
     'logs/*.log' 'logs/**/*.log' 'logs/**/*.tsv' 'logs/**/*.progress.json'
 )

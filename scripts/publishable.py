@@ -22,9 +22,15 @@ LINKS = {"120000": "a link", "160000": "a repository of its own"}  # by their mo
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".h5", ".onnx", ".pkl", ".npy")
 # The first bytes of safetensors (a length, then JSON), numpy, pickle, HDF5 and GGUF.
 MODEL = re.compile(rb".{4}\0{4}\{|\x93NUMPY|\x80[\2-\5]|\x89HDF\r\n|GGUF", re.DOTALL)
-# The arrays of eval.npz: <remap>/<length>/<what>, or one for all lengths. Those of a model have
-# names with dots, or end as its parameters do.
-ARRAY = re.compile(r"([^/]+/[0-9]+/)?(?!(weight|bias|kernel|embedding)s?\.)[a-z][a-z0-9_]*\.npy")
+# The arrays of eval.npz: <remap>/<length>/<what>, or one for all lengths; with the tasks of the
+# probe <remap>/<length>/retrieval/<task>/<what>. Those of a model have names with dots, or end as
+# its parameters do.
+_PLACE = r"([^/]+/[0-9]+/(retrieval/([a-z]+/)?)?)?"
+ARRAY = re.compile(_PLACE + r"(?!(weight|bias|kernel|embedding)s?\.)[a-z][a-z0-9_]*\.npy")
+# Those of usage.npz (docs/protocol.md section 6).
+USAGE = re.compile(
+    r"((trained|stilled|slower)/(in_length|beyond)|norm/[qk]|attention/[0-9]+(/edges)?)\.npy"
+)
 
 # Kinds of secrets, from the formats that their issuers document. A key without a format of its own
 # is found by the word that usually stands before it.
@@ -127,12 +133,12 @@ def is_text(content: bytes) -> bool:
 
 
 def is_evaluation(content: bytes) -> bool:
-    """True for a zip of arrays with the names that an evaluation gives them."""
+    """True for a zip of arrays with the names that an evaluation or usage.npz gives them."""
     try:
         names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return False
-    return all(ARRAY.fullmatch(name) for name in names)
+    return all(ARRAY.fullmatch(name) or USAGE.fullmatch(name) for name in names)
 
 
 def is_model(content: bytes) -> bool:

@@ -15,6 +15,7 @@ from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data.sentence import Sentence
 from support import small_experiment as small
 from support.artifacts import BIG, RUN, SMALL, arrays, call, checkout, refusal, small_results, write
+from support.used import made_up_usage
 
 IDENTITY = {
     f"GIT_{role}_{what}": "tester@example.org"
@@ -217,7 +218,7 @@ def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_to
         layout.TOKENIZER_RECORD,
         layout.SHARDS,
     }
-    left_out |= {layout.HF, layout.CURVES, layout.KEPT}
+    left_out |= {layout.HF, layout.CURVES, layout.KEPT, layout.CHECKPOINT}
     logs = {
         layout.log("summary"),
         layout.log("train/e/s/seed1"),
@@ -302,6 +303,19 @@ RENAMED = {
     "results/exp/long.csv": b"1234567\n" * 2**17 * 6,
     "results/data/toy/train.json": b"\xff\xfe{}",
 }
+
+
+def test_arrays_of_the_tasks_and_of_the_use_of_pairs_are_published(project: Path) -> None:
+    probe = "none/64/retrieval/keys"
+    tasks = {probe: np.ones(9), f"{probe}/distance": np.ones(9), f"{probe}/control": np.ones(9)}
+    new = {
+        f"{RUN}/eval.npz": arrays(**tasks),
+        f"{RUN}/usage.npz": arrays(**made_up_usage(16, pairs=4)),
+    }
+    write(project, new)
+    done = push(project, "--dry-run", "message")
+    assert done.returncode == 0, done.stderr
+    assert {line.split("\t")[1] for line in done.stdout.splitlines()} >= set(new)
 
 
 def test_weights_and_tokens_by_another_name_are_refused(project: Path) -> None:
