@@ -161,8 +161,8 @@ def test_all_that_a_run_of_the_workflow_writes_has_the_mode_of_the_umask(
 
 
 def test_raw_tokens_are_exported_without_a_tokenizer(fresh: Path, tmp_path: Path) -> None:
-    for name in ("train", "validation"):
-        np.zeros(5000, "<u2").tofile(tmp_path / name)
+    for token, name in enumerate(("train", "validation")):
+        np.full(5000, token, "<u2").tofile(tmp_path / name)
     dataset = {
         "source": "tokens",
         "train": str(tmp_path / "train"),

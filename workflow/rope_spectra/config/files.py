@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml import BaseLoader
 
 from rope_spectra.config import text as config_text
 from rope_spectra.config.load import load as load_config
@@ -98,7 +99,7 @@ def _override(entry: str) -> dict[str, Any]:
         raise UserError(f"--config {entry}: should be KEY=VALUE, such as run=demo")
     try:
         mistakes = list(config_text.hostile(text))
-        value = None if mistakes else yaml.load(text, Loader=yaml.BaseLoader)
+        value = None if mistakes else yaml.load(text, Loader=BaseLoader)
     except (yaml.YAMLError, ValueError):
         raise UserError(f"--config {entry}: the value is not valid YAML") from None
     if mistakes:
