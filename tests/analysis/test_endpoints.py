@@ -7,7 +7,7 @@ import pytest
 from rope_spectra.analysis import statistics, summary_table
 from rope_spectra.analysis.endpoints import Plan
 from rope_spectra.analysis.summary_table import Blocks
-from rope_spectra.config.sections import Primary
+from rope_spectra.config.experiment import Primary
 
 SEEDS = list(range(8))
 LENGTHS = [64, 128, 256]

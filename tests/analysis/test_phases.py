@@ -8,7 +8,7 @@ from rope_spectra.analysis import statistics, summary_table
 from rope_spectra.analysis.endpoints import Plan
 from rope_spectra.analysis.runs import of_phase, rescored
 from rope_spectra.config.design import ALL, CONFIRMATION, SELECTION
-from rope_spectra.config.sections import Primary
+from rope_spectra.config.experiment import Primary
 from rope_spectra.runtime.errors import UserError
 from support.designs import make_design
 

@@ -6,7 +6,7 @@ import pytest
 
 from rope_spectra.analysis.rates import COLUMNS, Rate, Trained, failing, measure, rates_table
 from rope_spectra.analysis.summary_table import Blocks
-from rope_spectra.config.sections import Primary
+from rope_spectra.config.experiment import Primary
 from support.designs import make_design
 
 SEEDS = [1, 2, 3]

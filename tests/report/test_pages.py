@@ -13,7 +13,7 @@ from rope_spectra.analysis.endpoints import NO_PLAN, Plan
 from rope_spectra.analysis.frontier import Measured
 from rope_spectra.analysis.summary_table import Blocks
 from rope_spectra.artifacts import tables
-from rope_spectra.config.sections import Primary
+from rope_spectra.config.experiment import Primary
 from rope_spectra.report import pages
 from rope_spectra.runtime.errors import UserError
 from support.designs import make_design

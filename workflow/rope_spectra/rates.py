@@ -14,7 +14,7 @@ from rope_spectra.analysis import lineage, rates
 from rope_spectra.analysis.runs import read_runs
 from rope_spectra.artifacts import layout, seal, tables
 from rope_spectra.config.design import Design
-from rope_spectra.config.sections import Primary
+from rope_spectra.config.experiment import Primary
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import RunRecord

@@ -8,7 +8,7 @@ from scipy import stats
 from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.statistics import std
 from rope_spectra.config.design import NATIVE, Arm, label, parse_arm
-from rope_spectra.config.sections import Metric
+from rope_spectra.config.experiment import Metric
 from rope_spectra.runtime.errors import UserError
 
 # By metric: the column of a run in runs.csv.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rope_spectra.analysis import looks, power, verdicts
 from rope_spectra.analysis.verdicts import Verdict
 from rope_spectra.config.design import Arm, parse_arm
-from rope_spectra.config.sections import Metric, Primary
+from rope_spectra.config.experiment import Metric, Primary
 
 # Values by column, of as many types as the table has; a column that a row lacks is empty there.
 Row: TypeAlias = dict[str, Any]

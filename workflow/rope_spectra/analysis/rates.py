@@ -16,7 +16,7 @@ from rope_spectra.analysis.endpoints import Row
 from rope_spectra.analysis.ranks import ranking
 from rope_spectra.analysis.summary_table import Blocks, interval_columns
 from rope_spectra.config.design import NATIVE, Design
-from rope_spectra.config.sections import Primary
+from rope_spectra.config.experiment import Primary
 
 # A run with a PPL at the training length of more than so many times the median of its experiment's
 # spectra has failed to train: no spectrum that trains is that far from the others.

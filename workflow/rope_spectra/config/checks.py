@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, get_args
 from rope_spectra.artifacts.layout import RESERVED_NAMES
 from rope_spectra.config import claims
 from rope_spectra.config.design import Contrasts, parse_arm
+from rope_spectra.config.experiment import Experiment
 from rope_spectra.config.hypothesis_checks import hypotheses
-from rope_spectra.config.sections import Config, Experiment, Training
+from rope_spectra.config.sections import Config, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
 from rope_spectra.rope.family import Family, OfTheta, in_tokens
 from rope_spectra.runtime.messages import remedy, unknown

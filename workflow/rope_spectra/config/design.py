@@ -14,15 +14,9 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from rope_spectra.config.experiment import Primary, RetrievalEndpoint, Selection
 from rope_spectra.config.hypotheses import Hypothesis
-from rope_spectra.config.sections import (
-    Primary,
-    Protocol,
-    Remap,
-    Retrieval,
-    RetrievalEndpoint,
-    Selection,
-)
+from rope_spectra.config.sections import Protocol, Remap, Retrieval
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.settings import Name, Seed, Settings
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 from pydantic_core import PydanticCustomError
 
-from rope_spectra.runtime.settings import Settings
+from rope_spectra.runtime.settings import Section
 
 # The fewest spectra of which a perfect order comes up by chance in less than 5 % (2 / 5!).
 FEWEST_SPECTRA = 5
@@ -51,7 +51,7 @@ def _is_claim(text: str) -> str:
     return text
 
 
-class _Prediction(Settings, use_attribute_docstrings=True):
+class _Prediction(Section):
     source: Annotated[str, StringConstraints(min_length=1)]
     """Who predicts it, and where"""
     measure: Measure | None = None

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from rope_spectra.config.design import parse_arm
+from rope_spectra.config.experiment import Experiment
 from rope_spectra.config.hypotheses import ContrastHypothesis, Hypothesis
-from rope_spectra.config.sections import Config, Experiment
+from rope_spectra.config.sections import Config
 from rope_spectra.runtime.messages import remedy
 
 

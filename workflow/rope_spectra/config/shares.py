@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from rope_spectra.data.base import TASKS, Task
-from rope_spectra.runtime.settings import Settings
+from rope_spectra.runtime.settings import Section
 
 _Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
@@ -23,7 +23,7 @@ def _mistake(text: str) -> PydanticCustomError:
     return PydanticCustomError("mistake", "{text}", {"text": text})
 
 
-class TaskShares(Settings, use_attribute_docstrings=True):
+class TaskShares(Section):
     """Parts of the training rows that hold a task of the retrieval probe; together at most 1."""
 
     key: _Share = Field(0.0, exclude_if=_is_zero)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.runs import read_losses, read_positions
 from rope_spectra.config.design import NATIVE, Contrasts, Design, label, parse_arm
-from rope_spectra.config.sections import Metric
+from rope_spectra.config.experiment import Metric
 from rope_spectra.report import panels, plots, style
 from rope_spectra.report.style import LineStyle
 

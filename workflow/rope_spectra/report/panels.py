@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rope_spectra.config.sections import Metric
+from rope_spectra.config.experiment import Metric
 from rope_spectra.report import plots, style
 from rope_spectra.report.style import LineStyles
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from rope_spectra.config.sections import Metric, Primary
+from rope_spectra.config.experiment import Metric, Primary
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import mean_std, named, number
 

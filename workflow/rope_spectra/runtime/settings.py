@@ -36,6 +36,10 @@ class Settings(BaseModel):
         return model(**{key: getattr(self, key) for key in model.model_fields})
 
 
+class Section(Settings, use_attribute_docstrings=True):
+    """A mapping of config.yaml; the text below a key is its description on the page and schema."""
+
+
 class Record(BaseModel):
     """The report of a step about its work; keys that this version does not know are left out."""
 
