@@ -169,8 +169,10 @@ def test_the_same_text_with_a_new_time_under_another_path_trains_nothing(tmp_pat
     project = fresh_checkout(tmp_path)
     text = project / "books.txt"
     text.write_text("The frequencies of a head are many, and each turns at its own pace.\n" * 4000)
+    unseen = project / "unseen.txt"
+    unseen.write_text("Few frequencies of a head turn at the pace of another, they say.\n" * 2000)
     settings = yaml.safe_load((project / "quick.yaml").read_text())
-    data = {"source": "text", "train": "books.txt", "validation": "books.txt"}
+    data = {"source": "text", "train": "books.txt", "validation": "unseen.txt"}
     budget = {"train_tokens": 40_000, "validation_tokens": 6_000}
     tokenizer = {"tokenizer": {"train": 100_000, "vocab_size": 300}}
     settings["datasets"]["quick"] = data | budget | tokenizer
@@ -178,10 +180,11 @@ def test_the_same_text_with_a_new_time_under_another_path_trains_nothing(tmp_pat
     build(project, f"{RUN}/eval.csv")
     before = content_of(project)
     logs = [log_of(project, rule) for rule in ("train", "evaluate")]
-    text.touch()
+    for split, path in (("train", text), ("validation", unseen)):
+        path.touch()
+        (project / f"{split}.txt").write_bytes(path.read_bytes())
     build(project, f"{RUN}/eval.csv")
-    (project / "other.txt").write_bytes(text.read_bytes())
-    settings["datasets"]["quick"] |= {"train": "other.txt", "validation": "other.txt"}
+    settings["datasets"]["quick"] |= {"train": "train.txt", "validation": "validation.txt"}
     (project / "quick.yaml").write_text(yaml.safe_dump(settings))
     build(project, f"{RUN}/eval.csv")
     for rule, log in zip(("train", "evaluate"), logs, strict=True):
