@@ -110,11 +110,11 @@ def run_folders(experiments: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def put_books(checkout: Path) -> None:
-    """Files for frontier_books: a plan looks at their kind and size alone."""
+    """Files for frontier_books: a plan reads the first 64 KiB for their kind, and their size."""
     for split in ("train", "validation"):
         path = checkout / f"books/{split}/a.txt.gz"
         path.parent.mkdir(parents=True)
-        path.write_bytes(gzip.compress(split.encode() * 999))
+        path.write_bytes(gzip.compress(split.encode() * 99_999))
         os.truncate(path, 50_000_000)
 
 

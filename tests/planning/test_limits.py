@@ -100,7 +100,7 @@ def test_a_request_is_within_a_factor_of_three_of_the_cost(
     for split in ("train", "validation"):  # of frontier_books: heads of files, and their sizes
         path = Path(f"books/{split}/a.txt.gz")
         path.parent.mkdir(parents=True)
-        path.write_bytes(gzip.compress(split.encode() * 999))
+        path.write_bytes(gzip.compress(split.encode() * 99_999))
         os.truncate(path, 50_000_000)
     config = load(RAW | {"run": [experiment]})
     dataset = config.experiments[experiment].dataset
