@@ -52,6 +52,19 @@ def test_a_length_beyond_the_bytes_of_the_text_is_refused(books: dict[str, Any])
     assert "the longest length of evaluation.tiny needs 301 tokens" in line
 
 
+def test_an_experiment_at_another_rate_is_checked_too(books: dict[str, Any]) -> None:
+    texts = books["experiments"]["texts"] | {"spectra": ["geo", "poly"], "contrasts": None}
+    texts |= {"primary": {"length": 64}, "baseline": "geo"}
+    small, long = {"lengths": [32, 64]}, {"lengths": [32, 64, 300]}
+    books["evaluation"] |= {"tiny": books["evaluation"]["tiny"] | small, "long": long}
+    books["training"]["slow"] = books["training"]["tiny"] | {"learning_rate": 1.0e-5}
+    books["experiments"]["slow"] = texts | {"training": "slow", "evaluation": "long"}
+    books["experiments"]["texts"] = texts
+    prospects.check(load(books), Path("results"))
+    books["experiments"]["texts"] = texts | {"rates": ["slow"]}
+    assert "the longest length of evaluation.long needs 301 tokens" in refusal(books)
+
+
 def test_selection_and_confirmation_need_a_block_each(books: dict[str, Any]) -> None:
     texts = books["experiments"]["texts"]
     texts |= {"seeds": [1, 2], "selection": {"seeds": [1]}}

@@ -26,7 +26,7 @@ from rope_spectra.runtime.errors import UserError
 
 
 def check(config: Config, results: Path) -> None:
-    """Raises UserError, a line for each split of the experiments of `run` that is too short."""
+    """Raises UserError, a line for each split of what is built that is too short."""
     lines = list(dict.fromkeys(_too_short(config, results)))
     if lines:
         raise UserError("\n".join(lines))
@@ -39,7 +39,7 @@ def remarks(config: Config, results: Path) -> list[str]:
 
 
 def _too_short(config: Config, results: Path) -> Iterator[str]:
-    for name in config.run:
+    for name in config.built:
         dataset = config.experiments[name].dataset
         for split in get_args(SplitName):
             need = needs(config, name)[split]
@@ -55,7 +55,7 @@ def _too_short(config: Config, results: Path) -> Iterator[str]:
 
 
 def _nothing_beyond(config: Config) -> Iterator[str]:
-    for name in config.run:
+    for name in config.built:
         trained = config.training_of(name).seq_len
         if config.evaluation_of(name).lengths[-1] <= trained:
             preset = config.experiments[name].evaluation
@@ -67,7 +67,7 @@ def _nothing_beyond(config: Config) -> Iterator[str]:
 
 def _without_effect(config: Config) -> Iterator[str]:
     """Keys that are given, and change nothing next to the others of their preset or experiment."""
-    for name in config.run:
+    for name in config.built:
         experiment = config.experiments[name]
         evaluation = config.evaluation_of(name)
         preset = f"evaluation.{experiment.evaluation}"
@@ -81,9 +81,9 @@ def _without_effect(config: Config) -> Iterator[str]:
 
 
 def _full_disk(config: Config, results: Path) -> Iterator[str]:
-    """A line where the disk has no room for what the experiments of `run` will leave on it."""
+    """A line where the disk has no room for what the experiments will leave on it."""
     needed = 0
-    for name in config.run:
+    for name in config.built:
         to_come = _runs_to_come(config, name, results)
         parameters = config.model_of(name).num_parameters
         # A state is written next to the one before.
