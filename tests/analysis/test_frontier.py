@@ -18,7 +18,7 @@ from rope_spectra.analysis.frontier import (
     non_dominated,
     shares_on_the_frontier,
 )
-from rope_spectra.analysis.runs import read_endpoint
+from rope_spectra.analysis.runs import read_trials
 from rope_spectra.analysis.summary_table import Blocks
 from rope_spectra.artifacts import layout
 from rope_spectra.config.design import Design
@@ -235,8 +235,8 @@ def test_trials_are_read_from_both_versions_of_the_probe(
     tables = {f"none/64{name}": np.full((3, 10), k) for k, name in enumerate(names)}
     np.savez(path, **tables)
     declared = design("geo", retrieval_endpoint={"length": 64, "tasks": tasks})
-    found = read_endpoint(declared, [("geo", 1)])
+    found = read_trials(declared, [("geo", 1)], 64)
     assert [table[0, 0] for table in found["geo", 1, "none"]] == list(range(len(names)))
     elsewhere = design("geo", retrieval_endpoint={"length": 128, "tasks": tasks})
     with pytest.raises(UserError, match=r"eval\.npz: has no none/128/retrieval"):
-        read_endpoint(elsewhere, [("geo", 1)])
+        read_trials(elsewhere, [("geo", 1)], 128)

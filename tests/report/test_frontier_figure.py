@@ -11,7 +11,7 @@ from matplotlib.text import Annotation
 
 from rope_spectra.analysis.frontier import Measured, frontier_table
 from rope_spectra.config.design import Design
-from rope_spectra.report import frontier, style
+from rope_spectra.report import frontier_figure, style
 from support.designs import make_design
 
 NAMES = [f"a_spectrum_with_a_long_name_{place}" for place in range(14)]
@@ -30,7 +30,7 @@ def drawn(metric: str = "degradation", seeds: list[int] = SEEDS) -> tuple[pd.Dat
         arms[name, "none"] = Measured(seeds, growth + 1, by_length, right, 0.1)
     table = frontier_table(design, arms)
     with style.applied():
-        figure = frontier.draw(design, table)
+        figure = frontier_figure.draw(design, table)
         FigureCanvasAgg(figure).draw()
     return table, figure
 

@@ -6,7 +6,7 @@ import pytest
 
 from rope_spectra.analysis import retrieval_tasks
 from rope_spectra.analysis.retrieval_tasks import ALL
-from rope_spectra.report import retrieval, retrieval_section, style
+from rope_spectra.report import retrieval_figures, retrieval_section, style
 from support import asked
 from support.designs import make_design
 
@@ -25,9 +25,9 @@ def distances() -> pd.DataFrame:
 
 
 def test_each_panel_has_chance_control_and_the_last_tokens_alone(summary: pd.DataFrame) -> None:
-    figure = retrieval.by_length(DESIGN, summary)
+    figure = retrieval_figures.by_length(DESIGN, summary)
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
-    assert titles == [retrieval.TITLES[task] for task in (ALL, "key", "pairs")]
+    assert titles == [retrieval_figures.TITLES[task] for task in (ALL, "key", "pairs")]
     for axes, task in zip(figure.axes, (ALL, "key", "pairs"), strict=False):
         drawn = [np.array(line.get_ydata(), float) for line in axes.lines]
         rows = summary[(summary["task"] == task) & (summary["spectrum"] == "own")]
@@ -44,7 +44,7 @@ def test_each_panel_has_chance_control_and_the_last_tokens_alone(summary: pd.Dat
 def test_a_cell_is_percent_right_of_its_spectrum_distance_and_length(
     distances: pd.DataFrame,
 ) -> None:
-    figure = retrieval.by_distance(DESIGN, distances)
+    figure = retrieval_figures.by_distance(DESIGN, distances)
     assert [axes.get_title() for axes in figure.axes] == ["length 64", "length 128"]
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["geo", "own", "last 64 tokens alone", "no statements"]

@@ -6,7 +6,7 @@ import pytest
 
 from rope_spectra.analysis import usage_table
 from rope_spectra.config.design import Design
-from rope_spectra.report import style, usage_figures, usage_page
+from rope_spectra.report import style, usage_figures, usage_section
 from support.designs import make_design
 from support.used import made_up_usage
 
@@ -70,10 +70,10 @@ def test_the_page_counts_pairs_and_leaves_out_what_was_not_measured() -> None:
     pairs, _ = tables(make_design("a", "b"))
     runs = usage_table.by_run(pairs, TRAINED)
     runs["used_20_permille_in_length"] = [1, 2, 3, 4, 4, 4]
-    rows = usage_page.table(runs).splitlines()
+    rows = usage_section.table(runs).splitlines()
     assert len(rows) == 4
     assert "2.0 (-0.5 to 4.5)" in rows[2]
     assert "4.0 (4.0 to 4.0)" in rows[3]
     inside = runs.assign(cost_never_turning_beyond=np.nan)
     assert "beyond" in rows[0]
-    assert "beyond" not in usage_page.table(inside)
+    assert "beyond" not in usage_section.table(inside)

@@ -9,11 +9,10 @@ eval.npz of the runs in tables.json but of those that serve selection.
 """
 
 from rope_spectra.analysis import frontier, lineage
-from rope_spectra.analysis.runs import read_endpoint, read_runs
+from rope_spectra.analysis.runs import read_runs, read_trials
 from rope_spectra.artifacts import layout, seal, tables
 from rope_spectra.config.design import Design
-from rope_spectra.report import frontier as drawing
-from rope_spectra.report import style
+from rope_spectra.report import frontier_figure, style
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -37,15 +36,15 @@ def main() -> None:
     lineage.check(design)
     summary = layout.fill(layout.EXPERIMENT_SUMMARY, experiment=design.experiment)
     record = lineage.check_table(summary)
-    runs = [run for run in design.runs if run[1] in design.serving_verdicts]
     # Tables of a part of the runs (--partial) have a frontier too.
-    runs = [run for run in runs if "{}/seed{}".format(*run) in record.evaluations]
-    measured = frontier.measure(design, *read_runs(design, runs), read_endpoint(design, runs))
+    runs = [run for run in design.confirming_runs if "{}/seed{}".format(*run) in record.evaluations]
+    trials = read_trials(design, runs, design.retrieval_endpoint.length)
+    measured = frontier.measure(design, *read_runs(design, runs), trials)
     is_changed = record.declaration is not None and bool(record.declaration.changes)
     table = frontier.frontier_table(design, measured, is_changed)
     tables.write_csv(args.csv, table)
     with style.applied():
-        style.save(drawing.draw(design, table), args.figure)
+        style.save(frontier_figure.draw(design, table), args.figure)
 
 
 if __name__ == "__main__":

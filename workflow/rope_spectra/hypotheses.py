@@ -9,11 +9,11 @@ run, or where the declaration was changed since. Reads runs.csv and every run's 
 
 from rope_spectra.analysis import declaration, lineage
 from rope_spectra.analysis.hypotheses import EXPLORATORY, Results, hypotheses_table
-from rope_spectra.analysis.measured import endpoint, read_correct
+from rope_spectra.analysis.measured import endpoint, read_correct, serving
 from rope_spectra.analysis.runs import read_runs
 from rope_spectra.analysis.spectra_table import spectra_table
 from rope_spectra.artifacts import layout, seal, tables
-from rope_spectra.config.design import SELECTION, Design
+from rope_spectra.config.design import Design
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -37,8 +37,7 @@ def main() -> None:
     path = layout.fill(layout.RUNS, experiment=design.experiment)
     standing = lineage.check_table(path).declaration
     runs = tables.read_csv(path)
-    serving = runs.loc[runs["phase"] != SELECTION, ["spectrum", "seed"]].drop_duplicates()
-    _, blocks = read_runs(design, serving.itertuples(index=False, name=None))
+    _, blocks = read_runs(design, serving(runs))
     endpoints = [endpoint(design, each.measure, each.length) for each in design.hypotheses.values()]
     trials = read_correct(design, runs, endpoints)
     results = Results(spectra_table(design), runs, blocks, trials)

@@ -10,12 +10,11 @@ They are whole words of the text at hand, of one token each: the most frequent o
 or more.
 """
 
-from rope_spectra.artifacts import files, seal
-from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.artifacts import seal
+from rope_spectra.data.cache import check_tokenizer, open_tokens, read_manifest
 from rope_spectra.data.episode_words import choose
 from rope_spectra.data.tokenizers import load_tokenizer
 from rope_spectra.runtime import cli
-from rope_spectra.runtime.errors import UserError
 
 
 def main() -> None:
@@ -31,11 +30,7 @@ def main() -> None:
 
     manifest = read_manifest(args.manifest)
     tokenizer = load_tokenizer(args.tokenizer)
-    if manifest.tokenizer_sha256 != files.sha256(args.tokenizer):
-        raise UserError(
-            f"{args.manifest}: its tokens were made with another tokenizer than {args.tokenizer};"
-            " make them again"
-        )
+    check_tokenizer(args.manifest, manifest, args.tokenizer)
     words, texts = choose(tokenizer, open_tokens(args.tokens, manifest), manifest.vocab_size)
     seal.write(args.output, {**words.content(), "texts": texts})
     cli.log.info("The probe is made of %d words: %s", len(texts), ", ".join(texts))

@@ -53,7 +53,7 @@ def read(design: Design, primary: Primary) -> rates.Rate:
     Raises UserError if its tables are not up to date.
     """
     lineage.check(design)
-    runs = [run for run in design.runs if run[1] in design.serving_verdicts]
+    runs = design.confirming_runs
     spectrum, seed = runs[0]
     path = layout.fill(layout.RUN, experiment=design.experiment, spectrum=spectrum, seed=seed)
     learning_rate = seal.load_record(path, RunRecord).settings.training.learning_rate

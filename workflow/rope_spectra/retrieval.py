@@ -13,7 +13,7 @@ from rope_spectra.analysis import lineage, retrieval_table, retrieval_tasks
 from rope_spectra.analysis.runs import read_retrieval, read_shares, read_tasks
 from rope_spectra.artifacts import seal, tables
 from rope_spectra.config.design import Design
-from rope_spectra.report import figures, retrieval, style
+from rope_spectra.report import figures, retrieval_figures, style
 from rope_spectra.runtime import cli
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         tables.write_csv(path, table)
     with style.applied():
         if "task" in summary:
-            figure = retrieval.by_length(design, summary)
+            figure = retrieval_figures.by_length(design, summary)
         else:
             figure = figures.draw_retrieval(design, runs)
         style.save(figure, args.figure)

@@ -13,7 +13,7 @@ from rope_spectra.analysis import lineage, retrieval_tasks
 from rope_spectra.analysis.runs import read_tasks
 from rope_spectra.artifacts import seal, tables
 from rope_spectra.config.design import Design
-from rope_spectra.report import retrieval, style
+from rope_spectra.report import retrieval_figures, style
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -39,7 +39,7 @@ def main() -> None:
     table.insert(0, "experiment", design.experiment)
     tables.write_csv(args.csv, table)
     with style.applied():
-        style.save(retrieval.by_distance(design, table), args.figure)
+        style.save(retrieval_figures.by_distance(design, table), args.figure)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ The words are those of the text at hand that are one token within the sentence: 
 ones of four letters or more.
 """
 
-from rope_spectra.artifacts import files, seal
+from rope_spectra.artifacts import seal
 from rope_spectra.config.frozen import SentenceSettings
-from rope_spectra.data.cache import open_tokens, read_manifest
+from rope_spectra.data.cache import check_tokenizer, open_tokens, read_manifest
 from rope_spectra.data.sentence_words import count_tokens, in_tokens
 from rope_spectra.data.tokenizers import load_tokenizer
 from rope_spectra.runtime import cli
-from rope_spectra.runtime.errors import UserError
 
 
 def main() -> None:
@@ -34,11 +33,7 @@ def main() -> None:
     settings = seal.load_settings(args.settings, SentenceSettings)
     manifest = read_manifest(args.manifest)
     tokenizer = load_tokenizer(args.tokenizer)
-    if manifest.tokenizer_sha256 != files.sha256(args.tokenizer):
-        raise UserError(
-            f"{args.manifest}: its tokens were made with another tokenizer than {args.tokenizer};"
-            " make them again"
-        )
+    check_tokenizer(args.manifest, manifest, args.tokenizer)
     counts = count_tokens(open_tokens(args.tokens, manifest), manifest.vocab_size)
     sentence, words = in_tokens(settings.sentence, tokenizer, counts)
     content = {"settings": settings.content(), **sentence.model_dump(), "words": words}

@@ -31,13 +31,12 @@ def sentence_file(use):
 
     `use` is "training" or "evaluation".
     """
-    files = {"sentence": layout.SENTENCE, "tasks": layout.PROBE}
 
     def path(wildcards):
         experiment = wildcards.experiment
         part = {"training": config.training_of, "evaluation": config.evaluation_of}[use]
         probe = part(experiment).probe
-        return files[probe].format(dataset=dataset_of(experiment)) if probe else []
+        return layout.PROBES[probe].format(dataset=dataset_of(experiment)) if probe else []
 
     return path
 

@@ -56,6 +56,7 @@ class Estimate:
         return np.where(self.sem == 0, certain, tail)
 
 
+@np.errstate(invalid="ignore")  # diverged runs are inf
 def crossed(deltas: ArrayLike) -> Estimate:
     """The mean of deltas [..., seeds, blocks], both random, by a two-way analysis of variance.
 
@@ -88,8 +89,7 @@ def crossed(deltas: ArrayLike) -> Estimate:
     of_blocks = np.maximum(ms_blocks - ms_rest, 0)
     total = np.maximum(ms_seeds + of_blocks, ms_blocks)
     terms = ms_seeds**2 / (n_seeds - 1) + ms_blocks**2 / (n_blocks - 1)
-    with np.errstate(invalid="ignore"):
-        df = total**2 / terms
+    df = total**2 / terms
     # Blocks that add nothing leave the t interval over the seeds.
     df = np.where(of_blocks > 0, df, n_seeds - 1)
     size = n_seeds * n_blocks

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from rope_spectra.analysis import endpoints, statistics, verdicts
-from rope_spectra.analysis.crossed import crossed
 from rope_spectra.analysis.endpoints import Row
-from rope_spectra.analysis.summary_table import Blocks, interval_columns
+from rope_spectra.analysis.retrieval_table import correct
+from rope_spectra.analysis.summary_table import Blocks, crossed_columns, log_ppl_table
 from rope_spectra.config.design import Arm, Design, label
 
 RESAMPLES = 2000
@@ -72,16 +72,15 @@ def measure(
     runs: the rows of the tidy table of one phase (runs.read_runs); blocks: those of protocol full.
     """
     assert design.primary is not None
-    is_full = "full" in design.protocols
-    protocol = "full" if is_full else "first_chunks"
+    protocol = design.verdict_protocol
     at = runs[(runs["protocol"] == protocol) & (runs["length"] == design.primary.length)]
+    is_growth = design.primary.metric == "degradation"
     arms = {}
     for (spectrum, remap), rows in at.groupby(["spectrum", "remap"], sort=False):
         rows = rows.sort_values("seed")
         seeds = rows["seed"].to_list()
         nll = [scores[spectrum, seed, remap] for seed in seeds]
-        log_ppl = blocks.per_token(rows) if is_full else np.log(rows["ppl"].to_numpy())[:, None]
-        is_growth = design.primary.metric == "degradation"
+        log_ppl = log_ppl_table(rows, blocks if protocol == "full" else None)
         arms[str(spectrum), str(remap)] = Measured(
             seeds=seeds,
             log_ppl=log_ppl,
@@ -90,16 +89,6 @@ def measure(
             chance=float(np.mean([1 / task.shape[1] for task in nll[0]])),
         )
     return arms
-
-
-def correct(tasks: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """The share of the tasks in which each trial is right, [trials].
-
-    tasks: NLL of the candidates, [trials, candidates], the true one first. A trial with another
-    candidate as likely as the true one is not right.
-    """
-    right = [nll[:, 0] < nll[:, 1:].min(axis=1) for nll in tasks]
-    return np.mean(right, axis=0, dtype=np.float64)
 
 
 def frontier_table(
@@ -200,10 +189,7 @@ def _points(arms: Mapping[Arm, Measured], seeds: list[int]) -> dict[Arm, Row]:
 
 def _mean(name: str, values: NDArray[np.float64]) -> Row:
     """A mean over seeds and text with its crossed interval; values: [seeds, blocks]."""
-    with np.errstate(invalid="ignore"):
-        estimate = crossed(values)
-    interval = map(float, estimate.interval())
-    return {name: float(estimate.mean), **interval_columns(f"{name}_crossed95", interval)}
+    return {name: float(values.mean()), **crossed_columns(name, values)}
 
 
 def comparisons(design: Design, arms: Mapping[Arm, Measured]) -> dict[Arm, Row]:

@@ -21,7 +21,6 @@ from rope_spectra.analysis.measured import (
     arm_values,
     by_seed,
     endpoint,
-    protocol,
 )
 from rope_spectra.analysis.summary_table import Blocks, interval_columns
 from rope_spectra.analysis.theory import correlation, diagnostics_of
@@ -188,9 +187,8 @@ def _estimate(pairs: NDArray[np.float64], at: Endpoint) -> Row:
     """The mean difference and its interval, in the direction of the measure."""
     if not len(pairs):
         return {}
-    with np.errstate(invalid="ignore"):
-        found = crossed(pairs)
-        low, high = map(float, found.interval())
+    found = crossed(pairs)
+    low, high = map(float, found.interval())
     mean = float(found.mean)
     if at.measure == "retrieval":
         mean, low, high = -mean, -high, -low
@@ -215,7 +213,7 @@ def _differences(
     if at.measure == "retrieval":  # of which more is better
         theirs_and_ours = (_by_trial(at, each, pairs, results.trials) for each in reversed(arms))
         deltas = np.subtract(*theirs_and_ours)
-    elif protocol(design) == "full":
+    elif design.verdict_protocol == "full":
         deltas = np.subtract(*(_by_block(at, each, pairs, results.blocks) for each in arms))
     else:
         deltas = (ours.loc[pairs] - theirs.loc[pairs]).to_numpy()[:, None]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rope_spectra.analysis.frontier import correct
+from rope_spectra.analysis.retrieval_table import correct
 from rope_spectra.analysis.runs import read_trials
 from rope_spectra.analysis.summary_table import Key
 from rope_spectra.config.design import NATIVE, SELECTION, Arm, Design
@@ -64,13 +64,18 @@ def endpoints_of(design: Design) -> list[Endpoint]:
     return found
 
 
+def serving(runs: pd.DataFrame) -> list[tuple[str, int]]:
+    """(spectrum, seed) of the runs of runs.csv that serve verdicts."""
+    rows = runs.loc[runs["phase"] != SELECTION, ["spectrum", "seed"]].drop_duplicates()
+    return list(rows.itertuples(index=False, name=None))
+
+
 def read_correct(design: Design, runs: pd.DataFrame, endpoints: Iterable[Endpoint]) -> Correct:
     """The trials of those endpoints that are about retrieval, from every run's eval.npz.
 
     runs: the rows of runs.csv. Raises UserError if a run was not probed.
     """
-    serving = runs.loc[runs["phase"] != SELECTION, ["spectrum", "seed"]].drop_duplicates()
-    names = list(serving.itertuples(index=False, name=None))
+    names = serving(runs)
     found: dict[Key, NDArray[np.float64]] = {}
     for length in {at.length for at in endpoints if at.measure == "retrieval"}:
         for (spectrum, seed, remap), tasks in read_trials(design, names, length).items():
@@ -92,7 +97,8 @@ def arm_values(
         return pd.Series(found, dtype="float64")
     of_length = (runs["length"] == at.length) & (runs["phase"] != SELECTION)
     is_arm = (runs["spectrum"] == spectrum) & (runs["remap"] == remap)
-    rows = runs[of_length & is_arm & (runs["protocol"] == protocol(design))].set_index("seed")
+    of_protocol = runs["protocol"] == design.verdict_protocol
+    rows = runs[of_length & is_arm & of_protocol].set_index("seed")
     values = np.log(rows["ppl"]) if at.measure == "ppl" else rows["degradation"]
     return values.dropna()
 
@@ -108,8 +114,3 @@ def by_seed(design: Design, at: Endpoint, runs: pd.DataFrame, trials: Correct) -
         if not values.empty:
             columns[spectrum.name] = values
     return pd.DataFrame(columns).dropna()
-
-
-def protocol(design: Design) -> str:
-    """The protocol of verdicts: full, which scores the same text at every length, if there is."""
-    return "full" if "full" in design.protocols else "first_chunks"

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rope_spectra.analysis.crossed import crossed
 from rope_spectra.analysis.endpoints import Row
 from rope_spectra.analysis.ranks import ranking
-from rope_spectra.analysis.summary_table import Blocks, interval_columns
+from rope_spectra.analysis.summary_table import Blocks, crossed_columns, interval_columns
 from rope_spectra.config.design import NATIVE, Design
 from rope_spectra.config.experiment import Primary
 
@@ -111,8 +110,6 @@ def _rows(primary: Primary, rate: Rate, shared: list[str]) -> list[Row]:
         ranks = ranking(tables)
     rows = []
     for index, (name, arm) in enumerate(zip(shared, arms, strict=True)):
-        with np.errstate(invalid="ignore"):
-            estimate = crossed(arm.value)
         row: Row = {
             "experiment": rate.experiment,
             "learning_rate": rate.learning_rate,
@@ -123,8 +120,8 @@ def _rows(primary: Primary, rate: Rate, shared: list[str]) -> list[Row]:
             "n_failed": len(failed[name]),
             "failed_seeds": " ".join(map(str, failed[name])),
             "ppl_in_length": float(np.median(arm.in_length)),
-            "value": float(estimate.mean),
-            **interval_columns("value_crossed95", map(float, estimate.interval())),
+            "value": float(arm.value.mean()),
+            **crossed_columns("value", arm.value),
         }
         if ranks is not None:
             row["rank"] = int(ranks.rank[index])

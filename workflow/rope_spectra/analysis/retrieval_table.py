@@ -5,7 +5,7 @@
 nats: 0 for a model that does not look back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rope_spectra.analysis import statistics
 from rope_spectra.analysis.endpoints import Row
-from rope_spectra.analysis.summary_table import Key, interval_columns
+from rope_spectra.analysis.summary_table import Key, interval_columns, spread_columns
 from rope_spectra.config.design import Contrasts, label
 
 MEASURES = ("accuracy", "nll_gap")
@@ -59,6 +59,15 @@ def right(scores: NDArray[np.floating]) -> NDArray[np.bool_]:
     return true < scores[:, 1:].astype(np.float64).min(axis=1)
 
 
+def correct(tasks: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """The share of the tasks in which each trial is right, [trials].
+
+    tasks: NLL of the candidates, [trials, candidates], the true one first. A trial with another
+    candidate as likely as the true one is not right.
+    """
+    return np.mean([right(nll) for nll in tasks], axis=0, dtype=np.float64)
+
+
 def gap(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """By trial the mean NLL of the other candidates minus that of the true one, in nats."""
     others = scores[:, 1:].astype(np.float64)
@@ -100,9 +109,7 @@ def _spread(runs: pd.DataFrame) -> Row:
         "chance": first["chance"],
     }
     for name in MEASURES:
-        row[f"{name}_mean"] = runs[name].mean()
-        row[f"{name}_std"] = statistics.std(runs[name])
-        row |= interval_columns(f"{name}_ci95", statistics.mean_ci95(runs[name]))
+        row |= spread_columns(name, runs[name])
     wilson = statistics.wilson95(int(runs["correct"].sum()), int(runs["trials"].sum()))
     return row | interval_columns("accuracy_wilson95", wilson)
 

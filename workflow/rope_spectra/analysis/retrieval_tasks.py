@@ -15,9 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rope_spectra.analysis import retrieval_table, statistics
-from rope_spectra.analysis.crossed import crossed
 from rope_spectra.analysis.endpoints import Row
-from rope_spectra.analysis.summary_table import interval_columns
+from rope_spectra.analysis.summary_table import crossed_columns, interval_columns, spread_columns
 from rope_spectra.config.design import Contrasts, label
 
 # Spectrum, seed, remap, length, task.
@@ -160,18 +159,16 @@ def _spread(cell: Cell) -> Row:
         "chance": cell.chance,
     }
     for name, values in (("accuracy", cell.right), ("nll_gap", cell.gap)):
-        by_seed = values.mean(axis=1)
-        row |= {f"{name}_mean": by_seed.mean(), f"{name}_std": statistics.std(by_seed)}
-        row |= interval_columns(f"{name}_ci95", statistics.mean_ci95(by_seed))
-        row |= _crossed(name, values)
+        row |= spread_columns(name, values.mean(axis=1))
+        row |= crossed_columns(name, values)
     row["control_accuracy"] = cell.control.mean()
-    row |= _crossed("control_accuracy", cell.control)
+    row |= crossed_columns("control_accuracy", cell.control)
     if cell.truncated is not None:
         beyond = cell.right - cell.truncated
         row["truncated_accuracy"] = cell.truncated.mean()
-        row |= _crossed("truncated_accuracy", cell.truncated)
+        row |= crossed_columns("truncated_accuracy", cell.truncated)
         row["gain_over_truncated"] = beyond.mean()
-        row |= _crossed("gain_over_truncated", beyond)
+        row |= crossed_columns("gain_over_truncated", beyond)
     return row
 
 
@@ -188,16 +185,11 @@ def _comparison(ours: Cell, theirs: Cell) -> Row:
     for name, values in (("delta_accuracy", rights), ("delta_nll_gap", gaps)):
         row[name] = values.mean()
         row |= interval_columns(f"{name}_ci95", statistics.mean_ci95(values.mean(axis=1)))
-        row |= _crossed(name, values)
+        row |= crossed_columns(name, values)
     by_seed = gaps.mean(axis=1)
     row["p_sign_flip"] = statistics.sign_flip_p(by_seed)
     row["wins"] = f"{np.count_nonzero(by_seed > 0)}/{len(by_seed)}"
     return row
-
-
-def _crossed(name: str, values: NDArray[np.float64]) -> Row:
-    """The interval of the mean of values [seeds, passages] when both are a sample."""
-    return interval_columns(f"{name}_crossed95", map(float, crossed(values).interval()))
 
 
 def by_distance(asked: Mapping[TaskKey, Asked], train_length: int) -> pd.DataFrame:

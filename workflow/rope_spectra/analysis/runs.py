@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
 from rope_spectra.analysis.summary_table import DEGRADATION, Blocks, Key
 from rope_spectra.artifacts import layout
-from rope_spectra.config.design import NATIVE, SELECTION, Design, label
+from rope_spectra.config.design import NATIVE, Design, label
 from rope_spectra.config.shares import TaskShares
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import read_run
@@ -186,25 +186,12 @@ def read_retrieval(design: Design) -> dict[Key, NDArray[np.floating]]:
     Raises UserError if a run was not probed.
     """
     nll: dict[Key, NDArray[np.floating]] = {}
-    confirming = [run for run in design.runs if design.phase_of(run[1]) != SELECTION]
-    for spectrum, seed in confirming:
-        path = layout.fill(
-            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
-        )
+    for spectrum, seed in design.confirming_runs:
         arrays = read_arrays(design.experiment, spectrum, seed)
         for remap, length in product(design.remaps, design.lengths):
             name = f"{remap}/{length}/retrieval"
-            _refuse_unprobed(path, name, arrays)
-            nll[spectrum, seed, remap, length] = arrays[name]
+            nll[spectrum, seed, remap, length] = _probed(design, (spectrum, seed), arrays, name)
     return nll
-
-
-def read_endpoint(
-    design: Design, runs: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int, str], list[NDArray[np.floating]]]:
-    """The trials of the retrieval endpoint by (spectrum, seed, remap), as read_trials has them."""
-    assert design.retrieval_endpoint is not None
-    return read_trials(design, runs, design.retrieval_endpoint.length)
 
 
 def read_trials(
@@ -220,15 +207,11 @@ def read_trials(
     suffixes = [f"/{task}" for task in tasks] if tasks else [""]
     scores = {}
     for spectrum, seed in runs:
-        path = layout.fill(
-            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
-        )
         arrays = read_arrays(design.experiment, spectrum, seed)
         for remap in design.remaps:
             names = [f"{remap}/{length}/retrieval{suffix}" for suffix in suffixes]
-            for name in names:
-                _refuse_unprobed(path, name, arrays)
-            scores[spectrum, seed, remap] = [arrays[name] for name in names]
+            tables = [_probed(design, (spectrum, seed), arrays, name) for name in names]
+            scores[spectrum, seed, remap] = tables
     return scores
 
 
@@ -239,17 +222,12 @@ def read_tasks(design: Design) -> dict[TaskKey, Asked]:
     asked a task.
     """
     asked: dict[TaskKey, Asked] = {}
-    confirming = [run for run in design.runs if design.phase_of(run[1]) != SELECTION]
-    for spectrum, seed in confirming:
-        path = layout.fill(
-            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
-        )
+    for spectrum, seed in design.confirming_runs:
         arrays = read_arrays(design.experiment, spectrum, seed)
         for remap, length, task in product(design.remaps, design.lengths, design.probed_tasks):
             name = f"{remap}/{length}/retrieval/{task}"
-            _refuse_unprobed(path, name, arrays)
             asked[spectrum, seed, remap, length, task] = Asked(
-                nll=arrays[name],
+                nll=_probed(design, (spectrum, seed), arrays, name),
                 control=arrays[f"{name}/control"],
                 truncated=arrays.get(f"{name}/truncated"),
                 distance=arrays[f"{name}/distance"],
@@ -270,11 +248,17 @@ def read_shares(design: Design) -> dict[str, float]:
     return {str(task): part for task, part in share.by_task.items()}
 
 
-def _refuse_unprobed(path: Path, name: str, arrays: Arrays) -> None:
+def _probed(design: Design, run: tuple[str, int], arrays: Arrays, name: str) -> NDArray[Any]:
+    """An array of the retrieval probe; UserError if the run was not probed so."""
     if name not in arrays:
+        spectrum, seed = run
+        path = layout.fill(
+            layout.EVAL_NLL, experiment=design.experiment, spectrum=spectrum, seed=seed
+        )
         raise UserError(
             f"{path}: has no {name}; it was evaluated without retrieval, delete it and run again"
         )
+    return arrays[name]
 
 
 def _scored_in_blocks(arrays: Arrays) -> list[str]:

@@ -211,7 +211,7 @@ def _cell_rows(
     nothing = cell.iloc[:0]
     rows: dict[Arm, Row] = {}
     baselines = []
-    ranks = _ranks(arms, lambda runs: _log_ppl(runs, blocks))
+    ranks = _ranks(arms, lambda runs: log_ppl_table(runs, blocks))
     growth: dict[Arm, Row] = {}
     if is_primary and blocks and cell["degradation"].notna().all():
         growth = _ranks(arms, blocks.degradation, "degradation_")
@@ -257,7 +257,7 @@ def _spread(runs: pd.DataFrame, blocks: Blocks | None) -> Row:
     return row
 
 
-def _log_ppl(runs: pd.DataFrame, blocks: Blocks | None) -> NDArray[np.float64]:
+def log_ppl_table(runs: pd.DataFrame, blocks: Blocks | None) -> NDArray[np.float64]:
     """Log PPL of the runs of one length, [runs, blocks]; one block where there are none."""
     if blocks:
         return blocks.per_token(runs)
@@ -327,7 +327,7 @@ def _difference(
     return {
         names.delta: deltas.mean(),
         **interval_columns(f"{names.delta}_ci95", interval),
-        **interval_columns(f"{names.delta}_crossed95", map(float, crossed(table).interval())),
+        **crossed_columns(names.delta, table),
         names.ratio: np.exp(deltas.mean()),
         **interval_columns(f"{names.ratio}_ci95", np.exp(interval)),
         names.p: statistics.sign_flip_p(deltas),
@@ -339,6 +339,17 @@ def interval_columns(name: str, interval: Iterable[float]) -> Row:
     """The two columns of an interval."""
     low, high = interval
     return {f"{name}_low": low, f"{name}_high": high}
+
+
+def crossed_columns(name: str, values: NDArray[np.float64]) -> Row:
+    """The columns of the interval of a mean over seeds and text; values: [seeds, blocks]."""
+    return interval_columns(f"{name}_crossed95", map(float, crossed(values).interval()))
+
+
+def spread_columns(name: str, values: "pd.Series[float] | NDArray[np.float64]") -> Row:
+    """The columns of a quantity over seeds [seeds]: mean, std (ddof 1) and t interval."""
+    row: Row = {f"{name}_mean": values.mean(), f"{name}_std": statistics.std(values)}
+    return row | interval_columns(f"{name}_ci95", statistics.mean_ci95(values))
 
 
 def _unpaired(runs: pd.DataFrame, reference: pd.DataFrame, name: str, baseline: str) -> str | None:

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rope_spectra.analysis import statistics
 from rope_spectra.analysis.endpoints import Row
-from rope_spectra.analysis.summary_table import interval_columns
+from rope_spectra.analysis.summary_table import spread_columns
 from rope_spectra.rope.frequencies import wavelengths
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]  # those of usage.npz, by name
@@ -97,7 +96,7 @@ def summarize(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         row: Row = {"spectrum": spectrum, "pair": pair, "wavelength": seeds["wavelength"].iloc[0]}
         row |= _seeds(seeds["seed"])
         for name in MEASURES:
-            row |= spread(name, seeds[name])
+            row |= spread_columns(name, seeds[name])
         rows.append(row | {f"{name}_mean": used.loc[spectrum, name] for name in counts})
     return pd.DataFrame(rows)
 
@@ -130,7 +129,7 @@ def attention_summary(masses: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, seeds in masses.groupby(keys, sort=False):
         row: Row = dict(zip(keys, key, strict=True))
-        rows.append(row | _seeds(seeds["seed"]) | spread("mass", seeds["mass"]))
+        rows.append(row | _seeds(seeds["seed"]) | spread_columns("mass", seeds["mass"]))
     return pd.DataFrame(rows)
 
 
@@ -148,9 +147,3 @@ def uniform_attention(edges: NDArray[np.integer]) -> NDArray[np.float64]:
 def _seeds(seeds: Iterable[int]) -> Row:
     names = sorted(seeds)
     return {"n_seeds": len(names), "seeds": " ".join(map(str, names))}
-
-
-def spread(name: str, values: pd.Series) -> Row:
-    """The columns of a quantity over seeds: mean, std and t interval."""
-    row: Row = {f"{name}_mean": values.mean(), f"{name}_std": statistics.std(values)}
-    return row | interval_columns(f"{name}_ci95", statistics.mean_ci95(values))

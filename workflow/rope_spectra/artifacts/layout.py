@@ -24,6 +24,8 @@ TOKENS = _DATASET + "/{split}.npy"
 MANIFEST = _DATASET + "/{split}.json"
 SENTENCE = _DATASET + "/sentence.json"
 PROBE = _DATASET + "/probe.json"
+# By the form of the retrieval probe: what it asks with.
+PROBES = {"sentence": SENTENCE, "tasks": PROBE}
 
 # What the runs of one experiment share, and its tables.
 _EXPERIMENT = "results/{experiment}"

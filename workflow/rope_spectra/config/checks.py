@@ -125,13 +125,7 @@ def _comparison(path: str, experiment: Experiment, remaps: Sequence[str]) -> Ite
         yield f"{path}.contrasts: a spectrum is compared with two others; give it once"
     for name in dict.fromkeys([baseline, *declared, *declared.values()]):
         key = "baseline" if name == baseline else "contrasts"
-        spectrum, remap = parse_arm(name)
-        if spectrum not in experiment.spectra:
-            choice = remedy(spectrum, experiment.spectra)
-            yield f"{path}.{key}: {spectrum!r} is not among its spectra; {choice}"
-        if remap is not None and remap not in remaps:
-            choice = remedy(remap, remaps)
-            yield f"{path}.{key}: remap {remap!r} of {name!r} is not evaluated; {choice}"
+        yield from claims.arm(f"{path}.{key}", name, experiment.spectra, remaps)
     for name, other in declared.items():
         if not Contrasts(baseline, {name: other}).family(remaps):
             what = "is the baseline and " if other == baseline else ""

@@ -3,11 +3,21 @@
 Each yields one line per mistake. They are about experiments whose names and presets are known.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rope_spectra.config.design import NATIVE
+from rope_spectra.config.design import NATIVE, parse_arm
 from rope_spectra.config.sections import Config
 from rope_spectra.runtime.messages import remedy
+
+
+def arm(path: str, name: str, spectra: Sequence[str], remaps: Sequence[str]) -> Iterator[str]:
+    """A spectrum, with or without a remap, is one that the experiment trains and evaluates."""
+    spectrum, remap = parse_arm(name)
+    if spectrum not in spectra:
+        yield f"{path}: {spectrum!r} is not among its spectra; {remedy(spectrum, spectra)}"
+    if remap is not None and remap not in remaps:
+        choice = remedy(remap, remaps)
+        yield f"{path}: remap {remap!r} of {name!r} is not evaluated; {choice}"
 
 
 def retrieval_endpoint(config: Config, name: str) -> Iterator[str]:

@@ -107,6 +107,11 @@ class Design(Settings):
         return list((self.retrieval and self.retrieval.tasks) or [])
 
     @property
+    def verdict_protocol(self) -> str:
+        """The protocol of verdicts: full, the same text at every length, where it is measured."""
+        return "full" if "full" in self.protocols else "first_chunks"
+
+    @property
     def serving_verdicts(self) -> list[int]:
         """The seeds that serve verdicts: all but those of the selection."""
         return [seed for seed in self.seeds if self.phase_of(seed) != SELECTION]

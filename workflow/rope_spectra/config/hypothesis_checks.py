@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from rope_spectra.config.design import parse_arm
+from rope_spectra.config import claims
 from rope_spectra.config.experiment import Experiment
 from rope_spectra.config.hypotheses import ContrastHypothesis, Hypothesis
 from rope_spectra.config.sections import Config
@@ -27,17 +27,11 @@ def hypotheses(config: Config, name: str) -> Iterator[str]:
 def _arms(
     path: str, hypothesis: ContrastHypothesis, experiment: Experiment, remaps: Sequence[str]
 ) -> Iterator[str]:
-    arm, _, other = hypothesis.parts
-    for each in (arm, other):
-        spectrum, remap = parse_arm(each)
-        if spectrum not in experiment.spectra:
-            choice = remedy(spectrum, experiment.spectra)
-            yield f"{path}: {spectrum!r} is not among its spectra; {choice}"
-        if remap is not None and remap not in remaps:
-            choice = remedy(remap, remaps)
-            yield f"{path}: remap {remap!r} of {each!r} is not evaluated; {choice}"
-    if arm == other:
-        yield f"{path}: {arm!r} cannot be compared with itself; name two"
+    first, _, other = hypothesis.parts
+    for each in (first, other):
+        yield from claims.arm(path, each, experiment.spectra, remaps)
+    if first == other:
+        yield f"{path}: {first!r} cannot be compared with itself; name two"
 
 
 def _diagnostic(path: str, name: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rope_spectra.artifacts import kept, seal
-from rope_spectra.artifacts.files import atomic, atomic_all
+from rope_spectra.artifacts.files import atomic, atomic_all, sha256
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import kinds
 from rope_spectra.data.content import Content, of_tokens
@@ -52,6 +52,14 @@ class Manifest(Record):
 def read_manifest(path: Path) -> Manifest:
     """Reads the manifest of a token cache; UserError if it is missing, damaged or not one."""
     return seal.load_record(path, Manifest)
+
+
+def check_tokenizer(path: Path, manifest: Manifest, tokenizer: Path) -> None:
+    """Raises UserError if the tokens of the manifest at `path` are of another tokenizer."""
+    if manifest.tokenizer_sha256 != sha256(tokenizer):
+        raise UserError(
+            f"{path}: its tokens were made with another tokenizer than {tokenizer}; make them again"
+        )
 
 
 def open_tokens(path: Path, manifest: Manifest) -> np.ndarray:

@@ -65,7 +65,8 @@ def _settle_run(config: Config, place: Place) -> list[Path]:
     settled = []
     manifest = at(layout.MANIFEST, split="train")
     probe = config.training_of(experiment).probe
-    sentence = at(_probe_file(probe))
+    # Without a probe it does not matter.
+    sentence = at(layout.PROBES[probe or "sentence"])
     if _is_older(trained, (settings, manifest, sentence)):
         record = seal.load_record(run, RunRecord)
         seed = layout.seed_of(str(place["seed"]))
@@ -77,7 +78,7 @@ def _settle_run(config: Config, place: Place) -> list[Path]:
         settled.append(run)
     manifest = at(layout.MANIFEST, split="validation")
     probe = config.evaluation_of(experiment).probe
-    sentence = at(_probe_file(probe))
+    sentence = at(layout.PROBES[probe or "sentence"])
     frozen_way = at(layout.EVALUATION_CONFIG)
     if _is_older(evaluation, (settings, run, frozen_way, manifest, sentence)):
         scored = seal.load_record(scores, EvaluationRecord)
@@ -94,11 +95,6 @@ def _is_older(outputs: Iterable[Path], inputs: Iterable[Path]) -> bool:
     made = [path.stat().st_mtime_ns for path in outputs if path.exists()]
     read = [path.stat().st_mtime_ns for path in inputs if path.exists()]
     return bool(made) and bool(read) and max(read) > min(made)
-
-
-def _probe_file(probe: Probe | None) -> str:
-    """The record that the retrieval probe asks with; without a probe it does not matter."""
-    return layout.PROBE if probe == "tasks" else layout.SENTENCE
 
 
 def _is_of(facts: DataFacts, manifest: Path, sentence: Path, probe: Probe | None) -> bool:

@@ -15,12 +15,12 @@ from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import METRICS, PRIMARY
 from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
-from rope_spectra.report import markdown, retrieval_section, usage_page
+from rope_spectra.report import markdown, retrieval_section, usage_section
 from rope_spectra.report.frontier_section import frontier_section
 from rope_spectra.report.markdown import interval, named, number, spaced, text
 from rope_spectra.report.rankings import protocols, rankings
 from rope_spectra.report.rates_section import rates_section
-from rope_spectra.report.theory import hypotheses_values, theory_values
+from rope_spectra.report.theory_section import hypotheses_values, theory_values
 
 _METRIC_WORDS = {"ppl": "PPL", "degradation": "degradation"}
 
@@ -88,7 +88,7 @@ def experiment_page(
         hypotheses=None if hypotheses is None else hypotheses_values(hypotheses),
         frontier=None if frontier is None else frontier_section(design, frontier, tested),
         rates=None if rates is None else rates_section(design, rates),
-        usage="" if usage is None else usage_page.table(usage),
+        usage="" if usage is None else usage_section.table(usage),
         repeats=None if noise_floor is None else _repeats(noise_floor),
         n_seeds=int(limiting["n_seeds"].max()),
         smallest_p=statistics.smallest_p,
