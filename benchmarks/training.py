@@ -288,7 +288,7 @@ def _whole_job(
     threads = ["--threads", str(torch.get_num_threads())]
     step(
         "train",
-        "--config",
+        "--settings",
         run / "config.json",
         *tokens,
         "--output",

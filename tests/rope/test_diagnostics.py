@@ -147,98 +147,91 @@ def test_counts_agree_and_do_not_depend_on_the_order_of_pairs(
     assert {**turned, "first_negative_distance": 0} == {**result, "first_negative_distance": 0}
 
 
-def show(
-    folder: Path,
-    *arguments: str,
-    config: str = "spectra: {geo: {family: geometric, theta: 500_000}}",
-) -> tuple[int, str]:
+EXPERIMENT = """
+run: [long]
+experiments:
+  long: &long {dataset: text, model: wide, training: at_2048, evaluation: to_16384,
+               spectra: [geo, poly], seeds: [1], baseline: geo}
+  short: {<<: *long, model: narrow, training: at_128, evaluation: to_1024, spectra: [geo]}
+datasets:
+  text: {source: text, train: not_here.txt, validation: nor_here.txt,
+         tokenizer: {train: 1000, vocab_size: 300}}
+models:
+  wide: &wide {hidden_size: 128, num_hidden_layers: 1, num_attention_heads: 2, head_dim: 64,
+               intermediate_size: 128, vocab_size: 300}
+  narrow: {<<: *wide, head_dim: 32}
+training:
+  at_2048: &preset {tokens: null, seq_len: 2048, batch_size: 1, learning_rate: 1.0e-3}
+  at_128: {<<: *preset, seq_len: 128}
+evaluation:
+  to_16384: {lengths: [2048, 16384]}
+  to_1024: {lengths: [128, 1024]}
+"""
+SPECTRA = """
+spectra:
+  geo: {family: geometric, theta: 500_000}
+  poly: {family: anchored_poly, theta: 500_000}
+  numbers: {family: values, inv_freq: [1.0]}
+"""
+GEO = ["geo", "17", "12", "3", "16", "0", "30", "0.000982", "326", "9937"]
+# p and omf are those by default.
+POLY = ["poly", "7", "5", "16", "26", "0", "50", "0.000295", "326", "85"]
+
+
+def show(folder: Path, *arguments: str, config: str = EXPERIMENT + SPECTRA) -> tuple[int, str]:
     (folder / "config.yaml").write_text(config)
     command = [sys.executable, "-m", "rope_spectra.spectra", *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout + result.stderr
 
 
-def test_show_prints_the_table(tmp_path: Path) -> None:
-    library = (
-        "spectra: {geo: {family: geometric, theta: 500_000},"
-        " poly: {family: anchored_poly, theta: 500_000}}"
-    )
-    status, text = show(tmp_path, "--show", "geo", "poly", config=library)
-    rows = [line.split() for line in text.splitlines()]
+def test_the_spectra_of_the_experiment_are_shown_at_its_lengths(tmp_path: Path) -> None:
+    status, text = show(tmp_path)
+    title, _, *rows = text.splitlines()
     assert status == 0
-    assert rows[1] == ["geo", "17", "12", "3", "16", "0", "30", "0.000982", "326", "9937"]
-    assert rows[2] == [
-        "poly",
-        "7",
-        "5",
-        "16",
-        "26",
-        "0",
-        "50",
-        "0.000295",
-        "326",
-        "85",
-    ]  # p and omf by default
+    assert title == "long: heads of 64, trained at 2048 tokens, evaluated up to 16384"
+    assert [row.split() for row in rows[:2]] == [GEO, POLY]
 
 
 def test_show_takes_other_lengths(tmp_path: Path) -> None:
-    _, text = show(
-        tmp_path, "--show", "geo", "--head-dim", "32", "--train-length", "128", "--longest", "1024"
-    )
     expected = diagnostics.diagnose(inv_freq(geometric(5e5), 32), 128, 1024)
-    row = text.splitlines()[1].split()
-    assert "> 128" in text
-    assert row[1:7] == [str(value) for value in list(expected.values())[:6]]
-    assert row[-1] == str(expected["first_negative_distance"])
+    by_hand = ["--head-dim", "32", "--train-length", "128", "--longest", "1024"]
+    for arguments in (by_hand, ["--config", "run=short"]):
+        _, text = show(tmp_path, "--show", "geo", *arguments)
+        assert "> 128" in text
+        row = text.splitlines()[2].split()
+        assert row[1:7] == [str(value) for value in list(expected.values())[:6]]
+        assert row[-1] == str(expected["first_negative_distance"])
+
+
+def test_show_reads_files_and_entries_as_snakemake_does(tmp_path: Path) -> None:
+    mine = "run: [short, long]\nspectra: {own: {family: geometric, theta: 10}}"
+    (tmp_path / "mine.yaml").write_text(mine)
+    own = ["--show", "own", "--configfile", "mine.yaml"]
+    _, text = show(tmp_path, *own, "--config", "spectra={own: {theta: 500_000}}")
+    titles = [line.partition(":")[0] for line in text.splitlines() if "heads of" in line]
+    assert titles == ["short", "long"]
+    assert ["own", *GEO[1:]] in [line.split() for line in text.splitlines()]
 
 
 @pytest.mark.parametrize(
     ("arguments", "config", "message"),
     [
-        (
-            ["--show", "gea"],
-            "spectra: {geo: {family: geometric, theta: 10}}",
-            "--show: unknown spectrum 'gea'; did you mean 'geo'?",
-        ),
-        (
-            ["--show", "x"],
-            "spectra: {geo: {family: geometric, theta: 10}}",
-            "--show: unknown spectrum 'x'; choose from: geo",
-        ),
-        (
-            ["--show", "geo", "--head-dim", "7"],
-            "spectra: {}",
-            "--head-dim: 7 does not make whole pairs; give an even number",
-        ),
-        (
-            ["--show", "geo", "--train-length", "0"],
-            "spectra: {}",
-            "--train-length: 0 is no length; give at least 1 token",
-        ),
-        (
-            ["--show", "v"],
-            "spectra: {v: {family: values, inv_freq: [1.0]}}",
-            "spectra.v: 1 frequencies for 32 rotary pairs",
-        ),
-        (["--show", "geo"], "spectra: {geo: {family: geometric}}", "spectra.geo"),
-        (
-            ["--show", "x"],
-            "spectra: {350: {family: geometric, theta: 10}}",
-            "--show: unknown spectrum 'x'; choose from: 350",
-        ),
-        (["--show", "geo"], "models: {}", "config.yaml: has no `spectra`"),
-        (["--show", "geo"], "spectra: {", ": not valid YAML"),
-        (
-            ["--show", "geo", "--config", "none.yaml"],
-            "spectra: {}",
-            "none.yaml: No such file or directory",
-        ),
+        (["--show", "gea"], "", "--show: unknown spectrum 'gea'; did you mean 'geo'?"),
+        (["--show", "x"], "", "--show: unknown spectrum 'x'; choose from: geo, poly, numbers"),
+        (["--head-dim", "7"], "", "--head-dim: 7 does not make whole pairs; give an even number"),
+        (["--train-length", "0"], "", "--train-length: 0 is no length; give at least 1 token"),
+        (["--show", "numbers"], "", "spectra.numbers: 1 frequencies for 32 rotary pairs"),
+        (["--config", "run=lon"], "", "run: unknown experiment 'lon'; did you mean 'long'?"),
+        (["--configfile", "none.yaml"], "", "none.yaml: no such file"),
+        ([], EXPERIMENT, "config: missing key 'spectra'"),
+        ([], "spectra: {", ": not valid YAML"),
     ],
 )
 def test_mistakes_are_one_line(
     tmp_path: Path, arguments: list[str], config: str, message: str
 ) -> None:
-    status, text = show(tmp_path, *arguments, config=config)
+    status, text = show(tmp_path, *arguments, config=config or EXPERIMENT + SPECTRA)
     assert status == 1
     assert message in text
     assert len(text.splitlines()) == 1

@@ -10,7 +10,7 @@ EVERY_STEP = {"log_every": 7, "checkpoint_minutes": None, "checkpoint_steps": 5}
 
 def arguments(data: Path, run: Path) -> list[str]:
     options = {
-        "--config": "config.json",
+        "--settings": "config.json",
         "--options": "options.json",
         "--tokens": "tokens.npy",
         "--manifest": "tokens.json",

@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(folder: Path, run: Path, *more: object) -> subprocess.CompletedProcess[str]:
     tokens = ("--tokens", folder / "tokens.npy", "--manifest", folder / "tokens.json")
-    return step("train", "--config", run / "config.json", *tokens, "--output", run, *more)
+    return step("train", "--settings", run / "config.json", *tokens, "--output", run, *more)
 
 
 def evaluate(folder: Path, run: Path, *more: object) -> subprocess.CompletedProcess[str]:

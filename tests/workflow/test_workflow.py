@@ -136,7 +136,7 @@ def test_a_training_run_repeats_to_the_bit_by_hand(finished: Path, tmp_path: Pat
     data = finished / "results/data/quick"
     threads = json.loads((finished / RUNS[0] / "run.json").read_text())["device"]["threads"]
     arguments = [
-        "--config",
+        "--settings",
         finished / RUNS[0] / "config.json",
         "--tokens",
         data / "train.npy",

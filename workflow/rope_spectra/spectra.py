@@ -1,99 +1,108 @@
-"""Shows what spectra do at a training length, without training: a line of numbers for each.
+"""Shows what spectra do in an experiment, without training: a line of numbers for each.
 
-    python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k
+    python -m rope_spectra.spectra                                  # those of `run` in config.yaml
+    python -m rope_spectra.spectra --config run=350m_final
+    python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k --configfile mine.yaml
+
+The head size and the lengths are those of the experiments of `run`; --head-dim, --train-length and
+--longest try others. The text of the experiments need not be there.
 
 rope_spectra.rope.families defines the families; docs/adding-a-spectrum.md says how to add one.
 """
 
-from pathlib import Path
+import argparse
+from typing import NamedTuple
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from rope_spectra.config import text
-from rope_spectra.config.load import plain
-from rope_spectra.config.text import SafeLoader
+from rope_spectra.config import files
+from rope_spectra.config.sections import Config
 from rope_spectra.rope import diagnostics
-from rope_spectra.rope.diagnostics import Diagnosis
-from rope_spectra.rope.families import NamedSpectrum, Spectrum
+from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime import cli, messages
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.runtime.settings import Name, Settings
 
 
-class _Library(Settings):
-    """The one section of config.yaml that is of interest here."""
+class Sizes(NamedTuple):
+    """The sizes that the numbers of a spectrum depend on: of a head, and lengths in tokens."""
 
-    spectra: dict[Name, Spectrum]
+    head_dim: int
+    train_length: int
+    longest: int
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
+    files.add_arguments(parser)
     parser.add_argument(
-        "--show", nargs="+", required=True, metavar="NAME", help="spectra of the config to diagnose"
+        "--show",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="spectra of the configuration (default: those of the experiments)",
     )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=Path("config.yaml"),
-        help="file that defines them (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--head-dim", type=int, default=64, help="dimensions of a head (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--train-length",
-        type=int,
-        default=2048,
-        help="tokens of a training row (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--longest",
-        type=int,
-        default=16384,
-        help="longest evaluation length in tokens (default: %(default)s)",
-    )
+    other = "(default: that of the experiment)"
+    parser.add_argument("--head-dim", type=int, help=f"dimensions of a head {other}")
+    parser.add_argument("--train-length", type=int, help=f"tokens of a training row {other}")
+    parser.add_argument("--longest", type=int, help=f"longest evaluation length {other}")
     args = cli.parse(parser)
 
-    if args.head_dim < 2 or args.head_dim % 2:
-        raise UserError(
-            f"--head-dim: {args.head_dim} does not make whole pairs; give an even number"
-        )
+    _check(args)
+    config = files.load(args, reads_text=False)
+    shown = []
+    for sizes, experiments in _experiments_by_sizes(config, args).items():
+        own = [name for each in experiments for name in config.experiments[each].spectra]
+        names = args.show or list(dict.fromkeys(own))
+        shown.append(_title(experiments, sizes) + "\n" + _table(config, names, sizes))
+    print("\n\n".join(shown))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises UserError for a size that no head and no text can have."""
+    head_dim = args.head_dim
+    if head_dim is not None and (head_dim < 2 or head_dim % 2):
+        raise UserError(f"--head-dim: {head_dim} does not make whole pairs; give an even number")
     for option, length in (("--train-length", args.train_length), ("--longest", args.longest)):
-        if length < 1:
+        if length is not None and length < 1:
             raise UserError(f"{option}: {length} is no length; give at least 1 token")
-    library = _read_library(args.config)
-    diagnoses: dict[str, Diagnosis] = {}
-    for name in args.show:
-        omega = _frequencies(library, name, args.head_dim, args.train_length)
-        diagnoses[name] = diagnostics.diagnose(omega, args.train_length, args.longest)
-    print(diagnostics.as_text(diagnoses, args.train_length, args.longest))
 
 
-def _read_library(config: Path) -> dict[str, Spectrum]:
-    """The spectra of a config file by name. The rest of the file may be wrong: it is not read."""
-    text.check([config])
-    content = plain(yaml.load(config.read_bytes(), Loader=SafeLoader))
-    section = content.get("spectra") if isinstance(content, dict) else None
-    if not isinstance(section, dict):
-        raise UserError(f"{config}: has no `spectra`")
-    try:
-        return _Library(spectra=section).spectra
-    except ValidationError as error:
-        raise UserError(messages.in_words(_Library, error)[0]) from None
+def _experiments_by_sizes(config: Config, args: argparse.Namespace) -> dict[Sizes, list[str]]:
+    """The experiments of `run`; those of equal sizes share a table."""
+    found: dict[Sizes, list[str]] = {}
+    for name in config.run:
+        sizes = Sizes(
+            args.head_dim or config.model_of(name).head_dim,
+            args.train_length or config.training_of(name).seq_len,
+            args.longest or max(config.evaluation_of(name).lengths),
+        )
+        found.setdefault(sizes, []).append(name)
+    return found
 
 
-def _frequencies(
-    library: dict[str, Spectrum], name: str, head_dim: int, train_length: int
-) -> NDArray[np.float32]:
+def _title(experiments: list[str], sizes: Sizes) -> str:
+    return (
+        f"{', '.join(experiments)}: heads of {sizes.head_dim}, trained at {sizes.train_length}"
+        f" tokens, evaluated up to {sizes.longest}"
+    )
+
+
+def _table(config: Config, names: list[str], sizes: Sizes) -> str:
+    diagnoses = {}
+    for name in names:
+        omega = _frequencies(config, name, sizes)
+        diagnoses[name] = diagnostics.diagnose(omega, sizes.train_length, sizes.longest)
+    return diagnostics.as_text(diagnoses, sizes.train_length, sizes.longest)
+
+
+def _frequencies(config: Config, name: str, sizes: Sizes) -> NDArray[np.float32]:
     """The frequencies [head_dim / 2] of a spectrum, as a model of these sizes would train them."""
-    if name not in library:
-        raise UserError(f"--show: {messages.unknown('spectrum', name, library)}")
-    shape = library[name].completed(head_dim, train_length)
+    if name not in config.spectra:
+        raise UserError(f"--show: {messages.unknown('spectrum', name, config.spectra)}")
+    shape = config.spectra[name].completed(sizes.head_dim, sizes.train_length)
     try:
-        return NamedSpectrum(name=name, shape=shape).inv_freq(head_dim)
+        return NamedSpectrum(name=name, shape=shape).inv_freq(sizes.head_dim)
     except ValueError as error:  # a list of numbers for another head_dim
         raise UserError(f"spectra.{name}: {error}") from None
 

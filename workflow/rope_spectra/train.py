@@ -1,6 +1,6 @@
 """Train one run: one spectrum, one seed (rule train).
 
-    python -m rope_spectra.train --config results/demo/geo_500k/seed42/config.json \\
+    python -m rope_spectra.train --settings results/demo/geo_500k/seed42/config.json \\
         --tokens results/data/toy-stories/train.npy \\
         --manifest results/data/toy-stories/train.json --output /tmp/run
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser = cli.parser(__doc__)
     cli.add_paths(
         parser,
-        config="frozen settings of the run",
+        settings="frozen settings of the run",
         tokens="token cache of the training split",
         manifest="manifest of that cache",
         output="folder of the run",
@@ -57,7 +57,7 @@ def main() -> None:
     )
     args = cli.parse(parser)
 
-    settings = seal.load_settings(args.config, RunSettings)
+    settings = seal.load_settings(args.settings, RunSettings)
     options = seal.load_settings(args.options, RunOptions) if args.options else RunOptions()
     run = Run(
         output=args.output,

@@ -65,7 +65,7 @@ rule train:
         curves=layout.CURVES,
         sentence=sentence_option,
     shell:
-        "python -m rope_spectra.train --config {input.config} --options {input.options} --tokens {input.tokens}"
+        "python -m rope_spectra.train --settings {input.config} --options {input.options} --tokens {input.tokens}"
         " --manifest {input.manifest} {params.sentence} --output $(dirname {output.model}) --curves {params.curves} --threads {threads}"
         " --validation-tokens {resources.validation_tokens}"
         f" --kept {layout.KEPT} --log {{log}}"

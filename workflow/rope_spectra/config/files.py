@@ -41,15 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(arguments: argparse.Namespace) -> Config:
+def load(arguments: argparse.Namespace, reads_text: bool = True) -> Config:
     """The configuration that the arguments name, checked and completed.
+
+    Without `reads_text` the files of text need not be there.
 
     Raises UserError with one line per mistake.
     """
-    return read([MAIN, *arguments.configfile], arguments.config)
+    return read([MAIN, *arguments.configfile], arguments.config, reads_text)
 
 
-def read(paths: list[Path], overrides: Iterable[str] = ()) -> Config:
+def read(paths: list[Path], overrides: Iterable[str] = (), reads_text: bool = True) -> Config:
     """The configuration of these files, then of entries KEY=VALUE; later ones win.
 
     Raises UserError as `load`.
@@ -68,7 +70,7 @@ def read(paths: list[Path], overrides: Iterable[str] = ()) -> Config:
     for entry in overrides:
         merge(typed, _override(entry))
     merge(merged, typed)
-    return load_config(merged, typed)
+    return load_config(merged, typed, reads_text)
 
 
 def merge(config: dict[str, Any], above: Mapping[str, Any]) -> None:

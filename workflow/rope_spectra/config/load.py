@@ -16,11 +16,14 @@ from rope_spectra.runtime import messages
 from rope_spectra.runtime.errors import UserError
 
 
-def load(raw: Mapping[str, Any], typed: Mapping[str, Any] | None = None) -> Config:
+def load(
+    raw: Mapping[str, Any], typed: Mapping[str, Any] | None = None, reads_text: bool = True
+) -> Config:
     """The configuration with its defaults filled in.
 
     `raw` is what Snakemake has merged of config.yaml, --configfile and --config; `typed` is the
-    part from --config, in which all nested values are text.
+    part from --config, in which all nested values are text. Without `reads_text` the files of
+    text need not be there.
 
     Raises UserError with one line per mistake.
     """
@@ -31,8 +34,10 @@ def load(raw: Mapping[str, Any], typed: Mapping[str, Any] | None = None) -> Conf
         config = _validated(content, plain(typed or {}))
     except ValidationError as error:
         raise UserError("\n".join(messages.in_words(Config, error))) from None
-    for check in (checks.references, checks.consistency, checks.files):
+    for check in (checks.references, checks.consistency):
         _stop_at(check(config))
+    if reads_text:
+        _stop_at(checks.files(config))
     return config
 
 
