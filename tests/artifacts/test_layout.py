@@ -15,6 +15,8 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
     assert set(layout.RESERVED_NAMES["spectra"]) == {
         "experiment.json",
         "options.json",
+        "search.json",
+        "candidates.json",
         "declaration.json",
         "evaluation.json",
         "runs.csv",

@@ -179,7 +179,7 @@ MISTYPED = [
     ("training={tiny: {learning_rate: nan}}", "training.tiny.learning_rate: 'nan' is text"),
     ("training={tiny: {betas: 0.9}}", "training.tiny.betas: 0.9 is a number, not a list"),
     ("experiments={demo: {seeds: 3}}", "experiments.demo.seeds: 3 is a whole number, not a list"),
-    ("seeds=[1,2]", "config: unknown key 'seeds'; choose from: run"),
+    ("colors=[1,2]", "config: unknown key 'colors'; choose from: run"),
     ("run=7", "run: unknown experiment '7'; choose from: demo"),
     ("training=5", "training: 5 is a whole number, not a mapping"),
     ("training=[a", "--config training=[a: the value is not valid YAML"),

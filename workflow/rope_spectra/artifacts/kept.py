@@ -22,7 +22,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from rope_spectra.artifacts import files
+from rope_spectra.artifacts import files, layout
 from rope_spectra.runtime.cli import log
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.foreign import read_end
@@ -264,7 +264,7 @@ class Store:
         One that is gone stays for as long as its folder does: a job may be about to make it again.
         """
         found = {path: seen for path, seen in before.items() if Path(path).parent.is_dir()}
-        for record in results.glob(_any(kind.record)):
+        for record in layout.find(results, kind.record):
             # Neither what is damaged nor what another process removes at this moment is finished.
             with suppress(UserError, ValidationError, FileNotFoundError):
                 state = record.stat()
@@ -354,11 +354,6 @@ def _set_back(paths: Iterable[Path], modified_ns: int) -> None:
     for path in paths:
         if path.stat().st_nlink == 1:
             os.utime(path, ns=(modified_ns, modified_ns))
-
-
-def _any(pattern: str) -> str:
-    """The glob below results/ for a pattern of layout."""
-    return re.sub(r"{\w+}", "*", pattern.removeprefix("results/"))
 
 
 def _is_same(found: Found, state: os.stat_result) -> bool:

@@ -32,6 +32,9 @@ _EXPERIMENT = "results/{experiment}"
 EXPERIMENT = _EXPERIMENT + "/experiment.json"
 DECLARATION = _EXPERIMENT + "/declaration.json"
 OPTIONS = _EXPERIMENT + "/options.json"
+# Of a part of a search: what its candidates follow from, and what they are.
+SEARCH_STEP = _EXPERIMENT + "/search.json"
+CANDIDATES = _EXPERIMENT + "/candidates.json"
 EVALUATION_CONFIG = _EXPERIMENT + "/evaluation.json"
 USAGE_CONFIG = _EXPERIMENT + "/usage.json"
 RUNS = _EXPERIMENT + "/runs.csv"
@@ -78,6 +81,9 @@ _BENCHMARK = "results/logs/{job}.benchmark.tsv"
 # Finished results by content; artifacts/kept.py.
 KEPT = "results/.kept"
 
+# A search. Its parts are experiments: results/<search>/round0 ... results/<search>/confirmation.
+BEST = "results/{search}/best.yaml"
+
 SUMMARY = "results/summary.csv"
 SUMMARY_MD = "results/summary.md"
 
@@ -101,8 +107,18 @@ USAGE_FIGURES = tuple(
 
 def fill(pattern: str, **parts: str | int) -> Path:
     """The path of a pattern of this module; UserError for a part that could lead elsewhere."""
-    checked = {key: names.check(str(part), key) for key, part in parts.items()}
+    checked = {key: _checked(str(part), key) for key, part in parts.items()}
     return Path(pattern.format(**checked))
+
+
+def _checked(part: str, key: str) -> str:
+    check = names.check_experiment if key == "experiment" else names.check
+    return check(part, key)
+
+
+def part_of_search(search: str, part: int | None) -> str:
+    """The experiment that is a round of a search, or its confirmation (None)."""
+    return f"{search}/confirmation" if part is None else f"{search}/round{part}"
 
 
 def log(job: str) -> str:
@@ -115,16 +131,31 @@ def within(results: Path, path: str) -> Path:
     return results / path.removeprefix("results/")
 
 
+def run_of(folder: Path) -> tuple[str, str]:
+    """Experiment and spectrum of the folder of a run somewhere below a folder called results."""
+    *above, spectrum, _ = folder.parts
+    is_part = len(above) > 2 and above[-2] != "results" and above[-3] == "results"
+    return "/".join(above[-2:] if is_part else above[-1:]), spectrum
+
+
+def find(results: Path, pattern: str) -> list[Path]:
+    """The files of a pattern in `results`, those of the parts of searches included."""
+    below = pattern.removeprefix("results/")
+    globs = [below, below.replace("{experiment}", "{search}/{part}")]
+    found = [results.glob(re.sub(r"{\w+}", "*", each)) for each in dict.fromkeys(globs)]
+    return [path for paths in found for path in paths]
+
+
 def found_runs(results: Path) -> list[tuple[str, str, str]]:
     """(experiment, spectrum, seed) of every run that has a folder there.
 
     The seed is as in the name of the folder, `42-repeat1` for a repeat of 42.
     """
-    any_run = RUN_CONFIG.format(experiment="*", spectrum="*", seed="[0-9]*")
     found = []
-    for path in results.glob(any_run.removeprefix("results/")):
-        experiment, spectrum, folder = path.parent.relative_to(results).parts
-        seed = folder.removeprefix("seed")
+    for path in find(results, RUN_CONFIG):
+        folder = path.parent.relative_to(results)
+        experiment, spectrum = str(folder.parent.parent), folder.parent.name
+        seed = folder.name.removeprefix("seed")
         if re.fullmatch(_SEED, seed):
             found.append((experiment, spectrum, seed))
     return sorted(found, key=lambda run: (*run[:2], seed_of(run[2]), run[2]))

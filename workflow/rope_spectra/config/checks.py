@@ -15,6 +15,7 @@ from rope_spectra.config import claims
 from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.experiment import Experiment
 from rope_spectra.config.hypothesis_checks import hypotheses
+from rope_spectra.config.search import SearchPart
 from rope_spectra.config.sections import Config, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
 from rope_spectra.rope.family import Family, OfTheta, in_tokens
@@ -30,12 +31,13 @@ class Need(NamedTuple):
 
 def references(config: Config) -> Iterator[str]:
     """Every name that is used is defined, and no name is one that results/ needs for itself."""
+    names = [*config.experiments, *config.searches]
     if not config.run:
-        known = ", ".join(config.experiments) or "(no experiment is defined)"
+        known = ", ".join(names) or "(no experiment is defined)"
         yield f"run: empty; name at least one of: {known}"
     for name in config.run:
-        if name not in config.experiments:
-            yield f"run: {unknown('experiment', name, config.experiments)}"
+        if name not in names:
+            yield f"run: {unknown('experiment', name, names)}"
     for section, reserved in RESERVED_NAMES.items():
         for name in sorted(set(reserved) & set(getattr(config, section))):
             yield f"{section}: {name!r} cannot be a name, results/ uses it; choose another"
@@ -86,7 +88,7 @@ def consistency(config: Config) -> Iterator[str]:
         yield from _probe(config, name)
         pairs = config.model_of(name).pairs
         for spectrum in experiment.spectra:
-            shape = config.spectra[spectrum]
+            shape = config.shape_of(name, spectrum)
             yield from _sizes(config, name, f"spectra.{spectrum}", shape, pairs)
 
 
@@ -133,7 +135,8 @@ def _comparison(path: str, experiment: Experiment, remaps: Sequence[str]) -> Ite
 
 
 def _selection(path: str, experiment: Experiment, protocols: Sequence[str]) -> Iterator[str]:
-    if experiment.selection is None:
+    # The seeds that chose are those of the rounds, and a round confirms nothing.
+    if experiment.selection is None or isinstance(experiment, SearchPart):
         return
     chosen = experiment.selection.seeds
     for seed in chosen:
@@ -207,7 +210,7 @@ def _equal_arms(config: Config, name: str) -> Iterator[str]:
     """No contrast is between one spectrum and the same spectrum under another name."""
     experiment = config.experiments[name]
     sizes = config.model_of(name).head_dim, config.training_of(name).seq_len
-    shapes = {each: config.spectra[each].completed(*sizes) for each in experiment.spectra}
+    shapes = {each: config.shape_of(name, each).completed(*sizes) for each in experiment.spectra}
     declared = Contrasts.of(experiment.baseline, experiment.declared_contrasts)
     for ours, theirs in declared.against.items():
         (spectrum, remap), (other, other_remap) = parse_arm(ours), parse_arm(theirs)

@@ -18,7 +18,7 @@ from rope_spectra.config.experiment import Primary, RetrievalEndpoint, Selection
 from rope_spectra.config.hypotheses import Hypothesis
 from rope_spectra.config.sections import Protocol, Remap, Retrieval
 from rope_spectra.rope.families import NamedSpectrum
-from rope_spectra.runtime.settings import Name, Seed, Settings
+from rope_spectra.runtime.settings import ExperimentName, Name, Seed, Settings
 
 Arm: TypeAlias = tuple[str, str]
 
@@ -29,11 +29,11 @@ ALL, SELECTION, CONFIRMATION = "all", "selection", "confirmation"
 class Design(Settings):
     """The settings that tables and figures depend on, besides the runs."""
 
-    experiment: Name
+    experiment: ExperimentName
     description: str
     dataset: Name
     model: Name
-    training: Name
+    training: ExperimentName
     seeds: Annotated[list[Seed], Field(min_length=1)]
     baseline: str
     contrasts: list[str]

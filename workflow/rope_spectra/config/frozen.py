@@ -9,13 +9,14 @@ from typing import Literal, TypeAlias
 
 from rope_spectra.config import design as designs
 from rope_spectra.config.design import Design
+from rope_spectra.config.search import SearchPart
 from rope_spectra.config.sections import Config, EvaluationSettings, RunOptions, TrainingRecipe
 from rope_spectra.data.base import DocumentSection, TrainedTokenizer
 from rope_spectra.data.sources import LearnedTokenizer, SplitSettings
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.errors import UserError
-from rope_spectra.runtime.settings import Name, Seed, Settings
+from rope_spectra.runtime.settings import ExperimentName, Seed, Settings
 
 # Raise it to train everything again on purpose, after a change of code that changes results.
 RECIPE = 1
@@ -27,7 +28,7 @@ class RunSettings(Settings):
     """All that one training run depends on besides its tokens (config.json)."""
 
     recipe: int
-    experiment: Name
+    experiment: ExperimentName
     seed: Seed
     spectrum: NamedSpectrum
     model: ModelConfig
@@ -69,11 +70,18 @@ def run_settings(config: Config, experiment: str, spectrum: str, seed: int) -> R
     )
 
 
+def proposed(config: Config, experiment: str) -> list[str]:
+    """The spectra of an experiment that a search proposes; none where it is no part of one."""
+    parts = config.experiments[experiment]
+    return parts.proposed if isinstance(parts, SearchPart) else []
+
+
 def named_spectrum(config: Config, experiment: str, name: str) -> NamedSpectrum:
     """A spectrum with the numbers that it leaves to the experiment."""
     head_dim = config.model_of(experiment).head_dim
     train_length = config.training_of(experiment).seq_len
-    return NamedSpectrum(name=name, shape=config.spectra[name].completed(head_dim, train_length))
+    shape = config.shape_of(experiment, name).completed(head_dim, train_length)
+    return NamedSpectrum(name=name, shape=shape)
 
 
 def run_options(config: Config, experiment: str) -> RunOptions:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rope_spectra.config import checks
+from rope_spectra.config import checks, search_checks
+from rope_spectra.config.parts import with_parts
 from rope_spectra.config.sections import Config
 from rope_spectra.config.text import read_value
 from rope_spectra.runtime import messages
@@ -34,8 +35,10 @@ def load(
         config = _validated(content, plain(typed or {}))
     except ValidationError as error:
         raise UserError("\n".join(messages.in_words(Config, error))) from None
-    for check in (checks.references, checks.consistency):
+    for check in (checks.references, search_checks.references, search_checks.consistency):
         _stop_at(check(config))
+    config = with_parts(config)
+    _stop_at(checks.consistency(config))
     if reads_text:
         _stop_at(checks.files(config))
     return config

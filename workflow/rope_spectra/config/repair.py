@@ -56,8 +56,13 @@ def _frozen_files(config: Config) -> Iterator[tuple[str, Callable[[], Settings]]
             layout.EVALUATION_CONFIG.format(experiment=name),
             partial(frozen.evaluation_settings, config, name),
         )
-        yield layout.EXPERIMENT.format(experiment=name), partial(frozen.design, config, name)
+        proposed = frozen.proposed(config, name)
+        # What has a place for a candidate follows from candidates.json: the plan makes it again.
+        if not proposed:
+            yield layout.EXPERIMENT.format(experiment=name), partial(frozen.design, config, name)
         for spectrum, seed in frozen.runs(config, name) + frozen.repeats(config, name):
+            if spectrum in proposed:
+                continue
             yield (
                 layout.RUN_CONFIG.format(experiment=name, spectrum=spectrum, seed=seed),
                 partial(frozen.run_settings, config, name, spectrum, layout.seed_of(str(seed))),

@@ -9,13 +9,15 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from rope_spectra.artifacts.layout import part_of_search
 from rope_spectra.config.experiment import Experiment
+from rope_spectra.config.search import Search, SearchPart
 from rope_spectra.config.shares import RetrievalShare, TaskShares
 from rope_spectra.data.base import Probe, Task
 from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope import remaps as remapping
-from rope_spectra.rope.families import Spectrum
+from rope_spectra.rope.families import Proposed, Shape, Spectrum
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, Name, Section
 
@@ -260,9 +262,11 @@ class Config(Section):
     """All of config.yaml: `run` chooses experiments, which are made of named parts."""
 
     run: Annotated[list[str], Distinct]
-    """Names of the experiments to build"""
+    """Names of the experiments and searches to build"""
     experiments: dict[Name, Experiment]
     """Experiments by name"""
+    searches: dict[Name, Search] = Field({})
+    """Searches by name"""
     datasets: dict[Name, Dataset]
     """Where text comes from and how much of it is used, by name"""
     models: dict[Name, ModelConfig]
@@ -278,9 +282,34 @@ class Config(Section):
 
     @property
     def built(self) -> list[str]:
-        """The experiments of `run`, and those that their `rates` name."""
-        rates = [name for own in self.run for name in self.experiments[own].rates]
-        return list(dict.fromkeys([*self.run, *rates]))
+        """The experiments of `run`, the parts of its searches, and those that `rates` name."""
+        own = [part for name in self.run for part in self.parts_of(name)]
+        rates = [other for name in own for other in self.experiments[name].rates]
+        return list(dict.fromkeys([*own, *rates]))
+
+    @property
+    def tabulated(self) -> list[str]:
+        """The experiments of `run` that have tables: of a search its confirmation."""
+        return [self.parts_of(name)[-1] for name in self.run]
+
+    @property
+    def sought(self) -> list[str]:
+        """The searches of `run`."""
+        return [name for name in self.run if name in self.searches]
+
+    def parts_of(self, name: str) -> list[str]:
+        """The experiments of a search, in their order; an experiment is its only part."""
+        if name not in self.searches:
+            return [name]
+        rounds = range(len(self.searches[name].rounds))
+        return [*(part_of_search(name, index) for index in rounds), part_of_search(name, None)]
+
+    def shape_of(self, experiment: str, spectrum: str) -> Shape:
+        """The spectrum of that name in an experiment; a search may have yet to propose it."""
+        known = self.experiments[experiment]
+        if isinstance(known, SearchPart) and spectrum in known.proposed:
+            return Proposed()
+        return self.spectra[spectrum]
 
     def dataset_of(self, experiment: str) -> Dataset:
         """The dataset of an experiment."""

@@ -10,7 +10,7 @@ learn of it from there.
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,6 +26,7 @@ from rope_spectra.rope.frequencies import (
     snap,
     wavelengths,
 )
+from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.lazy import Lazy
 from rope_spectra.runtime.settings import Name, Settings
 
@@ -355,11 +356,26 @@ def families() -> list[type[Family]]:
     return list(get_args(get_args(Spectrum)[0]))
 
 
+class Proposed(Family):
+    """The place of a spectrum that a search has not proposed yet; only candidates.json knows it."""
+
+    family: Literal["proposed"] = "proposed"
+
+    def omega(self, pairs: int) -> Omega:  # noqa: ARG002
+        raise UserError(
+            "family: proposed stands for a spectrum that a search has yet to propose, which has no"
+            " frequencies; take the settings that Snakemake makes of its candidates.json"
+        )
+
+
+Shape: TypeAlias = Annotated[Spectrum | Proposed, Field(discriminator="family")]
+
+
 class NamedSpectrum(Settings):
     """A complete spectrum with its name; in JSON one flat mapping {name, family, ...}."""
 
     name: Name
-    shape: Spectrum
+    shape: Shape
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,10 @@ import re
 from rope_spectra.runtime.errors import UserError
 
 PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\s)"
+# An experiment, or a part of a search such as `search/round0`.
+OF_EXPERIMENT = (
+    r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?$(?!\s)"
+)
 RULE = "use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
 
 
@@ -14,5 +18,12 @@ def check(name: object, where: str) -> str:
     Raises UserError, which begins with `where`, otherwise.
     """
     if not isinstance(name, str) or not re.search(PATTERN, name):
+        raise UserError(f"{where}: {name!r:.120} cannot be a name; {RULE}")
+    return name
+
+
+def check_experiment(name: str, where: str) -> str:
+    """As `check`, of the name of an experiment, which is two such parts in a search."""
+    if not re.search(OF_EXPERIMENT, name):
         raise UserError(f"{where}: {name!r:.120} cannot be a name; {RULE}")
     return name

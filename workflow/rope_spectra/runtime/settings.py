@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 from rope_spectra.runtime.foreign import printable
-from rope_spectra.runtime.names import PATTERN
+from rope_spectra.runtime.names import OF_EXPERIMENT, PATTERN
 
 S = TypeVar("S", bound="Settings")
 
@@ -60,6 +60,8 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 Distinct = AfterValidator(_distinct)
 Name = Annotated[str, StringConstraints(pattern=PATTERN)]
+# Of an experiment, or of a part of a search: `search/round0`.
+ExperimentName = Annotated[str, StringConstraints(pattern=OF_EXPERIMENT)]
 # Unlike Path.expanduser this leaves ./ and an unknown ~user as they are.
 PathText = Annotated[
     str, StringConstraints(pattern=r"^[^\x00]+$"), AfterValidator(os.path.expanduser)

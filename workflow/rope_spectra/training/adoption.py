@@ -68,7 +68,7 @@ def _key_of(record: Path) -> str:
 def _restore(entry: Path, record: Path) -> None:
     """Puts a kept run back into a folder of an experiment."""
     folder = record.parent
-    experiment, spectrum = folder.parts[-3:-1]
+    experiment, spectrum = layout.run_of(folder)
     settings = seal.load_record(entry / RUN, RunRecord).settings
     named = settings.spectrum.model_copy(update={"name": spectrum})
     names = {"experiment": experiment, "spectrum": named}
