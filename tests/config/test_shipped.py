@@ -72,7 +72,7 @@ def test_seeds_baselines_and_contrasts_of_the_study() -> None:
         if not parts["selection"] and not name.startswith("frontier")
     }
     assert {name: parts["seeds"] for name, parts in experiments.items()} == {
-        "demo": [42, 123, 7],
+        "demo": [42, 123, 7, 17, 97, 999],
         "unified_search": [42],
         "unified_search_split_a": [42],
         "unified_search_split_b": [42],
@@ -207,4 +207,4 @@ def test_the_experiments_on_the_toy_share_half_of_their_runs() -> None:
         if experiment.dataset == "toy-stories"
         for spectrum, seed in frozen.runs(config, name)
     ]
-    assert (len(found), len(set(found))) == (146, 77)
+    assert (len(found), len(set(found))) == (149, 74)
