@@ -82,10 +82,6 @@ def test_the_page_ranks_by_the_primary_metric_where_one_is_declared() -> None:
     assert ranks["degradation_rank"].dropna().to_dict() == {("geo", 128): 1, ("own", 128): 2}
     assert ranks.loc[("own", 128), "rank"] == 1
 
-    plain = pages.overall_page(table)
-    assert "ranked by perplexity at 128 tokens (" in plain
-    assert [line[2] for line in cells(plain)[2:4]] == ["own", "geo"]
-
 
 def test_ranks_have_intervals_and_a_probability() -> None:
     close = {"geo": [5.0, 5.5, 6.0], "own": [4.9, 5.6, 5.9], "far": [9.0, 9.9, 10.8]}
@@ -96,7 +92,7 @@ def test_ranks_have_intervals_and_a_probability() -> None:
     assert ranks[1][1] == ">0.999"
     assert ranks[2][1] == ""
     older = table.drop(columns=["rank", "rank_ci95_low", "rank_ci95_high", "p_better_than_next"])
-    assert "rank, 95 %" not in pages.overall_page(older)
+    assert "rank, 95 %" not in pages.experiment_page(DESIGN, older)
 
 
 def test_blocks_of_a_page_are_one_blank_line_apart() -> None:
@@ -382,29 +378,3 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     tables.write_csv(tmp_path / "runs.csv", pd.DataFrame({"spectrum": ["geo"], "ppl": [5.0]}))
     with pytest.raises(UserError, match=r"runs\.csv: has no column accuracy_mean"):
         page.read_table(tmp_path / "runs.csv", "accuracy_mean")
-
-
-# --- the page over all experiments ---------------------------------------------------------------
-
-
-def test_experiments_are_ranked_together_only_where_they_can_be_compared() -> None:
-    first = summary({"geo": [5.0, 5.5, 6.0]})
-    second = summary({"geo": [4.0, 4.5, 5.0]}).assign(experiment="other")
-    page = pages.overall_page(pd.concat([first, second.assign(model="50m")]))
-    assert page.count("\n| 1 ") == 2
-    together = pages.overall_page(pd.concat([first, second]))
-    assert together.count("\n| 1 ") == 1
-    assert together.index("other") < together.index("demo")
-    assert "`full`): geo: 22 %. Where these ran on different machines" in together
-
-
-def test_the_leaderboard_mixes_no_phases_and_leaves_selection_out() -> None:
-    phases = {
-        phase: summary({"geo": [ppl]}).assign(phase=phase)
-        for phase, ppl in (("all", 5.0), ("confirmation", 6.0), ("selection", 7.0))
-    }
-    page = pages.overall_page(pd.concat(phases.values()))
-    assert page.count("\n| 1 ") == 2
-    order = [page.index(text) for text in ("5.000", "tiny, confirmation", "6.000")]
-    assert order == sorted(order)
-    assert "7.000" not in page

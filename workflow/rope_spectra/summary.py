@@ -1,7 +1,10 @@
 """Put the tables of several experiments into one (rule summary).
 
-    python -m rope_spectra.summary --experiments results/*/summary.csv \\
+    python -m rope_spectra.summary --experiments results/demo/summary.csv \\
         --csv results/summary.csv --md results/summary.md
+
+--experiments are those of this run. Other experiments next to --csv are kept in the tables and
+marked (column `in_run`); one whose table is not whole is left out, with a line that says so.
 """
 
 from pathlib import Path
@@ -9,9 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from rope_spectra.analysis import lineage
+from rope_spectra.analysis.lineage import TablesRecord
+from rope_spectra.analysis.summary_table import COLUMNS
 from rope_spectra.artifacts import files, tables
-from rope_spectra.report import pages
+from rope_spectra.report import overall
 from rope_spectra.runtime import cli
+from rope_spectra.runtime.errors import UserError
 
 
 def main() -> None:
@@ -22,16 +28,38 @@ def main() -> None:
     cli.add_paths(
         parser,
         csv="where to write the joined table",
-        md="where to write the leaderboard for reading",
+        md="where to write the page for reading",
     )
     args = cli.parse(parser)
 
-    for path in args.experiments:
-        lineage.check_table(path)
-    summary = pd.concat([tables.read_csv(path) for path in args.experiments], ignore_index=True)
+    records = {path: lineage.check_table(path) for path in args.experiments}
+    others = _others(args.csv, args.experiments)
+    parts = [tables.read_csv(path).assign(in_run=path in records) for path in [*records, *others]]
+    summary = pd.concat(parts, ignore_index=True)
+    designs = [record.definition for record in [*records.values(), *others.values()]]
     with files.atomic_all(args.csv, args.md) as (csv, md):
         csv.write_text(tables.as_csv(summary), encoding="utf-8")
-        md.write_text(pages.overall_page(summary), encoding="utf-8")
+        md.write_text(overall.page(summary, designs), encoding="utf-8")
+
+
+def _others(csv: Path, own: list[Path]) -> dict[Path, TablesRecord]:
+    """The tables of other experiments in the folder of the joined one, by name."""
+    found = {}
+    # That of a search is a folder deeper: its confirmation.
+    patterns = (f"*/{own[0].name}", f"*/*/{own[0].name}")
+    for path in sorted(path for pattern in patterns for path in csv.parent.glob(pattern)):
+        if path in own:
+            continue
+        try:
+            record = lineage.check_table(path)
+        except UserError as error:
+            cli.log.warning("left out: %s", error)
+            continue
+        if set(COLUMNS) <= set(tables.read_csv(path)):
+            found[path] = record
+        else:
+            cli.log.warning("left out: %s: of an older version; build that experiment again", path)
+    return found
 
 
 if __name__ == "__main__":

@@ -118,6 +118,12 @@ def experiment_files(experiment):
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
+def summarized():
+    """The experiments of this run that the joined table has: those at other learning rates too."""
+    rates = [other for name in config.tabulated for other in config.experiments[name].rates]
+    return list(dict.fromkeys([*config.tabulated, *rates]))
+
+
 def noise_floor_table(wildcards):
     """The table of the noise floor, where the experiment repeats a run."""
     repeats = config.experiments[wildcards.experiment].noise_floor

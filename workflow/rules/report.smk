@@ -275,8 +275,8 @@ rule usage_table:
 
 rule summary:
     input:
-        expand(layout.TABLES, experiment=config.run),
-        csv=expand(layout.EXPERIMENT_SUMMARY, experiment=config.run),
+        expand(layout.TABLES, experiment=summarized()),
+        csv=expand(layout.EXPERIMENT_SUMMARY, experiment=summarized()),
     output:
         csv=in_report(
             layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"

@@ -1,7 +1,7 @@
-"""The pages for reading: summary.md of an experiment, and the one over all experiments.
+"""The page for reading of an experiment, its summary.md.
 
-A page is made from tables alone. The sentences are in the templates, their values and tables are
-made here.
+The page over all experiments is in report/overall.py. A page is made from tables alone. The
+sentences are in the templates, their values and tables are made here.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from rope_spectra.report.rankings import protocols, rankings
 from rope_spectra.report.rates_section import rates_section
 from rope_spectra.report.theory_section import hypotheses_values, theory_values
 
-_METRIC_WORDS = {"ppl": "PPL", "degradation": "degradation"}
+METRIC_WORDS = {"ppl": "PPL", "degradation": "degradation"}
 
 
 class Comparisons(NamedTuple):
@@ -80,7 +80,7 @@ def experiment_page(
         remapped=set(summary["remap"]) != {NATIVE},
         confirmed=rankings(tested, design.primary),
         degradation=_degradation(tested),
-        contrasts=_comparisons(design, tested, frontier),
+        contrasts=comparisons(design, tested, frontier),
         finding=finding,
         exploratory=rankings(chosen, design.primary),
         retrieval=None if retrieval is None else _retrieval(design, retrieval),
@@ -94,19 +94,6 @@ def experiment_page(
         smallest_p=statistics.smallest_p,
         alpha=statistics.ALPHA,
     )
-
-
-def overall_page(summary: pd.DataFrame) -> str:
-    """summary.md over all experiments: a leaderboard for each set of runs that can be compared."""
-    # Perplexities of selection chose the candidates, so they would look better than they are.
-    summary = summary[summary["phase"] != SELECTION]
-    keys = ["dataset", "model", "training", "phase"]
-    groups = [
-        dict(zip(keys, key, strict=True)) | {"rankings": rankings(rows), "shared": _shared(rows)}
-        for key, rows in summary.groupby(keys, sort=False, dropna=False)
-    ]
-    experiments = list(summary["experiment"].unique())
-    return markdown.render("overall.md.j2", groups=groups, experiments=experiments)
 
 
 def _degradation(summary: pd.DataFrame) -> str:
@@ -123,7 +110,7 @@ def _degradation(summary: pd.DataFrame) -> str:
         for length in lengths:
             line.append(_growth(cells.loc[(row.spectrum, row.remap, length)]))
         beyond = row.degradation_beyond
-        line.append("" if pd.isna(beyond) else f"{_exp(beyond):.3f}")
+        line.append("" if pd.isna(beyond) else f"{exponential(beyond):.3f}")
         table.append(line)
     header = ["spectrum", *map(str, lengths), f"{lengths[-1]}, beyond"]
     return markdown.as_table(header, table)
@@ -131,12 +118,12 @@ def _degradation(summary: pd.DataFrame) -> str:
 
 def _growth(row: pd.Series) -> str:
     """PPL as a multiple of that at the training length, such as `1.756 (1.590 to 1.940)`."""
-    low, high = _exp([row["degradation_ci95_low"], row["degradation_ci95_high"]])
+    low, high = exponential([row["degradation_ci95_low"], row["degradation_ci95_high"]])
     between = interval(low, high, digits=3)
-    return f"{_exp(row['degradation_mean']):.3f}" + (f" ({between})" if between else "")
+    return f"{exponential(row['degradation_mean']):.3f}" + (f" ({between})" if between else "")
 
 
-def _exp(values: ArrayLike) -> Any:
+def exponential(values: ArrayLike) -> Any:
     """The exponential; inf where no float holds it, as of a run that has diverged."""
     with np.errstate(over="ignore"):
         return np.exp(values)
@@ -148,8 +135,8 @@ def _diverged(summary: pd.DataFrame) -> list[str]:
     return sorted({named(row) for row in rows.itertuples()})
 
 
-def _comparisons(
-    design: Design, summary: pd.DataFrame, frontier: pd.DataFrame | None
+def comparisons(
+    design: Design, summary: pd.DataFrame, frontier: pd.DataFrame | None = None
 ) -> Comparisons | None:
     """The comparisons at the primary endpoint; None where nothing is compared.
 
@@ -222,7 +209,7 @@ def _comparison_table(rows: list[Any], common: str | None) -> str:
         line = {
             "spectrum": named(row),
             "against": spaced(row.baseline),
-            f"{_METRIC_WORDS[row.metric]} ratio": number(getattr(row, names.ratio)),
+            f"{METRIC_WORDS[row.metric]} ratio": number(getattr(row, names.ratio)),
             "95 %, seeds and text": _ratio_interval(row, f"{names.delta}_crossed95"),
             "95 %, seeds alone": _ratio_interval(row, f"{names.delta}_ci95"),
             "p": number(getattr(row, names.p)),
@@ -238,7 +225,7 @@ def _comparison_table(rows: list[Any], common: str | None) -> str:
 
 def _ratio_interval(row: Any, column: str) -> str:
     """The exponential of an interval of differences of a logarithm."""
-    low, high = _exp([getattr(row, f"{column}_low"), getattr(row, f"{column}_high")])
+    low, high = exponential([getattr(row, f"{column}_low"), getattr(row, f"{column}_high")])
     return interval(low, high, digits=3)
 
 
@@ -247,7 +234,7 @@ def _secondary_table(rows: pd.DataFrame, family: list[tuple[str, str]]) -> str:
     if rows.empty:
         return ""
     metrics = rows.drop_duplicates("length").set_index("length")["metric"].sort_index()
-    header = [f"{length} ({_METRIC_WORDS[metric]})" for length, metric in metrics.items()]
+    header = [f"{length} ({METRIC_WORDS[metric]})" for length, metric in metrics.items()]
     by_place = {(row.spectrum, row.remap, row.length): row for row in rows.itertuples()}
     table = []
     for arm in family:
@@ -321,16 +308,3 @@ def _nll_gap(row: pd.Series) -> str:
         return ""
     between = interval(row["delta_nll_gap_ci95_low"], row["delta_nll_gap_ci95_high"], digits=2)
     return f"{delta:+.2f} ({between})" if between else f"{delta:+.2f}"
-
-
-def _shared(summary: pd.DataFrame) -> list[str]:
-    """Arms that several experiments have with the same seeds, and how far these are apart."""
-    protocol = protocols(summary)[0]
-    longest = summary["length"].max()
-    rows = summary[(summary["protocol"] == protocol) & (summary["length"] == longest)]
-    shared = []
-    for _, group in rows.groupby(["spectrum", "remap", "seeds"], sort=False):
-        if len(group) > 1:
-            ratio = group["ppl_mean"].max() / group["ppl_mean"].min()
-            shared.append(f"{named(group.iloc[0])}: {100 * (ratio - 1):.2g} %")
-    return shared
