@@ -427,6 +427,7 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
         "does not divide",
         "a divisor",
     ),
+    ("training/tiny/runs_per_gpu", 9, "training.tiny.runs_per_gpu", "too large", "8"),
     ("training/tiny/gpus_per_run", 3, "training.tiny.gpus_per_run", "does not divide", "a divisor"),
     (
         "training/tiny/micro_batch_size",
@@ -658,6 +659,13 @@ def test_a_mistake_is_one_line_that_names_the_key(
 )
 def test_the_lines_read_as_sentences(path: str, value: Any, line: str) -> None:
     assert mistakes(edited(path, value)) == [line]
+
+
+def test_a_run_of_several_gpus_shares_none() -> None:
+    raw = edited("training/tiny/runs_per_gpu", 2, edited("training/tiny/gpus_per_run", 2))
+    [line] = mistakes(raw)
+    assert line.startswith("training.tiny.runs_per_gpu: ")
+    assert line.endswith("leave it out")
 
 
 def test_every_mistake_is_reported_at_once() -> None:

@@ -72,6 +72,14 @@ def test_several_gpus_ask_for_less_time_and_more_memory() -> None:
     assert limits.train_mb(several, "350m_final", 1) == 4 * limits.train_mb(CONFIG, "350m_final", 1)
 
 
+def test_runs_that_share_a_gpu_ask_for_more_time() -> None:
+    preset = RAW["training"]["50m"] | {"runs_per_gpu": 4}
+    shared = load(RAW | {"training": RAW["training"] | {"50m": preset}})
+    for minutes in (limits.train_minutes, limits.evaluate_minutes):
+        alone = minutes(CONFIG, "unified_search", 1) - limits._START_MINUTES
+        assert minutes(shared, "unified_search", 1) - limits._START_MINUTES > 2 * alone
+
+
 def test_more_text_asks_for_more_time() -> None:
     large = load(RAW | {"datasets": RAW["datasets"] | {"tinystories": LARGE}})
     for minutes in (limits.tokenize_minutes, limits.cache_minutes):

@@ -25,7 +25,7 @@ HOLD = """
 import logging, sys
 from rope_spectra.runtime import devices
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-devices.lease(int(sys.argv[1]))
+devices.lease(*map(int, sys.argv[1].split("/")))
 sys.stdin.read()
 """
 # Takes a GPU 300 times, and fails if anybody else has it.
@@ -70,7 +70,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 class Holder:
     """A process that holds GPUs until it is told to end."""
 
-    def __init__(self, count: int = 1, code: str = HOLD) -> None:
+    def __init__(self, count: int | str = 1, code: str = HOLD) -> None:
         command = [sys.executable, "-c", code, str(count)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -243,6 +243,53 @@ def test_runs_of_several_gpus_get_all_or_none(machine, hold) -> None:
     assert hold().says() == "on GPU GPU-0002"
     first.end()
     assert second.says() == "on GPU GPU-0000,GPU-0001"
+
+
+def test_small_runs_share_gpus_evenly_and_no_more_of_them_than_asked(machine, hold) -> None:
+    machine(gpus(2))
+    holders = [hold("1/2") for _ in range(4)]
+    spread = sorted(holder.says() for holder in holders)
+    assert spread == ["with 1/2 of its time and memory"] * 4
+    assert (
+        sorted(holder.says() for holder in holders)
+        == ["on GPU GPU-0000"] * 2 + ["on GPU GPU-0001"] * 2
+    )
+    late = hold("1/2")
+    assert late.says() == WAITS.format("1/2 of 1", 2)
+    holders[3].end()
+    assert late.says() == "with 1/2 of its time and memory"
+
+
+def test_a_shared_gpu_is_free_for_a_whole_run_only_after_its_last_share(machine, hold) -> None:
+    machine(gpus(1))
+    shares = [hold("1/8"), hold("1/3")]
+    for share in shares:
+        assert share.says().startswith("with 1/")
+        assert share.says() == "on GPU GPU-0000"
+    whole = hold()
+    assert whole.says() == WAITS.format(1, 1)
+    shares[0].end()
+    shares[1].end()
+    assert whole.says() == "on GPU GPU-0000"
+    assert hold("1/8").says() == WAITS.format("1/8 of 1", 1)
+
+
+def test_a_gpu_of_an_older_version_is_shared_with_nobody(machine, hold) -> None:
+    """It locks a single byte, the first that stands for the GPU."""
+    machine(gpus(1))
+    older = HOLD.replace("devices.lease", "devices._BYTES = 1; devices.lease")
+    assert hold(1, older).says() == "on GPU GPU-0000"
+    assert hold().says() == WAITS.format(1, 1)
+
+
+@pytest.mark.parametrize("shares", range(1, devices.MOST_SHARES + 1))
+def test_shares_of_a_gpu_are_equal_and_leave_nothing(shares: int) -> None:
+    parts = [devices._Part.of("GPU-0000", number, shares) for number in range(shares)]
+    whole = devices._Part.of("GPU-0000")
+    assert [part.start for part in parts] == [
+        whole.start + number * whole.length // shares for number in range(shares)
+    ]
+    assert sum(part.length for part in parts) == whole.length
 
 
 def test_a_rank_keeps_its_gpu_when_its_launcher_is_killed(machine, hold, monkeypatch) -> None:

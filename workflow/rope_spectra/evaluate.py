@@ -55,6 +55,9 @@ def main() -> None:
         kept="store of finished evaluations: adopt this one if it is there, else keep it there",
     )
     parser.add_argument("--threads", type=int, help="CPU threads to use")
+    parser.add_argument(
+        "--runs-per-gpu", type=int, default=1, metavar="N", help="take one of N shares of a GPU"
+    )
     args = cli.parse(parser)
 
     settings = seal.load_settings(args.settings, EvaluationSettings)
@@ -78,7 +81,7 @@ def main() -> None:
 
     def evaluate() -> None:
         sizes = read_token_bytes(args.token_bytes) if args.token_bytes else None
-        model = _load(args.run, run, args.threads)
+        model = _load(args.run, run, args.threads, args.runs_per_gpu)
         _evaluate(model, tokens, sentence, sizes, facts, output)
 
     if args.kept:
@@ -124,7 +127,7 @@ def read_token_bytes(path: Path) -> NDArray[np.uint16]:
     return np.load(path, allow_pickle=False)
 
 
-def _load(folder: Path, run: RunRecord, threads: int | None) -> "Llama":
+def _load(folder: Path, run: RunRecord, threads: int | None, runs_per_gpu: int) -> "Llama":
     """The trained model on the device, and with the arithmetic, that its training asks for."""
     if run.settings.training.deterministic:
         pin_arithmetic()
@@ -132,7 +135,7 @@ def _load(folder: Path, run: RunRecord, threads: int | None) -> "Llama":
     from rope_spectra.training.device import prepare
     from rope_spectra.training.trained import load_trained
 
-    device, _ = prepare(run.settings, threads)
+    device, _ = prepare(run.settings, threads, runs_per_gpu)
     return load_trained(folder, run).to(device).eval()
 
 

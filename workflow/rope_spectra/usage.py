@@ -34,6 +34,9 @@ def main() -> None:
     )
     cli.add_paths(parser, required=False, output="where to write (default: the run's folder)")
     parser.add_argument("--threads", type=int, help="CPU threads to use")
+    parser.add_argument(
+        "--runs-per-gpu", type=int, default=1, metavar="N", help="take one of N shares of a GPU"
+    )
     args = cli.parse(parser)
 
     settings = seal.load_settings(args.settings, UsageSettings)
@@ -53,7 +56,7 @@ def main() -> None:
     from rope_spectra.training.device import prepare
     from rope_spectra.training.trained import load_trained
 
-    device, _ = prepare(run.settings, args.threads)
+    device, _ = prepare(run.settings, args.threads, args.runs_per_gpu)
     model = load_trained(args.run, run).to(device).eval()
     arrays = usage.measure(model, tokens, settings, recipe.seq_len, recipe.precision)
 

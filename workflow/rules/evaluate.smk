@@ -39,6 +39,7 @@ rule evaluate:
     threads: lambda w: config.training_of(w.experiment).threads
     resources:
         gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
+        runs_per_gpu=lambda w: config.training_of(w.experiment).runs_per_gpu,
         runtime=lambda w, attempt: limits.evaluate_minutes(config, w.experiment, attempt),
         mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
     params:
@@ -48,7 +49,7 @@ rule evaluate:
         sentence=sentence_option,
     shell:
         "python -m rope_spectra.evaluate --run $(dirname {input.run}) --settings {input.settings} --tokens {input.tokens}"
-        " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads}"
+        " --manifest {input.manifest} {params.token_bytes} {params.sentence} --threads {threads} --runs-per-gpu {resources.runs_per_gpu}"
         f" --kept {layout.KEPT} --log {{log}}"
 
 
@@ -86,8 +87,9 @@ rule usage:
     threads: lambda w: config.training_of(w.experiment).threads
     resources:
         gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
+        runs_per_gpu=lambda w: config.training_of(w.experiment).runs_per_gpu,
         runtime=lambda w, attempt: limits.usage_minutes(config, w.experiment, attempt),
         mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
     shell:
         "python -m rope_spectra.usage --run $(dirname {input.run}) --settings {input.settings}"
-        " --tokens {input.tokens} --manifest {input.manifest} --threads {threads} --log {log}"
+        " --tokens {input.tokens} --manifest {input.manifest} --threads {threads} --runs-per-gpu {resources.runs_per_gpu} --log {log}"

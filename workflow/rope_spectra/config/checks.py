@@ -112,6 +112,8 @@ def _batch(path: str, training: Training) -> Iterator[str]:
         part = getattr(training, key)
         if part != "auto" and batch % part:
             yield f"{path}.{key}: {part} does not divide batch_size {batch}; give a divisor"
+    if training.gpus_per_run > 1 and training.runs_per_gpu > 1:
+        yield f"{path}.runs_per_gpu: a run of several GPUs shares none; leave it out"
     step = training.seq_len * batch
     tokens = training.tokens
     if tokens is not None and tokens < step:

@@ -18,6 +18,7 @@ from rope_spectra.data.sources import Dataset
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope import remaps as remapping
 from rope_spectra.rope.families import Proposed, Shape, Spectrum
+from rope_spectra.runtime.devices import MOST_SHARES
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, Name, Section
 
@@ -109,6 +110,10 @@ class RunOptions(Section):
 
     gpus_per_run: int = Field(1, ge=1)
     """GPUs that share each run, a process each; changes results by rounding only"""
+    # Younger than frozen options, which must stay as they were: left out at the default.
+    runs_per_gpu: int = Field(1, ge=1, le=MOST_SHARES, exclude_if=lambda runs: runs == 1)
+    """Small runs that share a GPU, each with its part of the memory; `--resources gpu=` then counts
+    runs; changes results by rounding only, where micro_batch_size is auto"""
     log_every: int = Field(10, ge=1)
     """Steps between two rows of train.csv; changes no result"""
     tensorboard: Literal["auto"] | bool = "auto"
@@ -119,7 +124,7 @@ class RunOptions(Section):
     time)"""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Steps between two saved states, besides those by time (null is none by steps)"""
-    # Younger than frozen options, which must stay as they were: left out at the default.
+    # Left out at the default, as runs_per_gpu.
     rank_timeout_minutes: float = Field(2.0, gt=0, exclude_if=lambda minutes: minutes == 2.0)
     """Minutes without a sign of life from one of several GPUs' processes that end the run"""
 

@@ -129,8 +129,9 @@ def evaluate_mb(config: Config, experiment: str, attempt: int) -> int:
 
 
 def _rate(training: Training) -> float:
-    """FLOP/s of the device that a preset trains and evaluates on."""
-    return _RATES[training.device, training.precision]
+    """FLOP/s of what a preset trains and evaluates on: a device, or its share of a GPU."""
+    shares = training.runs_per_gpu if training.device == "auto" else 1
+    return _RATES[training.device, training.precision] / shares
 
 
 def _tokens(config: Config, dataset: str, split: SplitName) -> int:

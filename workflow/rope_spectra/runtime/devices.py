@@ -1,11 +1,12 @@
 """Gives each run a GPU of its own: Snakemake counts GPUs (`--resources gpu=4`) but assigns none.
 
-A GPU is leased by a lock on one byte of the driver's own nvidia-smi, whose place follows from the
-name of the GPU. That file is there for all users and in every container that the driver is bound
-into, and no cleaner of temporary files removes it. The lock ends with the processes that hold it,
-however they end. Only the GPUs that CUDA_VISIBLE_DEVICES leaves (Slurm sets it too) are leased, and
-it is set to the leased ones, so this comes before anything initializes CUDA. Names are UUIDs:
-numbers mean other GPUs in each container or Slurm job.
+A GPU is leased by a lock on bytes of the driver's own nvidia-smi, whose place follows from the name
+of the GPU; a share of a GPU, for small runs, by a lock on a part of these bytes. That file is there
+for all users and in every container that the driver is bound into, and no cleaner of temporary
+files removes it. The lock ends with the processes that hold it, however they end. Only the GPUs
+that CUDA_VISIBLE_DEVICES leaves (Slurm sets it too) are leased, and it is set to the leased ones,
+so this comes before anything initializes CUDA. Names are UUIDs: numbers mean other GPUs in each
+container or Slurm job.
 """
 
 import fcntl
@@ -18,6 +19,7 @@ import struct
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rope_spectra.runtime.cli import log
@@ -30,16 +32,23 @@ if TYPE_CHECKING:
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _NO_GPU = ("", "-1", "NoDevFiles")
 _POLL_S = 1.0
+# Bytes that stand for one GPU: each of 1 to 8 equal shares is a whole number of them.
+_BYTES = 840
+MOST_SHARES = 8
+# What runs that share a GPU may use of its memory together; the rest is for CUDA's own state of
+# each, which torch does not count.
+_MEMORY = 0.9
 # The C library's struct flock: kind, whence, start, length, process.
 _FLOCK = "hhqqi4x"
 _held: list[int] = []  # descriptors that hold the locks of this process
 
 
-def take(preset: str = "auto") -> "torch.device":
+def take(preset: str = "auto", runs_per_gpu: int = 1) -> "torch.device":
     """The device of this process: a GPU that no other run has, or the CPU where there is none.
 
     The GPU is held until this process ends. `preset` is `device` of a training preset: auto, or cpu
-    for no GPU. A rank takes its own of those that its launcher has leased.
+    for no GPU. A rank takes its own of those that its launcher has leased. With `runs_per_gpu` it
+    is a share of a GPU and of its memory.
     """
     import torch
 
@@ -48,15 +57,20 @@ def take(preset: str = "auto") -> "torch.device":
     if is_rank():
         share(int(os.environ["LOCAL_RANK"]))
     else:
-        lease()
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        lease(shares=runs_per_gpu)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if runs_per_gpu > 1:
+        torch.cuda.set_per_process_memory_fraction(_MEMORY / runs_per_gpu)
+    return torch.device("cuda")
 
 
-def lease(count: int = 1) -> list[str]:
+def lease(count: int = 1, shares: int = 1) -> list[str]:
     """Holds `count` GPUs until this process ends, waiting while others hold them.
 
     Returns their names, none where there is no GPU. All or nothing: two processes that each want
-    two of three GPUs do not block each other. A process that holds GPUs already keeps those.
+    two of three GPUs do not block each other. A process that holds GPUs already keeps those. With
+    `shares`, each GPU is held by one part in so many only, on the GPU that has most of them left.
     UserError if there are fewer, or if some would be left and this system has no such locks.
     """
     if _held:
@@ -69,7 +83,7 @@ def lease(count: int = 1) -> list[str]:
             f"gpus_per_run: {count} GPUs are asked for, this machine offers {len(names)}; lower it"
         )
     try:
-        _wait_for(names, count)
+        _wait_for(names, count, shares)
     except OSError as error:
         if count < len(names):
             raise UserError(
@@ -81,18 +95,21 @@ def lease(count: int = 1) -> list[str]:
     return os.environ[VARIABLE].split(",")
 
 
-def _wait_for(names: list[str], count: int) -> None:
-    """Locks and uses `count` of these GPUs as soon as so many are free."""
+def _wait_for(names: list[str], count: int, shares: int) -> None:
+    """Locks and uses `count` of these GPUs as soon as so many, or such shares, are free."""
     file = _open()
     _held.append(file)
-    leased = _lock_free_ones(file, names, count)
+    leased = _lock_free_ones(file, names, count, shares)
     if not leased:
-        wanted = f"{count} of {len(names)} GPUs wanted"
+        part = f"1/{shares} of " if shares > 1 else ""
+        wanted = f"{part}{count} of {len(names)} GPUs wanted"
         log.info("waiting: %s, other runs hold the rest; lower --resources gpu=", wanted)
     while not leased:
         # Two that have met on one GPU must not meet again and again.
         time.sleep(_POLL_S * random.uniform(0.5, 1.5))
-        leased = _lock_free_ones(file, names, count)
+        leased = _lock_free_ones(file, names, count, shares)
+    if shares > 1:
+        log.info("with 1/%d of its time and memory", shares)
     _use(leased)
 
 
@@ -106,7 +123,7 @@ def share(rank: int) -> None:
         file = _open()
         _held.append(file)
         with suppress(OSError):  # the launcher has said that there are no such locks
-            _lock(file, fcntl.F_RDLCK, names[rank])
+            _lock(file, fcntl.F_RDLCK, _Part.of(names[rank]))
         _use([names[rank]])
 
 
@@ -166,19 +183,25 @@ def _named(entry: str, gpus: dict[str, list[str]]) -> list[str]:
     return gpus[named[0]] if named else []
 
 
-def _lock_free_ones(file: int, names: list[str], count: int) -> list[str]:
-    """Locks `count` GPUs if so many are free, else none."""
-    chosen = [name for name in names if _is_free(file, name)][:count]
+def _lock_free_ones(file: int, names: list[str], count: int, shares: int = 1) -> list[str]:
+    """Locks `count` GPUs, or shares of so many, if they are free, else none."""
+    chosen: dict[str, _Part] = {}
+    # The first share of every GPU before the second of any.
+    for number in range(shares):
+        for name in names:
+            part = _Part.of(name, number, shares)
+            if len(chosen) < count and name not in chosen and _is_free(file, part):
+                chosen[name] = part
     if len(chosen) < count:
         return []
-    for name in chosen:
-        _lock(file, fcntl.F_RDLCK, name)
+    for part in chosen.values():
+        _lock(file, fcntl.F_RDLCK, part)
     # Another process may have chosen the same a moment ago. Each locks before it looks again, so at
     # least one of them sees the other.
-    if all(_is_free(file, name) for name in chosen):
-        return chosen
-    for name in chosen:
-        _lock(file, fcntl.F_UNLCK, name)
+    if all(_is_free(file, part) for part in chosen.values()):
+        return list(chosen)
+    for part in chosen.values():
+        _lock(file, fcntl.F_UNLCK, part)
     return []
 
 
@@ -187,24 +210,39 @@ def _open() -> int:
     return os.open(shutil.which("nvidia-smi") or "nvidia-smi", os.O_RDONLY)
 
 
-def _is_free(file: int, name: str) -> bool:
-    """True if nobody but the holder of this descriptor has a lock on the byte of that GPU."""
-    found = _control(file, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, name)
+@dataclass(frozen=True)
+class _Part:
+    """The bytes of the file that stand for a GPU or a share of it."""
+
+    start: int
+    length: int
+
+    @classmethod
+    def of(cls, name: str, number: int = 0, shares: int = 1) -> "_Part":
+        """The bytes of share `number` of `shares` of the GPU of that name."""
+        # Far behind the end of the file, where nothing is.
+        place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+        length = _BYTES // shares
+        return cls(place + number * length, length)
+
+
+def _is_free(file: int, part: _Part) -> bool:
+    """True if nobody but the holder of this descriptor has a lock on any of these bytes."""
+    found = _control(file, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, part)
     return bool(struct.unpack(_FLOCK, found)[0] == fcntl.F_UNLCK)
 
 
-def _lock(file: int, kind: int, name: str) -> None:
+def _lock(file: int, kind: int, part: _Part) -> None:
     """Sets a shared lock (F_RDLCK), the only kind for a file that is read, or ends it (F_UNLCK).
 
     It belongs to the open file: closing another descriptor of the same file does not end it.
     """
-    _control(file, fcntl.F_OFD_SETLK, kind, name)
+    _control(file, fcntl.F_OFD_SETLK, kind, part)
 
 
-def _control(file: int, command: int, kind: int, name: str) -> bytes:
-    # The byte of a GPU is far behind the end of the file, where nothing is.
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    return fcntl.fcntl(file, command, struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0))
+def _control(file: int, command: int, kind: int, part: _Part) -> bytes:
+    asked = struct.pack(_FLOCK, kind, os.SEEK_SET, part.start, part.length, 0)
+    return fcntl.fcntl(file, command, asked)
 
 
 def _release_all() -> None:

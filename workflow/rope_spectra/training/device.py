@@ -9,17 +9,20 @@ from rope_spectra.runtime import devices, heartbeat
 from rope_spectra.runtime.determinism import make_deterministic
 
 
-def prepare(settings: RunSettings, threads: int | None) -> tuple[torch.device, str]:
+def prepare(
+    settings: RunSettings, threads: int | None, runs_per_gpu: int = 1
+) -> tuple[torch.device, str]:
     """The device of this process, held until its end, and the name of its attention kernel.
 
-    threads: CPU threads, None or 0 for torch's own choice.
+    threads: CPU threads, None or 0 for torch's own choice. runs_per_gpu: runs that may be on one
+    GPU at once.
     """
     recipe = settings.training
     if threads:
         torch.set_num_threads(threads)
     if recipe.deterministic:
         make_deterministic()
-    device = devices.take(recipe.device)
+    device = devices.take(recipe.device, runs_per_gpu)
     heartbeat.set_device(provenance.device_name(device))
     kernel = attention.select_kernel(
         device, recipe.precision, settings.model.head_dim, recipe.seq_len, recipe.deterministic

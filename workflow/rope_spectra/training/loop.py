@@ -65,7 +65,7 @@ def _prepare(run: Run, threads: int) -> tuple[Trainer, str]:
     """The trainer at step 0, and the name of its attention kernel."""
     settings = run.settings
     recipe = settings.training
-    device, kernel = prepare(settings, threads)
+    device, kernel = prepare(settings, threads, run.options.runs_per_gpu)
     if device.type == "cpu":
         keep_freed_memory()
     # Right before the model: its initial weights are the first draws of this stream, on the CPU.
