@@ -24,6 +24,7 @@ ORDER = (
     "training",
     "evaluation",
     "analysis",
+    "search",
     "report",
     "planning",
     "monitor",

@@ -33,6 +33,7 @@ def test_constraints_hold_every_pin_at_its_version() -> None:
     for name, version in {
         **pins("requirements.txt"),
         **pins("requirements-dev.txt"),
+        **pins("requirements-search.txt"),
         **pins("requirements-slurm.txt"),
     }.items():
         assert constraints[name.lower()] == version
@@ -44,6 +45,7 @@ def test_constraints_hold_every_pin_at_its_version() -> None:
     [
         (PROJECT["dependencies"] + EXTRAS["dev"], "requirements.txt"),
         (EXTRAS["dev"], "requirements-dev.txt"),
+        (EXTRAS["search"], "requirements-search.txt"),
         (EXTRAS["slurm"], "requirements-slurm.txt"),
     ],
 )
@@ -56,7 +58,8 @@ def test_the_ranges_of_the_package_hold_the_pins(ranges: list[str], name: str) -
 
 
 def test_the_package_requires_what_it_imports() -> None:
-    required = {Requirement(text).name.lower() for text in PROJECT["dependencies"]}
+    asked = PROJECT["dependencies"] + EXTRAS["search"]
+    required = {Requirement(text).name.lower() for text in asked}
     distributions = packages_distributions()
     for path in (PACKAGE / "rope_spectra").rglob("*.py"):
         for name in imported(ast.parse(path.read_text())) - sys.stdlib_module_names:
