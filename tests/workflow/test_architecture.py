@@ -28,6 +28,7 @@ ORDER = (
     "report",
     "planning",
     "monitor",
+    "api",
 )
 MODULES = sorted(HOME.rglob("*.py"))
 # Pages that the steps write, not documents of the repository.

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rope_spectra.config import files
+from rope_spectra.config.library import completed
 from rope_spectra.config.sections import Config
 from rope_spectra.rope import diagnostics
-from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime import cli, messages
 from rope_spectra.runtime.errors import UserError
 
@@ -100,11 +100,8 @@ def _frequencies(config: Config, name: str, sizes: Sizes) -> NDArray[np.float32]
     """The frequencies [head_dim / 2] of a spectrum, as a model of these sizes would train them."""
     if name not in config.spectra:
         raise UserError(f"--show: {messages.unknown('spectrum', name, config.spectra)}")
-    shape = config.spectra[name].completed(sizes.head_dim, sizes.train_length)
-    try:
-        return NamedSpectrum(name=name, shape=shape).inv_freq(sizes.head_dim)
-    except ValueError as error:  # a list of numbers for another head_dim
-        raise UserError(f"spectra.{name}: {error}") from None
+    spectrum = completed(name, config.spectra[name], sizes.head_dim, sizes.train_length)
+    return spectrum.inv_freq(sizes.head_dim)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Results and spectra as Python objects, for notebooks: `import rope_spectra as rs`."""
