@@ -71,11 +71,11 @@ def folder_of(name: str) -> str | None:
     return parts[1] if len(parts) > 1 else None
 
 
-def test_the_order_names_every_folder_and_the_readme_shows_it() -> None:
+def test_the_order_names_every_folder_and_contributing_shows_it() -> None:
     assert sorted(ORDER) == sorted(
         path.name for path in HOME.iterdir() if (path / "__init__.py").exists()
     )
-    shown = re.findall(r"^  ([a-z]+)/ ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shown = re.findall(r"^  ([a-z]+)/ ", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     assert tuple(shown) == ORDER
 
 

@@ -37,8 +37,9 @@ from rope_spectra.rope.families import families
 from support.checkout import ROOT, SNAKEMAKE
 from support.used import made_up_usage
 
-READMES = ROOT / "README.md", ROOT / "README.zh-CN.md"
-PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+CHINESE = [page for page in PAGES if page.name.endswith(".zh-CN.md")]
 # Steps that read little and write nothing are run; of the others only the options are checked.
 HARMLESS = ("spectra", "cost", "config_reference")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -122,9 +123,21 @@ def check_python(words: list[str], fresh: Path) -> None:
         assert f"python {words[0]}" in script.read_text()
         assert all(f'"{option}"' in script.read_text() for option in options(words))
     elif words[1].removeprefix("rope_spectra.") in HARMLESS:
+        if "mine.yaml" in words:
+            put_example(fresh)
         run([sys.executable, *(words[: words.index(">")] if ">" in words else words)], fresh)
     else:
         assert options(words[2:]) <= known_options(sys.executable, *words[:2])
+
+
+def put_example(fresh: Path) -> None:
+    """The example of a configuration of one's own as mine.yaml, with the books that it names."""
+    (example,) = blocks(ROOT / "README.md", "yaml")
+    (fresh / "mine.yaml").write_text(example)
+    for split in ("train", "validation"):
+        (fresh / "books" / split).mkdir(parents=True, exist_ok=True)
+        text = f"Once upon a {split} there were books to read.\n"
+        (fresh / "books" / split / "one.txt").write_text(text * 30_000)
 
 
 def check(command: str, fresh: Path) -> None:
@@ -136,6 +149,8 @@ def check(command: str, fresh: Path) -> None:
         check_python(words, fresh)
     elif first == "srun":
         check_python(words[words.index("python") + 1 :], fresh)
+    elif (first, words) == ("rope-spectra", ["--help"]):
+        run([sys.executable, "-m", "rope_spectra", "--help"], fresh)
     elif first == "rope-spectra":
         assert (
             '\nrope-spectra = "rope_spectra.__main__:main"\n'
@@ -149,6 +164,10 @@ def check(command: str, fresh: Path) -> None:
     elif first == "tensorboard":
         assert words[0] == "--logdir"
         assert f'"{words[1]}/' in (ROOT / "workflow/rope_spectra/artifacts/layout.py").read_text()
+    elif (first, words[0]) == ("git", "clone"):
+        assert f"cd {words[2]}" in COMMANDS
+    elif first == "cd":
+        assert words == ["rope-spectra"]
     elif command == "source .venv/bin/activate":
         assert "$(PYTHON) -m venv .venv" in (ROOT / "Makefile").read_text()
     elif (first, words[0]) == ("pip", "install"):
@@ -194,11 +213,7 @@ def test_snakemake_has_a_plan_for_every_target_of_the_documentation(
 
 
 def test_the_example_of_a_configuration_of_ones_own_is_valid(fresh: Path) -> None:
-    (example,) = blocks(ROOT / "README.md", "yaml")
-    (fresh / "mine.yaml").write_text(example)
-    for split in ("train", "validation"):
-        (fresh / "books" / split).mkdir(parents=True)
-        (fresh / "books" / split / "one.txt").write_text(f"Once upon a {split}.\n" * 4000)
+    put_example(fresh)
     assert "results/mine/my_own/seed3/eval.csv" in run(
         [SNAKEMAKE, "-n", "--configfile", "mine.yaml"], fresh
     )
@@ -222,28 +237,30 @@ def test_the_configuration_reference_is_up_to_date() -> None:
     )
 
 
-def test_the_folders_that_the_readme_shows_are_those_that_are_there() -> None:
-    tree = re.search(
-        r"^workflow/rope_spectra/\n((?:  \w+/ .*\n)+)",
-        (ROOT / "README.md").read_text(),
-        re.MULTILINE,
-    )[1]
-    there = {path.parent.name for path in (ROOT / "workflow/rope_spectra").glob("*/__init__.py")}
-    assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == there
-
-
-def test_both_readmes_have_the_same_content() -> None:
+@pytest.mark.parametrize("chinese", CHINESE, ids=lambda page: page.name)
+def test_a_chinese_page_has_the_content_of_the_english_one(chinese: Path) -> None:
+    english = chinese.with_name(chinese.name.replace(".zh-CN", ""))
+    pages = english, chinese
     for language in ("sh", "yaml"):  # comments are in the language of the page
-        codes = ["\n".join(blocks(page, language)) for page in READMES]
+        codes = ["\n".join(blocks(page, language)) for page in pages]
         assert without_comments(codes[0]) == without_comments(codes[1])
-    english, chinese = (re.split(r"^(#+) .*$", prose(page), flags=re.MULTILINE) for page in READMES)
-    assert english[1::2] == chinese[1::2]  # the levels of the headings
-    for here, there in zip(english[::2], chinese[::2], strict=True):
+    texts = [prose(page).replace(".zh-CN.md", ".md") for page in pages]
+    parts = [re.split(r"^(#+) .*$", text, flags=re.MULTILINE) for text in texts]
+    assert parts[0][1::2] == parts[1][1::2]  # the levels of the headings
+    for here, there in zip(parts[0][::2], parts[1][::2], strict=True):
         assert Counter(spans(here)) == Counter(spans(there))
         for pattern in (r"^\|", r"^\*\*", r"\]\(.*?\)", r"\d+(?:[.,]\d+)*"):
             assert Counter(re.findall(pattern, here, re.MULTILINE)) == Counter(
                 re.findall(pattern, there, re.MULTILINE)
             ), here
+
+
+def test_a_chinese_page_leads_to_chinese_pages() -> None:
+    """English pages hold what a user needs later; of the first ones there are both."""
+    translated = {page.name.replace(".zh-CN", "") for page in CHINESE}
+    for page in CHINESE:
+        links = re.findall(r"\]\(([^)#:]+\.md)[^)]*\)", prose(page).partition("\n## ")[2])
+        assert {Path(link).name for link in links} & translated == set()
 
 
 def table_rows(text: str) -> dict[str, list[str]]:
