@@ -1,68 +1,69 @@
 """The course of a search as a table: every candidate of every round, and the best so far. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from rope_spectra.analysis.endpoints import Row
 from rope_spectra.search.objective import Score, in_order, pooled_noise
 from rope_spectra.search.space import Point, Space
 
 COLUMNS = [
-    *("round", "share", "n_seeds", "candidate", "is_new", "rank", "goes_on"),
+    *("round", "tokens", "n_seeds", "proposal", "is_new", "rank", "goes_on"),
     *("value", "noise", "within", "is_allowed", "best_so_far", "best"),
 ]
 
 
 @dataclass(frozen=True)
 class Round:
-    """A round that is over: its share of the training tokens, its candidates with their scores.
+    """A round that is over: the training tokens of a run, its seeds, and its candidates.
 
-    points and scores are by the name of the candidate, in the order of the first proposal. new: the
-    names that were proposed in this round.
+    points and scores are by the number of the proposal, in the order of the round; new: the numbers
+    that it proposed itself.
     """
 
-    share: float
+    tokens: int
     seeds: Sequence[int]
-    points: Mapping[str, Point]
-    scores: Mapping[str, Score]
-    new: Sequence[str]
+    points: Mapping[int, Point]
+    scores: Mapping[int, Score]
+    new: Collection[int]
 
 
 def course_table(space: Space, rounds: Sequence[Round]) -> pd.DataFrame:
-    """course.csv: a row for each candidate of each round, in the order of the first proposal.
+    """course.csv: a row for each candidate of each round.
 
-    value and noise are of the difference to the baseline (less is better), those of a second metric
-    in value2 and noise2. noise is the standard error of the value: over the seeds of the round the
-    deviation of one seed, pooled over its candidates; empty with one seed. rank is from 1. goes_on:
-    the candidate is in the next round. best_so_far: the lowest value among the allowed candidates
-    up to here, of the rounds with the same share and seeds, since other ones do not compare; best
-    is the candidate that has it. wavelength0.. are in tokens at the knots, stilled is a share.
+    value is the difference to the baseline (less is better), that of a second metric value2. noise
+    is its standard error: the deviation of the difference of one seed, pooled over all candidates
+    and rounds with two seeds or more, over the root of the number of seeds; empty where no round
+    has two. rank is from 1; goes_on: the candidate is in the next round. best_so_far is the lowest
+    value of an allowed candidate up to here, of the rounds with the same tokens and seeds, since
+    others do not compare, and best is the proposal that has it; both are of the first metric.
+    wavelength0 and so on are in tokens at the knots, stilled is a share of the pairs.
     """
+    pooled = pooled_noise([score for each in rounds for score in each.scores.values()])
     rows = []
     for number, each in enumerate(rounds):
-        ranks = {name: rank for rank, name in enumerate(in_order(each.scores), start=1)}
+        ranks = {proposal: rank for rank, proposal in enumerate(in_order(each.scores), start=1)}
         following = rounds[number + 1].points if number + 1 < len(rounds) else {}
-        pooled = pooled_noise(list(each.scores.values()))
-        noise = np.array(pooled or [np.nan]) / len(each.seeds) ** 0.5
-        for name, point in each.points.items():
-            score = each.scores[name]
-            row = {
+        for proposal, point in each.points.items():
+            row: Row = {
                 "round": number,
-                "share": each.share,
+                "tokens": each.tokens,
                 "n_seeds": len(each.seeds),
-                "candidate": name,
-                "is_new": name in each.new,
-                "rank": ranks[name],
-                "goes_on": name in following,
-                "value": score.values[0],
-                "noise": noise[0],
-                "within": score.within,
-                "is_allowed": score.is_allowed,
+                "proposal": proposal,
+                "is_new": proposal in each.new,
+                "rank": ranks[proposal],
+                "goes_on": proposal in following,
+                "within": each.scores[proposal].within,
+                "is_allowed": each.scores[proposal].is_allowed,
             }
-            if len(score.values) > 1:
-                row |= {"value2": score.values[1], "noise2": noise[-1]}
+            values = each.scores[proposal].values
+            for metric, suffix in zip(range(len(values)), ("", "2"), strict=False):
+                row[f"value{suffix}"] = values[metric]
+                noise = pooled[metric] / len(each.seeds) ** 0.5 if pooled else np.nan
+                row[f"noise{suffix}"] = noise
             shape = space.shape(point)
             row |= {f"wavelength{knot}": tokens for knot, tokens in enumerate(shape.wavelengths)}
             rows.append(row | {"stilled": shape.stilled})
@@ -70,16 +71,40 @@ def course_table(space: Space, rounds: Sequence[Round]) -> pd.DataFrame:
 
 
 def _with_best(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns best_so_far and best, which are those of the first metric."""
-    values: list[float] = []
-    names: list[str | None] = []
-    measured_so = None
+    """The table with the columns best_so_far and best."""
+    bests: list[tuple[float, int | None]] = []
+    regime, best = None, (np.inf, None)
     for row in table.itertuples():
-        if (row.share, row.n_seeds) != measured_so:
-            measured_so, best, holder = (row.share, row.n_seeds), np.nan, None
-        if row.is_allowed and not row.value >= best:
-            best, holder = row.value, row.candidate
-        values.append(best)
-        names.append(holder)
-    table = table.assign(best_so_far=values, best=names)
+        if (row.tokens, row.n_seeds) != regime:
+            regime, best = (row.tokens, row.n_seeds), (np.inf, None)
+        if row.is_allowed and row.value < best[0]:
+            best = (row.value, row.proposal)
+        bests.append(best)
+    values, proposals = zip(*bests, strict=True)
+    table = table.assign(best_so_far=values, best=proposals)
+    table = table.replace({"best_so_far": np.inf}, np.nan).astype({"best": "Int64"})
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
+
+
+def found_table(
+    metrics: Sequence[str],
+    proposals: Mapping[str, int],
+    selection: Mapping[str, Score],
+    confirmation: Mapping[str, Score],
+) -> pd.DataFrame:
+    """found.csv: the best of the search on what chose them, and on other seeds and text.
+
+    proposals, selection and confirmation are by name, the best first; the scores are differences to
+    the same baseline. A row for each name and metric; se is the standard error over the seeds of
+    that phase, empty for one seed.
+    """
+    rows = []
+    for name, proposal in proposals.items():
+        for index, metric in enumerate(metrics):
+            row: Row = {"spectrum": name, "proposal": proposal, "metric": metric}
+            for phase, scores in (("selection", selection), ("confirmation", confirmation)):
+                row[phase] = scores[name].values[index]
+                row[f"{phase}_se"] = scores[name].noise[index]
+                row[f"{phase}_n_seeds"] = len(scores[name].deltas)
+            rows.append(row)
+    return pd.DataFrame(rows)

@@ -5,9 +5,9 @@ that degrade less because they are worse from the start.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from rope_spectra.data.base import TASKS
 from rope_spectra.runtime.errors import UserError
 
 SearchMetric: TypeAlias = Literal["degradation", "retrieval"]
+Name = TypeVar("Name", bound=Hashable)
 # Above every loss in nats: a candidate beyond the limit is told to be worse than any within it, and
 # one without a finite value worse than both.
 _BEYOND_THE_LIMIT, _NO_VALUE = 1e3, 1e6
@@ -140,7 +141,7 @@ def score(
     return Score(values=means, deltas=tuple(deltas), within=within, excess=excess)
 
 
-def in_order(scores: Mapping[str, Score]) -> list[str]:
+def in_order(scores: Mapping[Name, Score]) -> list[Name]:
     """The names of the candidates, the best first.
 
     Those within the limit come first: by their value, or with two metrics by the frontier that they
