@@ -33,7 +33,7 @@ os.environ.update(
 
 from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import kept, layout, seal
-from rope_spectra.config import checks, frozen, text as config_text
+from rope_spectra.config import appearance, checks, frozen, text as config_text
 from rope_spectra.config.hypotheses import FEWEST_SPECTRA
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
@@ -80,6 +80,7 @@ localrules:
     evaluation_config,
     run_options,
     experiment_config,
+    appearance,
     aggregate,
     page,
     summary,

@@ -539,7 +539,7 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
     ("spectra/geo/family", Renamed("famly"), "spectra.geo", "unknown key 'famly'", "'family'"),
     ("spectra/geo/theta", 1, "spectra.geo.theta", "too small", "1"),
     ("spectra/geo/theta", REMOVED, "spectra.geo", "missing key 'theta'", ""),
-    ("spectra/geo/omf", 0.3, "spectra.geo", "unknown key 'omf'", "family, theta"),
+    ("spectra/geo/omf", 0.3, "spectra.geo", "unknown key 'omf'", "family, label, theta"),
     ("spectra/poly/p", 0, "spectra.poly.p", "too small", "0"),
     ("spectra/sig/steepnes", 8, "spectra.sig", "unknown key 'steepnes'", "'steepness'"),
     ("spectra/hybrid/alpha", 1.5, "spectra.hybrid.alpha", "too large", "1"),

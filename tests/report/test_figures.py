@@ -153,10 +153,10 @@ def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> No
 
 def test_curves_are_means_with_bands_of_the_sample_std() -> None:
     runs = of(make_runs(NAMES, [42, 123, 7]))
-    figure = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.line_styles(NAMES, "geo"))
+    figure = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.line_styles(NAMES))
     axes = figure.axes[0]
     by_length = runs[runs["spectrum"] == "hybrid"].groupby("length")["ppl"]
-    mean = next(line for line in axes.lines if line.get_marker() == "s")
+    mean = next(line for line in axes.lines if line.get_marker() == "o")
     np.testing.assert_allclose(mean.get_ydata(), by_length.mean())
     np.testing.assert_array_equal(mean.get_xdata(), LENGTHS)
     band = (
@@ -179,16 +179,14 @@ def test_curves_are_means_with_bands_of_the_sample_std() -> None:
 def test_a_band_of_perplexity_stays_above_one() -> None:
     runs = of(make_runs(["geo"], [1, 2]))
     runs["ppl"] = np.where(runs["seed"] == 1, 1.5, 90.0)
-    axes = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.line_styles(["geo"], "geo")).axes[
-        0
-    ]
+    axes = plots.ppl_by_length(runs, "full", TRAIN_LENGTH, style.line_styles(["geo"])).axes[0]
     band = axes.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 1.0
 
 
 def test_one_seed_has_no_band_and_says_so() -> None:
     runs = make_runs(NAMES, [42])
-    styles = style.line_styles(NAMES, "geo")
+    styles = style.line_styles(NAMES)
     curves = plots.ppl_by_length(of(runs), "full", TRAIN_LENGTH, styles)
     assert not curves.axes[0].collections
     assert "n = 1" in texts(curves)
@@ -208,7 +206,7 @@ def test_only_steps_that_all_seeds_logged_are_averaged() -> None:
             "loss": [8.0, 6, 4, 7, 3],
         }
     )
-    mean = plots.training_loss(losses, style.line_styles(["geo"], "geo")).axes[0].lines[-1]
+    mean = plots.training_loss(losses, style.line_styles(["geo"])).axes[0].lines[-1]
     np.testing.assert_array_equal(np.column_stack(mean.get_data()), [[0, 7.5], [10, 3.5]])
 
 
@@ -252,7 +250,7 @@ def test_the_forest_shows_the_intervals_of_the_summary() -> None:
         summary,
         "geo",
         0.01,
-        style.line_styles(NAMES, "geo"),
+        style.line_styles(NAMES),
     )
     hybrid, poly = figure.axes
     assert (hybrid.get_title("left"), poly.get_title("left")) == ("hybrid", "poly")
@@ -291,7 +289,7 @@ def test_remapped_models_are_drawn_beside_the_trained_ones_and_name_their_baseli
             )
         )
     deltas = figures.paired_deltas(runs, Contrasts.of("geo", ["hybrid"]))
-    styles = style.line_styles(["geo", "hybrid", "geo+yarn", "hybrid+yarn"], "geo")
+    styles = style.line_styles(["geo", "hybrid", "geo+yarn", "hybrid+yarn"])
     forest = panels.paired_deltas(deltas, figures.by_arm(intervals(runs)), "geo", 0.01, styles)
     assert [axes.get_title("left") for axes in forest.axes] == [
         "hybrid\nv geo",
@@ -310,7 +308,7 @@ def test_many_spectra_are_ranked_in_a_panel_per_length() -> None:
         intervals(runs),
         "geo",
         0.01,
-        style.line_styles(names, "geo"),
+        style.line_styles(names),
     )
     assert [axes.get_title("left") for axes in figure.axes] == [
         f"length {length}" for length in LENGTHS
@@ -329,7 +327,7 @@ def test_the_forest_is_of_the_metric_of_the_primary_endpoint() -> None:
     row = deltas.iloc[0]
     place = (row["seed"], row["length"])
     assert row["delta"] == pytest.approx(nll["hybrid", *place] - nll["geo", *place])
-    styles = style.line_styles(["geo", "hybrid"], "geo")
+    styles = style.line_styles(["geo", "hybrid"])
     none = intervals(runs).assign(low=np.nan)
     figure = panels.paired_deltas(deltas, none, "geo", 0.01, styles, "degradation")
     assert "Degradation against geo on the same seeds" in texts(figure)
@@ -341,7 +339,7 @@ def test_degradation_begins_at_the_training_length_with_t_intervals() -> None:
     trained = runs[runs["length"] == TRAIN_LENGTH].set_index("seed")["nll"]
     grown = runs["nll"].to_numpy() - trained.loc[runs["seed"]].to_numpy()
     runs = runs.assign(degradation=np.where(runs["length"] > TRAIN_LENGTH, grown, np.nan))
-    figure = plots.degradation_by_length(runs, TRAIN_LENGTH, style.line_styles(["geo"], "geo"))
+    figure = plots.degradation_by_length(runs, TRAIN_LENGTH, style.line_styles(["geo"]))
     mean = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
     assert mean.get_xdata().tolist() == LENGTHS
     assert mean.get_ydata()[0] == 0.0
@@ -365,7 +363,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 def test_pairs_that_do_not_rotate_are_mentioned() -> None:
     omegas = {"still": np.array([1.0, 0.1, 0.0]), "geo": np.array([1.0, 0.1, 0.01])}
-    figure = plots.spectra(omegas, 128, 1024, style.line_styles(list(omegas), "geo"))
+    figure = plots.spectra(omegas, 128, 1024, style.line_styles(list(omegas)))
     assert "do not rotate" in texts(figure)
     np.testing.assert_allclose(
         figure.axes[0].lines[0].get_ydata(), 2 * np.pi / np.array([1.0, 0.1])
@@ -375,13 +373,13 @@ def test_pairs_that_do_not_rotate_are_mentioned() -> None:
 def test_spectra_without_a_rotating_pair_are_named_below_the_figure() -> None:
     omegas = {"nope": np.zeros(3), "geo": np.array([1.0, 0.1, 0.01])}
     for drawn in (omegas, {"nope": omegas["nope"]}):
-        figure = plots.spectra(drawn, 128, 1024, style.line_styles(list(drawn), "nope"))
+        figure = plots.spectra(drawn, 128, 1024, style.line_styles(list(drawn)))
         assert "None rotates: nope." in texts(figure)
 
 
 def test_22_spectra_look_different_and_their_labels_do_not_touch() -> None:
     names = ["geo", *(f"spectrum_number_{k}" for k in range(21))]
-    styles = style.line_styles(names, "geo")
+    styles = style.line_styles(names)
     assert len({(to_hex(line.color), str(line.dashes)) for line in styles.values()}) == 22
     assert styles["geo"].color == "#000000"
     figure = plots.ppl_by_length(of(make_runs(names, [42])), "full", TRAIN_LENGTH, styles)
@@ -430,12 +428,12 @@ def test_the_figure_of_retrieval_shows_the_means_over_the_seeds_and_chance() -> 
         for name, points in accuracy.items()
         for index, (length, value) in enumerate(points)
     )
-    axes = plots.retrieval(runs, 0.1, 64, style.line_styles(["geo", "hybrid"], "geo")).axes[0]
+    axes = plots.retrieval(runs, 0.1, 64, style.line_styles(["geo", "hybrid"])).axes[0]
     means = {
         line.get_color(): np.round(line.get_ydata(), 12).tolist()
         for line in axes.lines
         if line.get_marker() in ("o", "s")
     }
-    assert means == {style.BASELINE_COLOR: [0.8, 0.25], style.COLORS[0]: [0.75, 0.75]}
+    assert means == {style.COLORS[0]: [0.8, 0.25], style.COLORS[1]: [0.75, 0.75]}
     assert [0.1, 0.1] in [list(line.get_ydata()) for line in axes.lines]
     assert axes.get_ylim() == (0.0, 1.03)

@@ -13,8 +13,9 @@ from rope_spectra.analysis.endpoints import NO_PLAN, Plan
 from rope_spectra.analysis.frontier import Measured
 from rope_spectra.analysis.summary_table import Blocks
 from rope_spectra.artifacts import tables
+from rope_spectra.config.appearance import Appearance
 from rope_spectra.config.experiment import Primary
-from rope_spectra.report import pages
+from rope_spectra.report import markdown, pages
 from rope_spectra.runtime.errors import UserError
 from support.designs import make_design
 
@@ -378,3 +379,20 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     tables.write_csv(tmp_path / "runs.csv", pd.DataFrame({"spectrum": ["geo"], "ppl": [5.0]}))
     with pytest.raises(UserError, match=r"runs\.csv: has no column accuracy_mean"):
         page.read_table(tmp_path / "runs.csv", "accuracy_mean")
+
+
+def test_labels_stand_for_names_in_text_and_tables_but_not_in_code() -> None:
+    page = (
+        "geo leads, poly-2 and geo_2 follow; geo + yarn too. `results/geo/`\n\n"
+        "| spectrum | ppl |\n| -------- | --- |\n| geo      | 1   |\n| poly     | 2   |\n"
+    )
+    shown = Appearance(labels={"geo": "Geometric | <b>"})
+    assert markdown.relabeled(page, shown) == (
+        "Geometric \\| &lt;b> leads, poly-2 and geo_2 follow; Geometric \\| &lt;b> + yarn too."
+        " `results/geo/`\n\n"
+        "| spectrum            | ppl |\n"
+        "| ------------------- | --- |\n"
+        "| Geometric \\| &lt;b> | 1   |\n"
+        "| poly                | 2   |\n"
+    )
+    assert markdown.relabeled(page, Appearance()) == page

@@ -36,7 +36,7 @@ def test_each_panel_has_chance_control_and_the_last_tokens_alone(summary: pd.Dat
             assert any(len(y) == 2 and np.allclose(y, wanted, equal_nan=True) for y in drawn)
         assert any(np.array_equal(y, [0.1, 0.1]) for y in drawn)
         colors = {line.get_color() for line in axes.lines}
-        assert {style.BASELINE_COLOR, style.COLORS[0]} <= colors
+        assert {style.COLORS[0], style.COLORS[1]} <= colors
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["geo", "own", "reading the last 64 tokens alone", "no statements", "chance"]
 

@@ -434,3 +434,9 @@ def test_an_evaluation_of_another_run_is_refused(finished: Path, tmp_path: Path)
     assert done.returncode == 1
     assert f"{RUNS[0]}/eval.npz: not the file that {RUNS[0]}/eval.json describes" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_label_makes_figures_and_pages_again_and_nothing_else(finished: Path) -> None:
+    label = "spectra={geo_500k: {label: Geometric}}"
+    plan = planned(finished, "--configfile", "quick.yaml", "--config", label)
+    assert plan.keys() - {"all"} == {"appearance", "figures", "page"}

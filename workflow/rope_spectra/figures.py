@@ -13,6 +13,8 @@ import pandas as pd
 from rope_spectra.analysis import lineage
 from rope_spectra.analysis.spectra_table import spectra_table
 from rope_spectra.artifacts import files, layout, seal, tables
+from rope_spectra.config import appearance
+from rope_spectra.config.appearance import Appearance
 from rope_spectra.config.design import SELECTION, Design
 from rope_spectra.report import style
 from rope_spectra.report.figures import draw
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument(
         "--spectra-csv", type=Path, help="where to write the diagnostics of the spectra"
     )
+    cli.add_paths(parser, required=False, appearance="appearance.json: how spectra are shown")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
@@ -36,14 +39,14 @@ def main() -> None:
     if args.spectra_csv:
         table = spectra_table(design)
         files.write_text(args.spectra_csv, table.to_csv(index=False, lineterminator="\n"))
-    write_figures(design, args.output)
+    write_figures(design, args.output, appearance.read(args.appearance))
 
 
-def write_figures(design: Design, folder: Path) -> None:
+def write_figures(design: Design, folder: Path, shown: Appearance | None = None) -> None:
     """Draw and publish every figure of layout.FIGURES."""
     runs = confirmed(layout.fill(layout.RUNS, experiment=design.experiment))
     summary = confirmed(layout.fill(layout.EXPERIMENT_SUMMARY, experiment=design.experiment))
-    with style.applied():
+    with style.applied(shown):
         for name, figure in draw(design, runs, summary).items():
             path = folder / f"{name}.svg"
             style.save(figure, path)

@@ -11,6 +11,7 @@ eval.npz of the runs in tables.json but of those that serve selection.
 from rope_spectra.analysis import frontier, lineage
 from rope_spectra.analysis.runs import read_runs, read_trials
 from rope_spectra.artifacts import layout, seal, tables
+from rope_spectra.config import appearance
 from rope_spectra.config.design import Design
 from rope_spectra.report import frontier_figure, style
 from rope_spectra.runtime import cli
@@ -25,6 +26,7 @@ def main() -> None:
         csv="where to write the table",
         figure="where to draw it, as SVG",
     )
+    cli.add_paths(parser, required=False, appearance="appearance.json: how spectra are shown")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
@@ -43,7 +45,7 @@ def main() -> None:
     is_changed = record.declaration is not None and bool(record.declaration.changes)
     table = frontier.frontier_table(design, measured, is_changed)
     tables.write_csv(args.csv, table)
-    with style.applied():
+    with style.applied(appearance.read(args.appearance)):
         style.save(frontier_figure.draw(design, table), args.figure)
 
 

@@ -17,8 +17,9 @@ import pandas as pd
 
 from rope_spectra.analysis import lineage
 from rope_spectra.artifacts import files, seal, tables
+from rope_spectra.config import appearance
 from rope_spectra.config.design import Design
-from rope_spectra.report import pages
+from rope_spectra.report import markdown, pages
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -34,6 +35,7 @@ def main() -> None:
     cli.add_paths(
         parser,
         required=False,
+        appearance="appearance.json: how spectra are shown",
         noise_floor="its noise_floor.csv, if it has one",
         retrieval="its retrieval.csv, if it has one",
         theory="its theory.csv, if it has one",
@@ -58,7 +60,8 @@ def main() -> None:
         read_table(args.rates, "learning_rate") if args.rates else None,
         read_table(args.usage, "never_turning") if args.usage else None,
     )
-    files.write_text(args.output, page)
+    shown = appearance.read(args.appearance)
+    files.write_text(args.output, markdown.relabeled(page, shown))
 
 
 def read_table(path: Path, *columns: str) -> pd.DataFrame:

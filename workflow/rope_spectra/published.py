@@ -12,6 +12,7 @@ from pathlib import Path
 from rope_spectra.analysis import lineage, published
 from rope_spectra.analysis.counterparts import COUNTERPARTS
 from rope_spectra.artifacts import tables
+from rope_spectra.config import appearance
 from rope_spectra.report import panels, style
 from rope_spectra.report import published as drawing
 from rope_spectra.runtime import cli
@@ -29,6 +30,7 @@ def main() -> None:
         csv="where to write the comparison",
         figure="where to draw it, as SVG",
     )
+    cli.add_paths(parser, required=False, appearance="appearance.json: how spectra are shown")
     args = cli.parse(parser)
 
     # A table made by hand has no record.
@@ -39,7 +41,8 @@ def main() -> None:
                 f"{args.runs}: is of the experiment {found}, not of {args.experiment};"
                 " give the runs.csv of that one"
             )
-    write(args.experiment, args.runs, args.csv, args.figure)
+    with style.applied(appearance.read(args.appearance)):
+        write(args.experiment, args.runs, args.csv, args.figure)
 
 
 def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
@@ -63,8 +66,7 @@ def write(experiment: str, runs: Path, csv: Path, figure: Path) -> None:
         )
     tables.write_csv(csv, comparison)
     points = drawing.points(theirs, ours, comparison)
-    with style.applied():
-        style.save(panels.published_v_ours(points, drawing.caption(points)), figure)
+    style.save(panels.published_v_ours(points, drawing.caption(points)), figure)
     cli.log.info("%s: %d means compared with the published ones", csv, len(comparison))
 
 

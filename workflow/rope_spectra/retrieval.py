@@ -12,6 +12,7 @@ tasks, the tables have rows for each of them.
 from rope_spectra.analysis import lineage, retrieval_table, retrieval_tasks
 from rope_spectra.analysis.runs import read_retrieval, read_shares, read_tasks
 from rope_spectra.artifacts import seal, tables
+from rope_spectra.config import appearance
 from rope_spectra.config.design import Design
 from rope_spectra.report import figures, retrieval_figures, style
 from rope_spectra.runtime import cli
@@ -26,6 +27,7 @@ def main() -> None:
         runs="where to write the table of the runs",
         figure="where to draw it, as SVG",
     )
+    cli.add_paths(parser, required=False, appearance="appearance.json: how spectra are shown")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
@@ -41,7 +43,7 @@ def main() -> None:
     for path, table in ((args.runs, runs), (args.csv, summary)):
         table.insert(0, "experiment", design.experiment)
         tables.write_csv(path, table)
-    with style.applied():
+    with style.applied(appearance.read(args.appearance)):
         if "task" in summary:
             figure = retrieval_figures.by_length(design, summary)
         else:

@@ -12,6 +12,7 @@ that serve selection.
 from rope_spectra.analysis import lineage, retrieval_tasks
 from rope_spectra.analysis.runs import read_tasks
 from rope_spectra.artifacts import seal, tables
+from rope_spectra.config import appearance
 from rope_spectra.config.design import Design
 from rope_spectra.report import retrieval_figures, style
 from rope_spectra.runtime import cli
@@ -26,6 +27,7 @@ def main() -> None:
         csv="where to write the table",
         figure="where to draw it, as SVG",
     )
+    cli.add_paths(parser, required=False, appearance="appearance.json: how spectra are shown")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
@@ -38,7 +40,7 @@ def main() -> None:
     table = retrieval_tasks.by_distance(read_tasks(design), design.train_length)
     table.insert(0, "experiment", design.experiment)
     tables.write_csv(args.csv, table)
-    with style.applied():
+    with style.applied(appearance.read(args.appearance)):
         style.save(retrieval_figures.by_distance(design, table), args.figure)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from rope_spectra.analysis import lineage, usage_table
 from rope_spectra.artifacts import layout, seal, tables
+from rope_spectra.config import appearance
 from rope_spectra.config.design import Design
 from rope_spectra.config.sections import UsageSettings
 from rope_spectra.evaluation.usage_record import check_usage
@@ -28,6 +29,7 @@ def main() -> None:
         attention="where to write the table of attention by distance",
         figures="folder of the figures",
     )
+    cli.add_paths(parser, required=False, appearance="appearance.json: how spectra are shown")
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
@@ -45,7 +47,7 @@ def main() -> None:
     for path, table in written.items():
         table.insert(0, "experiment", design.experiment)
         tables.write_csv(path, table)
-    with style.applied():
+    with style.applied(appearance.read(args.appearance)):
         for name, figure in usage_figures.draw(design, pairs, attention).items():
             style.save(figure, args.figures / f"{name}.svg")
 

@@ -34,6 +34,20 @@ rule experiment_config:
         "../scripts/freeze.py"
 
 
+# The labels and colors of the spectra: only what is drawn or written depends on them.
+rule appearance:
+    output:
+        layout.APPEARANCE,
+    log:
+        layout.log("appearance/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        text=lambda w: seal.dumps(appearance.appearance(config, w.experiment).content()),
+    script:
+        "../scripts/freeze.py"
+
+
 rule aggregate:
     input:
         finished_runs,
@@ -59,6 +73,7 @@ rule page:
     input:
         layout.TABLES,
         design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
         summary=layout.EXPERIMENT_SUMMARY,
         noise_floor=noise_floor_table,
         retrieval=retrieval_table,
@@ -76,7 +91,8 @@ rule page:
     params:
         tables=table_options,
     shell:
-        "python -m rope_spectra.page --definition {input.design} --summary {input.summary}"
+        "python -m rope_spectra.page --definition {input.design} --appearance {input.appearance}"
+        " --summary {input.summary}"
         " {params.tables} --output {output} --log {log}"
 
 
@@ -86,6 +102,7 @@ rule figures:
         layout.EXPERIMENT_SUMMARY,
         layout.TABLES,
         design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
     output:
         figures=[
             in_report(path, name, "figure", FIGURE_TITLES[name])
@@ -97,7 +114,7 @@ rule figures:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m rope_spectra.figures --definition {input.design}"
+        "python -m rope_spectra.figures --definition {input.design} --appearance {input.appearance}"
         " --output $(dirname {output.figures} | head -n 1) --spectra-csv {output.spectra}"
         " --log {log}"
 
@@ -106,6 +123,7 @@ rule published:
     input:
         layout.TABLES,
         runs=layout.RUNS,
+        appearance=layout.APPEARANCE,
     output:
         csv=in_report(layout.PUBLISHED, "published_table", "table", "5 Published and ours"),
         figure=in_report(layout.PUBLISHED_FIGURE, "published", "figure", "7 Published and ours"),
@@ -115,7 +133,7 @@ rule published:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.published --experiment {wildcards.experiment} --runs {input.runs}"
-        " --csv {output.csv} --figure {output.figure} --log {log}"
+        " --appearance {input.appearance} --csv {output.csv} --figure {output.figure} --log {log}"
 
 
 # How far runs with the same seed differ.
@@ -138,6 +156,7 @@ rule retrieval:
     input:
         layout.TABLES,
         design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
     output:
         csv=in_report(layout.RETRIEVAL, "retrieval_table", "table", "7 Retrieval by spectrum"),
         runs=in_report(layout.RETRIEVAL_RUNS, "retrieval_runs", "table", "8 Retrieval of every run"),
@@ -148,7 +167,7 @@ rule retrieval:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.retrieval --definition {input.design}"
-        " --csv {output.csv} --runs {output.runs}"
+        " --appearance {input.appearance} --csv {output.csv} --runs {output.runs}"
         " --figure {output.figure} --log {log}"
 
 
@@ -157,6 +176,7 @@ rule retrieval_distance:
     input:
         layout.TABLES,
         design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
     output:
         csv=in_report(
             layout.RETRIEVAL_DISTANCE,
@@ -176,7 +196,7 @@ rule retrieval_distance:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.retrieval_distance --definition {input.design}"
-        " --csv {output.csv} --figure {output.figure} --log {log}"
+        " --appearance {input.appearance} --csv {output.csv} --figure {output.figure} --log {log}"
 
 
 # What the spectra's frequencies say beforehand, next to what was measured.
@@ -216,6 +236,7 @@ rule frontier:
     input:
         layout.TABLES,
         design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
     output:
         csv=in_report(layout.FRONTIER, "frontier_table", "table", "9 Frontier"),
         figure=in_report(
@@ -227,7 +248,7 @@ rule frontier:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.frontier --definition {input.design}"
-        " --csv {output.csv} --figure {output.figure} --log {log}"
+        " --appearance {input.appearance} --csv {output.csv} --figure {output.figure} --log {log}"
 
 
 # The primary endpoint at other learning rates too.
@@ -254,6 +275,7 @@ rule usage_table:
         layout.TABLES,
         lambda w: usage_files(w.experiment),
         design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
         settings=layout.USAGE_CONFIG,
     output:
         csv=in_report(layout.USAGE_TABLE, "usage_table", "table", "9 Use of each rotary pair"),
@@ -269,7 +291,7 @@ rule usage_table:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.usage_table --definition {input.design}"
-        " --csv {output.csv} --runs {output.runs} --attention {output.attention}"
+        " --appearance {input.appearance} --csv {output.csv} --runs {output.runs} --attention {output.attention}"
         " --figures $(dirname {output.figures} | head -n 1) --log {log}"
 
 

@@ -50,7 +50,7 @@ def spectra(*shown: Spectrum | Run, longest: int | None = None) -> Picture:
     chosen = [each.spectrum if isinstance(each, Run) else each for each in _some(shown)]
     omegas = {spectrum.name: spectrum.inv_freq for spectrum in chosen}
     train_length = max(spectrum.train_length for spectrum in chosen)
-    styles = style.line_styles(list(omegas), next(iter(omegas)))
+    styles = style.line_styles(list(omegas))
     with style.applied():
         return Picture(plots.spectra(omegas, train_length, longest or 8 * train_length, styles))
 
@@ -127,4 +127,4 @@ def _train_length(runs: tuple[Run, ...]) -> int:
 def _styles(table: pd.DataFrame) -> style.LineStyles:
     """Line styles in the order of the runs; the first is black, as a baseline is."""
     names = list(table["spectrum"].unique())
-    return style.line_styles(names, names[0])
+    return style.line_styles(names)

@@ -30,6 +30,7 @@ PROBES = {"sentence": SENTENCE, "tasks": PROBE}
 # What the runs of one experiment share, and its tables.
 _EXPERIMENT = "results/{experiment}"
 EXPERIMENT = _EXPERIMENT + "/experiment.json"
+APPEARANCE = _EXPERIMENT + "/appearance.json"
 DECLARATION = _EXPERIMENT + "/declaration.json"
 OPTIONS = _EXPERIMENT + "/options.json"
 # Of a part of a search: what its candidates follow from, and what they are.

@@ -63,8 +63,20 @@ def _references(config: Config, path: str, experiment: Experiment) -> Iterator[s
             yield f"{path}.rates: {unknown('experiment', other, config.experiments)}"
 
 
+def _labels(config: Config) -> Iterator[str]:
+    """No two spectra look like one: what stands for a spectrum in a table stands for no other."""
+    owners = {name: name for name in config.spectra}
+    for name, spectrum in config.spectra.items():
+        if spectrum.label is None:
+            continue
+        owner = owners.setdefault(spectrum.label, name)
+        if owner != name:
+            yield f"spectra.{name}.label: {spectrum.label!r} stands for {owner}; choose another"
+
+
 def consistency(config: Config) -> Iterator[str]:
     """Sizes and choices fit together; needs all references to be good."""
+    yield from _labels(config)
     for name, training in config.training.items():
         yield from _batch(f"training.{name}", training)
     for name, dataset in config.datasets.items():

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.runs import read_losses, read_positions
-from rope_spectra.config.design import NATIVE, Contrasts, Design, label, parse_arm
+from rope_spectra.config.design import Contrasts, Design, label
 from rope_spectra.config.experiment import Metric
 from rope_spectra.report import panels, plots, style
 from rope_spectra.report.style import LineStyle
@@ -65,8 +65,7 @@ def line_styles(design: Design, arms: pd.DataFrame) -> dict[str, LineStyle]:
     arms: a table from `by_arm`. The spectra come first, in the order of the experiment.
     """
     names = dict.fromkeys([*(spectrum.name for spectrum in design.spectra), *arms["spectrum"]])
-    spectrum, remap = parse_arm(design.baseline)
-    return style.line_styles(list(names), label((spectrum, remap or NATIVE)))
+    return style.line_styles(list(names))
 
 
 def by_arm(table: pd.DataFrame) -> pd.DataFrame:

@@ -26,29 +26,37 @@ def draw(design: Design, table: pd.DataFrame) -> Figure:
         growth = f"Perplexity at {length} as a multiple of that at {design.train_length} tokens"
         names = {"degradation": growth, **names}
     count = len(names)
-    width = count * _PANEL[0] + (count - 1) * _GAP
-    figure = Figure(figsize=(width, _PANEL[1]))
-    borders = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": _GAP / _PANEL[0]}
-    grid = figure.subplots(1, count, sharey=True, squeeze=False, gridspec_kw=borders)[0]
-    for axes, (metric, x_label) in zip(grid, names.items(), strict=True):
+    columns, lines = (1, count) if style.in_column() else (count, 1)
+    panel, gaps = ((2.7, 2.0), (0, 0.6)) if style.in_column() else (_PANEL, (_GAP, 0))
+    size, spacing = style.grid_size(columns, lines, panel, gaps)
+    figure = Figure(figsize=size)
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False, gridspec_kw=spacing)
+    for axes, (metric, x_label) in zip(grid.flat, names.items(), strict=True):
         _points(axes, arms, metric, styles)
         axes.set_xlabel(x_label)
         style.note(axes, "better: up and to the left", (0, 1), 3, xycoords="axes fraction")
-    first = grid[0]
+    first = grid[0, 0]
     at = table["retrieval_length"].iloc[0]
-    first.set_ylabel(f"Accuracy of retrieval at {at} tokens")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"Accuracy of retrieval at {at} tokens")
     # Without steps of 2.5, which whole percents would round.
     first.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if style.in_column():
+        style.legend(
+            first, {name: styles[name] for name in styles if name in set(arms["spectrum"])}
+        )
+        return figure
     first.set_title("Perplexity against retrieval", pad=18)
     seeds = table["n_seeds"].iloc[0]
     style.caption(first, _text(seeds))
     # Names go where there is room, so all the rest comes first.
-    for axes, metric in zip(grid, names, strict=True):
+    for axes, metric in zip(grid.flat, names, strict=True):
         shown = _finite(arms, metric)
         places = zip(np.exp(shown[metric]), shown["accuracy"], strict=True)
-        on_it = shown["spectrum"][_is_free(shown, metric)]
-        labels.place(axes, dict(zip(shown["spectrum"], places, strict=True)), list(on_it))
+        words = shown["spectrum"].map(style.shown)
+        on_it = words[_is_free(shown, metric)]
+        labels.place(axes, dict(zip(words, places, strict=True)), list(on_it))
     return figure
 
 

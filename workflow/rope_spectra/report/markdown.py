@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from rope_spectra.config.appearance import Appearance
 from rope_spectra.config.design import NATIVE, label
 from rope_spectra.runtime.foreign import printable
 
@@ -69,6 +70,29 @@ def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _as_line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
     return f"| {' | '.join(padded)} |"
+
+
+def relabeled(page: str, appearance: Appearance) -> str:
+    """The page with the labels of spectra in place of their names, but in code, such as paths."""
+    if not appearance.labels:
+        return page
+    names = "|".join(re.escape(name) for name in sorted(appearance.labels, key=len, reverse=True))
+    word = re.compile(rf"(?<![\w./+-])(?:{names})(?![\w/-]|\.\w)")
+    parts = page.split("`")
+    for index in range(0, len(parts), 2):
+        parts[index] = word.sub(lambda found: _cell(appearance.labels[found[0]]), parts[index])
+    # Columns of tables that lined up do so again.
+    return re.sub(r"(?:^\|.*\n)+", _lined_up, "`".join(parts), flags=re.MULTILINE)
+
+
+def _cell(label: str) -> str:
+    """A label as text of a page, in a table too."""
+    return str(_without_html(label)).replace("|", "\\|").replace("`", "'")
+
+
+def _lined_up(found: re.Match[str]) -> str:
+    lines = [re.split(r" *(?<!\\)\| *", line)[1:-1] for line in found[0].splitlines()]
+    return as_table(lines[0], lines[2:]) + "\n"
 
 
 def named(row: Any) -> str:

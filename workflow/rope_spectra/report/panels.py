@@ -15,7 +15,6 @@ from rope_spectra.config.experiment import Metric
 from rope_spectra.report import plots, style
 from rope_spectra.report.style import LineStyles
 
-COLUMNS = 4  # panels next to each other; further panels go into a new line
 # By metric: its name, and the meaning of a difference of it.
 _METRICS: dict[Metric, tuple[str, str]] = {
     "ppl": ("Log perplexity", "below 0: better; −0.1 is about 10 % lower perplexity"),
@@ -44,11 +43,13 @@ def paired_deltas(
     """
     baselines = dict(zip(deltas["spectrum"], deltas["baseline"], strict=True))
     different = set(baselines.values()) or {baseline}
-    common = different.pop() if len(different) == 1 else "its baseline"
+    common = different.pop() if len(different) == 1 else ""
+    reference = style.shown(common) if common else "its baseline"
     subject, meaning = _METRICS[metric]
-    title = f"{subject} against {common} on the same seeds"
+    title = f"{subject} against {reference} on the same seeds"
     if deltas.empty:
-        return plots.placeholder(f"no spectrum shares a seed with the baseline {baseline}", title)
+        none = f"no spectrum shares a seed with the baseline {style.shown(baseline)}"
+        return plots.placeholder(none, title)
 
     names = [name for name in styles if name in baselines]
     lengths = sorted(deltas["length"].unique())
@@ -76,7 +77,9 @@ def paired_deltas(
         axes.set_title(panel_title, fontsize=TITLE_SIZE, fontweight="normal", pad=4)
     grid[0].set_yticks(range(len(rows)), row_labels)
     grid[0].set_ylabel("Length (tokens)" if row_key == "length" else "")
-    x_label = f"Δ {subject[0].lower()}{subject[1:]} against {common} ({meaning})"
+    x_label = f"Δ {subject[0].lower()}{subject[1:]} against {reference}"
+    if not style.in_column():
+        x_label += f" ({meaning})"
     _label_panels(figure, len(panels), title, x_label, pairs_text(deltas, margin))
     return figure
 
@@ -101,7 +104,14 @@ def forest(
             [mean.low, mean.high], [mean.row, mean.row], color=line_style.color, linewidth=1.4
         )
         mark: style.Options = {"color": line_style.color, "marker": line_style.marker}
-        axes.plot(mean.delta, mean.row, **mark, markersize=5, markeredgecolor="white")
+        axes.plot(
+            mean.delta,
+            mean.row,
+            **mark,
+            markersize=5.5,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+        )
 
 
 def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
@@ -120,7 +130,11 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
         if spread.notna().any():
             bar: style.Options = {"color": "#D2D2D2", "linewidth": 10, "label": "± rerun spread"}
             axes.hlines(theirs["row"], theirs["ppl"] - spread, theirs["ppl"] + spread, **bar)
-        diamond: style.Options = {"color": style.COLORS[1], "markersize": 3.4, "label": "ours"}
+        diamond: style.Options = {
+            "color": style.SERIES_COLORS[1],
+            "markersize": 3.4,
+            "label": "ours",
+        }
         axes.plot(ours["ppl"], ours["row"], "D", **diamond)
         tick: style.Options = {"color": "black", "markersize": 10, "markeredgewidth": 1.1}
         axes.plot(theirs["ppl"], theirs["row"], "|", label="published", **tick)
@@ -146,8 +160,14 @@ def pairs_text(deltas: pd.DataFrame, margin: float) -> str:
 
 
 def _with_baseline(name: str, baseline: str, common: str, versus: str = " v") -> str:
-    """The name alone where its baseline is the common one, else `name v baseline`."""
-    return name if baseline == common else f"{name}{versus} {baseline}"
+    """The words for an arm, with its baseline where that is not the common one: `a v b`."""
+    shown = style.shown(name)
+    return shown if baseline == common else f"{shown}{versus} {style.shown(baseline)}"
+
+
+def _columns() -> int:
+    """Panels next to each other; further panels go into a new line."""
+    return 2 if style.in_column() else 4
 
 
 def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequence[Axes]]:
@@ -155,21 +175,18 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
 
     rows: what each panel has room for, in units of a row, from the top.
     """
-    columns = min(panels, COLUMNS)
-    lines = -(-panels // COLUMNS)  # rounded up
-    height = 0.15 + 0.21 * rows
+    columns = min(panels, _columns())
+    lines = -(-panels // columns)  # rounded up
     # Panels with x axes of their own need room for tick labels between them.
     wide, high = (0.08, 0.35) if sharex else (0.14, 0.55)
-    figure = Figure(figsize=(style.WIDTH + 0.6, lines * height + (lines - 1) * high))
+    width = (style.WIDTH + 0.6) / (columns + wide * (columns - 1))
     # The panels fill the figure; titles and captions lie outside, where the page grows.
-    borders = {"left": 0, "right": 1, "bottom": 0, "top": 1}
+    size, spacing = style.grid_size(
+        columns, lines, (width, 0.15 + 0.21 * rows), (wide * width, high)
+    )
+    figure = Figure(figsize=size)
     grid = figure.subplots(
-        lines,
-        columns,
-        sharex=sharex,
-        sharey=True,
-        squeeze=False,
-        gridspec_kw={**borders, "wspace": wide, "hspace": high / height},
+        lines, columns, sharex=sharex, sharey=True, squeeze=False, gridspec_kw=spacing
     )
     flat = list(grid.flat)
     flat[0].set_ylim(rows - 0.4, -0.6)
@@ -185,10 +202,8 @@ def _label_panels(figure: Figure, panels: int, title: str, x_label: str, caption
     """The title above the grid; one label for all x axes and the caption below it."""
     # In inches: a gap, and a line for each line of the panels' own titles.
     above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
-    height = 1.0 + above / figure.get_figheight()
-    bold: style.Options = {"ha": "left", "va": "bottom", "fontsize": 10.5, "fontweight": "bold"}
-    figure.suptitle(title, x=0.0, y=height, **bold)
-    bottom_left = figure.axes[(panels - 1) // COLUMNS * COLUMNS]
-    plain: style.Options = {"color": "black", "fontsize": style.FONT_SIZE}
+    style.heading(figure, title, above)
+    bottom_left = figure.axes[(panels - 1) // _columns() * _columns()]
+    plain: style.Options = {"color": "black", "fontsize": "medium"}
     style.note(bottom_left, x_label, (0, 0), -22, xycoords="axes fraction", **plain)
     style.caption(bottom_left, caption)

@@ -41,7 +41,7 @@ def ppl_by_length(
     axes.set(xlabel="Evaluation length (tokens)", ylabel="Perplexity")
     style.label_ends(axes, ends, styles)
     infinite = np.isinf(ppl["ppl"])
-    diverged = ", ".join(ppl["spectrum"][infinite].unique())
+    diverged = ", ".join(map(style.shown, ppl["spectrum"][infinite].unique()))
     missing = f" Not drawn where a run has diverged: {diverged}." if diverged else ""
     style.caption(axes, f"{seeds_text(ppl)} {PROTOCOLS[protocol]}{missing}")
     return figure
@@ -177,7 +177,8 @@ def spectra(
     if any((omega == 0).any() for omega in omegas.values()):
         text += " Pairs that do not rotate are not drawn."
     if len(ends) < len(omegas):
-        text += f" None rotates: {', '.join(name for name in omegas if name not in ends)}."
+        still = [styles[name].label for name in omegas if name not in ends]
+        text += f" None rotates: {', '.join(still)}."
     style.caption(axes, text)
     return figure
 

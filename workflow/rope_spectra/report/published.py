@@ -3,6 +3,7 @@
 import pandas as pd
 
 from rope_spectra.analysis.published import comparable
+from rope_spectra.report import style
 
 RERUNS = (
     "Bar: ± 1 standard deviation of six published runs of geo_500k, seed 42; others may vary more."
@@ -24,12 +25,12 @@ def points(published: pd.DataFrame, ours: pd.DataFrame, comparison: pd.DataFrame
         runs[["spectrum", "seed"]].drop_duplicates(), on="spectrum"
     )
     rows["row"] = rows.index.astype(float)
-    rows["label"] = rows["spectrum"]
+    names = rows["spectrum"].map(style.shown)
+    rows["label"] = names
     if runs["seed"].nunique() > 1:
         is_first = ~rows["spectrum"].duplicated()
         rows["row"] += 0.5 * (is_first.cumsum() - 1)
-        names = rows["spectrum"].where(is_first, "")
-        rows["label"] = names + "  seed " + rows["seed"].astype(str)
+        rows["label"] = names.where(is_first, "") + "  seed " + rows["seed"].astype(str)
     return runs.merge(rows, on=["spectrum", "seed"])
 
 

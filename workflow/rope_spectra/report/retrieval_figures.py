@@ -27,8 +27,6 @@ TITLES = {
     "variable": "variable: handed on",
     "pairs": "pairs: one of several",
 }
-_COLUMNS = 3
-_COLUMNS_OF_CELLS = 2
 _PANEL = (2.3, 1.75)  # inches
 _GAPS = (0.16, 0.42)
 # White to dark blue, so that a printed page shows the order too.
@@ -50,13 +48,14 @@ def by_length(design: Design, table: pd.DataFrame) -> Figure:
     styles = line_styles(design, arms)
     shown = {name: styles[name] for name in styles if name in set(arms["spectrum"])}
     tasks = [ALL, *(task for task in arms["task"].unique() if task != ALL)]
-    figure, grid = _grid(len(tasks), _COLUMNS, _PANEL, _GAPS)
+    columns = 2 if style.in_column() else 3
+    figure, grid = _grid(len(tasks), columns, _PANEL, _GAPS)
     for axes, task in zip(grid, tasks, strict=True):
         _curves(axes, arms[arms["task"] == task], design.train_length, shown)
         axes.set_title(TITLES[task], fontsize=8.5, fontweight="normal", pad=4)
-    for axes in grid[::_COLUMNS]:
+    for axes in grid[::columns]:
         axes.set_ylabel("Accuracy")
-    _label_bottom(grid, _COLUMNS, "Length (tokens)")
+    _label_bottom(grid, columns, "Length (tokens)")
     _title(grid[0], "Retrieval by length")
     _legend(figure, shown, design.train_length)
     seeds = arms["n_seeds"].max()
@@ -65,7 +64,7 @@ def by_length(design: Design, table: pd.DataFrame) -> Figure:
         line += "; band: 95 % interval over seeds and text"
     chance = round(1 / arms["chance"].iloc[0])
     style.caption(
-        _bottom_left(grid, _COLUMNS),
+        _bottom_left(grid, columns),
         f"{line}. A trial is right if the true one of {chance} words is the"
         " likeliest. Distances are even on a log scale.",
     )
@@ -105,22 +104,24 @@ def by_distance(design: Design, table: pd.DataFrame) -> Figure:
     lengths = sorted(arms["length"].unique())
     span = np.log2(arms["distance_to"].max() / arms["distance_from"].min())
     size = span * _CELL[0], (len(names) + 2 + _APART) * _CELL[1]
-    figure, grid = _grid(len(lengths), _COLUMNS_OF_CELLS, size, (0.2, 0.5))
+    columns = 1 if style.in_column() else 2
+    figure, grid = _grid(len(lengths), columns, size, (0.2, 0.5))
     for axes, length in zip(grid, lengths, strict=True):
         _cells(axes, arms[arms["length"] == length], names, design.train_length)
         axes.set_title(f"length {length}", fontsize=8.5, fontweight="normal", pad=4)
     first = grid[0]
     rows = [*range(len(names)), len(names) + _APART, len(names) + _APART + 1]
-    first.set_yticks(rows, [*names, f"last {design.train_length} tokens alone", "no statements"])
+    labels = [styles[name].label for name in names]
+    first.set_yticks(rows, [*labels, f"last {design.train_length} tokens alone", "no statements"])
     first.set_ylim(rows[-1] + 0.5, -0.5)
-    for axes in grid[::_COLUMNS_OF_CELLS]:
+    for axes in grid[::columns]:
         for tick, name in zip(axes.get_yticklabels(), names, strict=False):
             tick.set_color(styles[name].color)
-    _label_bottom(grid, _COLUMNS_OF_CELLS, "Distance of the statement (tokens)")
+    _label_bottom(grid, columns, "Distance of the statement (tokens)")
     _title(first, "Retrieval by distance and length")
     chance = round(100 * arms["chance"].iloc[0])
     style.caption(
-        _bottom_left(grid, _COLUMNS_OF_CELLS),
+        _bottom_left(grid, columns),
         f"Percent right, mean over seeds and tasks; white: chance ({chance} %) or less. Dashed: the"
         f" training length. Below: all spectra, reading the last {design.train_length} tokens alone"
         " or a text without statements.",
@@ -155,7 +156,9 @@ def _cells(axes: Axes, rows: pd.DataFrame, names: list[str], train_length: int) 
 
 
 def _title(first: Axes, title: str) -> None:
-    """The title above the grid, clear of the titles of the panels."""
+    """The title above the grid, clear of the titles of the panels; none in the column form."""
+    if style.in_column():
+        return
     first.annotate(
         title,
         (0, 1),
@@ -181,7 +184,8 @@ def _bottom_left(grid: list[Axes], columns: int) -> Axes:
 def _legend(figure: Figure, styles: LineStyles, train_length: int) -> None:
     """The arms, and the lines that they are to be compared with, below the panels."""
     handles = [
-        Line2D([], [], **each.line, marker=each.marker, label=name) for name, each in styles.items()
+        Line2D([], [], **each.line, marker=each.marker, label=each.label)
+        for each in styles.values()
     ]
     last = f"reading the last {train_length} tokens alone"
     handles.append(Line2D([], [], color=style.DARK_GREY, label=last, **_FAINT))
@@ -206,13 +210,10 @@ def _grid(
     """So many panels with shared axes; `size` of a panel and `gaps` between them, in inches."""
     columns = min(panels, columns)
     lines = -(-panels // columns)  # rounded up
-    (width, height), (wide, high) = size, gaps
-    whole = columns * width + (columns - 1) * wide, lines * height + (lines - 1) * high
+    whole, spacing = style.grid_size(columns, lines, size, gaps)
     figure = Figure(figsize=whole)
-    borders = {"left": 0, "right": 1, "bottom": 0, "top": 1}
-    between = {"wspace": wide / width, "hspace": high / height}
     grid = figure.subplots(
-        lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=borders | between
+        lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=spacing
     )
     flat = list(grid.flat)
     for axes in flat[panels:]:

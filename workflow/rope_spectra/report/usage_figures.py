@@ -16,11 +16,10 @@ from rope_spectra.analysis import usage_table
 from rope_spectra.config.design import Design
 from rope_spectra.report import plots, style
 
-COLUMNS = 3  # panels next to each other
 PANEL = (2.2, 1.45)  # width and height in inches
 GAPS = (0.12, 0.42)  # between panels, in inches
 # Color and mark of each series, in their order.
-MARKS = ((style.COLORS[0], "o"), (style.COLORS[1], "D"), (style.GREY, ""))
+MARKS = ((style.SERIES_COLORS[0], "o"), (style.SERIES_COLORS[1], "D"), (style.GREY, ""))
 _PERCENT = (-100, -10, -1, 0, 1, 10, 100, 1000, 10_000, 100_000)
 _ITSELF = 0.5  # the place of distance 0 on an axis of distances, which is logarithmic
 
@@ -126,7 +125,7 @@ def _by_spectrum(design: Design, curves: pd.DataFrame, title: str) -> Figure:
     handles: list[Line2D] = []
     for axes, name in zip(grid, names, strict=False):
         axes.set_xscale("log")
-        axes.set_title(name, fontsize=8.5, fontweight="normal", pad=4)
+        axes.set_title(style.shown(name), fontsize=8.5, fontweight="normal", pad=4)
         axes.axvline(design.train_length, **style.REFERENCE_LINE)
         if name not in set(curves["spectrum"]):
             middle: style.Options = {"ha": "center", "va": "center", "transform": axes.transAxes}
@@ -141,33 +140,26 @@ def _by_spectrum(design: Design, curves: pd.DataFrame, title: str) -> Figure:
             mean = rows.groupby("x")["y"].mean()
             mark: style.Options = {"color": color, "marker": marker, "markersize": 2.8}
             handles += axes.plot(mean, linewidth=1.2, label=label, **mark)
-    height = figure.get_figheight()
-    bold: style.Options = {"ha": "left", "va": "bottom", "fontsize": 10.5, "fontweight": "bold"}
-    figure.suptitle(title, x=0.0, y=1.0 + 0.3 / height, **bold)
-    place: style.Options = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0 + 0.2 / height)}
+    style.heading(figure, title, 0.3)
+    above = 0.2 / figure.get_figheight()
+    place: style.Options = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0 + above)}
     figure.legend(handles=handles, ncols=len(handles), frameon=False, fontsize=8.5, **place)
     return figure
 
 
+def _columns() -> int:
+    """Panels next to each other."""
+    return 2 if style.in_column() else 3
+
+
 def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     """A figure with so many panels, whose axes are shared."""
-    columns = min(count, COLUMNS)
-    lines = -(-count // COLUMNS)  # rounded up
-    size = [
-        number * panel + (number - 1) * gap
-        for number, panel, gap in zip((columns, lines), PANEL, GAPS, strict=True)
-    ]
-    figure = Figure(figsize=(size[0], size[1]))
+    columns = min(count, _columns())
+    lines = -(-count // columns)  # rounded up
+    size, spacing = style.grid_size(columns, lines, PANEL, GAPS)
+    figure = Figure(figsize=size)
     grid = figure.subplots(
-        lines,
-        columns,
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        gridspec_kw={
-            **{"left": 0, "right": 1, "bottom": 0, "top": 1},
-            **{"wspace": GAPS[0] / PANEL[0], "hspace": GAPS[1] / PANEL[1]},
-        },
+        lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=spacing
     )
     flat = list(grid.flat)
     for axes in flat[count:]:
@@ -181,10 +173,10 @@ def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
 def _finish(figure: Figure, design: Design, x_label: str, y_label: str, text: str) -> None:
     """Labels of the shared axes, and the caption below."""
     panels = figure.axes
-    lowest = panels[(len(panels) - 1) // COLUMNS * COLUMNS]
-    plain: style.Options = {"color": "black", "fontsize": style.FONT_SIZE}
+    lowest = panels[(len(panels) - 1) // _columns() * _columns()]
+    plain: style.Options = {"color": "black", "fontsize": "medium"}
     style.note(lowest, x_label, (0, 0), -20, xycoords="axes fraction", **plain)
-    for axes in panels[::COLUMNS]:
+    for axes in panels[:: _columns()]:
         axes.set_ylabel(y_label)
     style.caption(lowest, f"Dashed line: training length {design.train_length}. {text}")
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from rope_spectra.rope.frequencies import Omega
 from rope_spectra.runtime import messages
-from rope_spectra.runtime.settings import Settings
+from rope_spectra.runtime.settings import Label, Settings
 
 _OF_TRAIN_LENGTH = r"train_length(?:([*/])([1-9][0-9]{0,5}))?"
 
@@ -38,6 +38,12 @@ class Family(Settings):
     """A spectrum, defined by its family and parameters."""
 
     family: str
+    # Never frozen: a label changes no training. That of a spectrum inside another has no effect.
+    label: Label | None = Field(
+        None,
+        exclude=True,
+        description="Shown in figures, tables and pages instead of the name",
+    )
 
     def omega(self, pairs: int) -> Omega:
         """The frequencies [pairs] in float64, radians per token; the definition is `completed`."""
@@ -57,11 +63,11 @@ class Family(Settings):
     def completed(self, head_dim: int, train_length: int) -> Self:
         """The definition for one experiment, whose sizes fill in the numbers left open.
 
-        Those are null, or a theta in terms of the training length.
+        Those are null, or a theta in terms of the training length. It has no label.
         """
         inside = 2 * self.pairs_inside(head_dim // 2)
         parts = {key: part.completed(inside, train_length) for key, part in self.inner()}
-        return self.model_copy(update=parts)
+        return self.model_copy(update={**parts, "label": None})
 
 
 class OfTheta(Family):

@@ -58,6 +58,13 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _label(text: str) -> str:
+    if not text.strip() or len(text) > 60 or not text.isprintable():
+        mistake = f"{text!r:.80} is no label; give it 1 to 60 letters in one line"
+        raise PydanticCustomError("mistake", "{text}", {"text": mistake})
+    return text.strip()
+
+
 Distinct = AfterValidator(_distinct)
 Name = Annotated[str, StringConstraints(pattern=PATTERN)]
 # Of an experiment, or of a part of a search: `search/round0`.
@@ -67,4 +74,5 @@ PathText = Annotated[
     str, StringConstraints(pattern=r"^[^\x00]+$"), AfterValidator(os.path.expanduser)
 ]
 Printable = Annotated[str, AfterValidator(printable)]
+Label = Annotated[str, AfterValidator(_label)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
