@@ -125,6 +125,6 @@ def _train_length(runs: tuple[Run, ...]) -> int:
 
 
 def _styles(table: pd.DataFrame) -> style.LineStyles:
-    """Line styles in the order of the runs; the first is black, as a baseline is."""
+    """Line styles of the spectra of a table."""
     names = list(table["spectrum"].unique())
     return style.line_styles(names)

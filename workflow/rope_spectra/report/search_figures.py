@@ -138,7 +138,7 @@ def best(
     names = [*found, *named]
     figure, axes = style.canvas("The best spectra over declared ones", style.height_for(len(names)))
     axes.set_yscale("log")
-    styles = style.line_styles(names, names[0])
+    styles = style.line_styles(names)
     ends = {}
     for name, omega in {**named, **found}.items():
         wavelength = wavelengths(omega)
