@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from rope_spectra import config_reference
 from rope_spectra.analysis import (
     frontier,
     hypotheses,
@@ -31,6 +32,8 @@ from rope_spectra.analysis import (
 )
 from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
 from rope_spectra.analysis.runs import RUN_COLUMNS
+from rope_spectra.config.schema import json_schema
+from rope_spectra.config.sections import Config
 from rope_spectra.rope import remaps
 from rope_spectra.rope.diagnostics import diagnose
 from rope_spectra.rope.families import families
@@ -231,10 +234,22 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-def test_the_configuration_reference_is_up_to_date() -> None:
-    assert (ROOT / "docs/configuration.md").read_text() == run(
-        [sys.executable, "-m", "rope_spectra.config_reference"], ROOT
-    )
+@pytest.mark.parametrize(
+    ("page", "option"), [("configuration.md", []), ("configuration.zh-CN.md", ["--chinese"])]
+)
+def test_the_configuration_reference_is_up_to_date(page: str, option: list[str]) -> None:
+    command = [sys.executable, "-m", "rope_spectra.config_reference", *option]
+    assert (ROOT / "docs" / page).read_text() == run(command, ROOT)
+
+
+def test_every_meaning_of_the_configuration_is_there_in_chinese() -> None:
+    """In config/reference.zh-CN.yaml; what no key means any more is not."""
+    made = json_schema()
+    meanings = {str(Config.model_fields["run"].description)}
+    for heading_and_table in "\n".join(config_reference.page(made)).split("\n## ")[2:]:
+        rows = re.findall(r"^\| `\w+` \| (.*?) \| ", heading_and_table, re.MULTILINE)
+        meanings |= {row.replace("\\|", "|") for row in rows}
+    assert set(config_reference.chinese().meanings) == meanings
 
 
 @pytest.mark.parametrize("chinese", CHINESE, ids=lambda page: page.name)
