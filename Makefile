@@ -30,7 +30,7 @@ test-slurm: .venv/installed-dev envs/requirements-slurm.txt
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/snakemake --lint

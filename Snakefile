@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.dag import DAG
@@ -23,13 +24,19 @@ if DRY_RUN:
     atexit.register(gc.freeze)  # Python looks once more before it ends
 
 # Jobs run the code next to this file and the Python that runs Snakemake, whether or not the
-# environment is activated.
-PACKAGE = os.path.join(workflow.basedir, "workflow")
-sys.path.insert(0, PACKAGE)
-os.environ.update(
-    PYTHONPATH=os.pathsep.join(filter(None, [PACKAGE, os.environ.get("PYTHONPATH")])),
-    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
-)
+# environment is activated. As a module of another workflow this file may be in a repository far
+# away: its code is then the installed package.
+PACKAGE = os.path.join(workflow.current_basedir.get_path_or_uri(secret_free=True), "workflow")
+if os.path.isdir(PACKAGE):
+    sys.path.insert(0, PACKAGE)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [PACKAGE, os.environ.get("PYTHONPATH")])
+    )
+elif not find_spec("rope_spectra"):
+    sys.exit(
+        "rope_spectra: this workflow is elsewhere, install its package here (config/README.md)"
+    )
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 
 from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import kept, layout, seal
@@ -123,6 +130,9 @@ onsuccess:
 onerror:
     stale_locks.take_turn()
     or_exit(finished.put_back)
+
+
+call.serve_module(workflow)
 
 
 include: "workflow/rules/common.smk"

@@ -63,7 +63,7 @@ def all_runs(experiment):
 
 def experiments_to_train():
     """The experiments of which this invocation will train runs."""
-    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train"]
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule is rules.train.rule]
     return sorted({job.wildcards.experiment for job in jobs})
 
 

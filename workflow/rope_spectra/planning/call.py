@@ -1,6 +1,10 @@
-"""One call of Snakemake: what it was asked to make again, and whether its targets are there."""
+"""One call of Snakemake: what it was asked to make again, what goes before and after its jobs, and
+whether its targets are there.
+"""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,3 +49,31 @@ def check_targets(workflow: "Workflow") -> None:
             f"{missing[0]}{others}: asked for and not there although every job has succeeded;"
             " call the same command again, and with --forceall if it stays away"
         )
+
+
+@dataclass(frozen=True)
+class _Both:
+    """A handler of this workflow, then that of the workflow which has it as a module."""
+
+    ours: Callable[[object], None]
+    theirs: Callable[[object], None]
+
+    def __call__(self, log: object) -> None:
+        self.ours(log)
+        self.theirs(log)
+
+
+def serve_module(workflow: "Workflow") -> None:
+    """Has the handlers of this workflow called where it is a module, too.
+
+    Snakemake itself calls those of the main Snakefile only, as far as they stand above the module.
+    Without ours, claims would not be sealed before the first training.
+    """
+    if workflow.modifier.is_main_snakefile():
+        return
+    for name in ("_onstart", "_onsuccess", "_onerror"):
+        ours = workflow.globals[name.removeprefix("_")].func
+        theirs = getattr(workflow, name)
+        if isinstance(theirs, _Both):
+            theirs = theirs.theirs  # the module is read again for each `use rule`
+        setattr(workflow, name, _Both(ours, theirs))
