@@ -5,6 +5,7 @@
 
 import atexit
 import gc
+import json
 import os
 import sys
 from importlib.util import find_spec
@@ -40,7 +41,7 @@ os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.enviro
 
 from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import kept, layout, seal
-from rope_spectra.config import appearance, checks, frozen, text as config_text
+from rope_spectra.config import appearance, checks, frozen, parts, text as config_text
 from rope_spectra.config.hypotheses import FEWEST_SPECTRA
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
@@ -99,12 +100,27 @@ localrules:
     rates,
     usage_config,
     usage_table,
+    search_config,
+    propose,
+    candidate_config,
+    part_config,
+    best,
+
+
+PARTS_OF_SEARCHES = [part for name in config.searches for part in config.parts_of(name)]
+PROPOSED = sorted({name for part in PARTS_OF_SEARCHES for name in frozen.proposed(config, part)})
+
+
+def any_of(names):
+    """The pattern of these names alone; one that nothing matches where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
-    experiment="|".join(map(re.escape, config.experiments)),
-    spectrum="|".join(map(re.escape, config.spectra)),
-    dataset="|".join(map(re.escape, config.datasets)),
+    experiment=any_of(config.experiments),
+    search=any_of(config.searches),
+    spectrum=any_of([*config.spectra, *PROPOSED]),
+    dataset=any_of(config.datasets),
     split="|".join(layout.SPLITS),
     seed="(0|[1-9][0-9]{0,18})(-repeat[1-9][0-9]*)?",
 
@@ -118,7 +134,7 @@ onstart:
     os.environ[kept.FORCED] = call.forced(workflow.dag_settings)  # not set before the plan
     or_exit(finished.keep)
     # What an experiment claims is sealed before its first training.
-    for name in experiments_to_train():
+    for name in experiments_to_claim():
         or_exit(declaration.declare, frozen.design(config, name))
 
 
@@ -140,6 +156,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/export.smk"
 
 
@@ -148,5 +165,6 @@ rule all:
     input:
         layout.SUMMARY,
         layout.SUMMARY_MD,
-        [experiment_files(name) for name in config.run],
-        [layout.run_files(name, *run) for name in config.run for run in all_runs(name)],
+        [experiment_files(name) for name in config.tabulated],
+        [layout.run_files(name, *run) for name in config.trained for run in all_runs(name)],
+        expand(layout.BEST, search=config.sought),

@@ -71,7 +71,7 @@ def _check(args: argparse.Namespace) -> None:
 def _experiments_by_sizes(config: Config, args: argparse.Namespace) -> dict[Sizes, list[str]]:
     """The experiments of `run`; those of equal sizes share a table."""
     found: dict[Sizes, list[str]] = {}
-    for name in config.run:
+    for name in config.tabulated:
         sizes = Sizes(
             args.head_dim or config.model_of(name).head_dim,
             args.train_length or config.training_of(name).seq_len,

@@ -61,10 +61,26 @@ def all_runs(experiment):
     return frozen.runs(config, experiment) + frozen.repeats(config, experiment)
 
 
-def experiments_to_train():
-    """The experiments of which this invocation will train runs."""
+def experiments_to_claim():
+    """The experiments of which this invocation will train runs; of a search its confirmation."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule is rules.train.rule]
-    return sorted({job.wildcards.experiment for job in jobs})
+    trained = {job.wildcards.experiment for job in jobs}
+    return sorted({config.claiming(name) for name in trained})
+
+
+def earlier_rounds(wildcards):
+    """The rounds that the candidates of a part of a search follow from: runs and candidates."""
+    files = []
+    for each in parts.step(config, wildcards.experiment).earlier:
+        name = each.design.experiment
+        files.append(layout.CANDIDATES.format(experiment=name))
+        files += [path for run in all_runs(name) for path in layout.run_files(name, *run)]
+    return files
+
+
+def of_confirmation(pattern):
+    """The pattern of a file of the confirmation of a search."""
+    return pattern.format(experiment=layout.part_of_search("{search}", None))
 
 
 def finished_runs(wildcards):

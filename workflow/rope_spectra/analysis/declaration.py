@@ -15,6 +15,7 @@ from pydantic import Field
 
 from rope_spectra.artifacts import layout, provenance, seal
 from rope_spectra.config.design import SELECTION, Design
+from rope_spectra.rope.families import Proposed
 from rope_spectra.runtime.settings import Record
 
 # The keys of a design that verdicts are about; a change of another one changes no claim.
@@ -127,6 +128,9 @@ def changes(declared: Design, now: Design) -> Iterator[str]:
         yield f"`seeds` were {_text(declared.seeds)} and are {_text(now.seeds)}"
     spectra = {spectrum.name: spectrum for spectrum in now.spectra}
     for spectrum in declared.spectra:
+        # What a search proposes was not known then.
+        if isinstance(spectrum.shape, Proposed):
+            continue
         if spectra.get(spectrum.name, spectrum) != spectrum:
             yield f"the spectrum {spectrum.name} has changed"
 
@@ -146,6 +150,9 @@ def _text(value: Any) -> str:
 
 
 def _is_trained(experiment: str) -> bool:
+    """True once a run of the experiment is finished, or of any part of its search."""
+    search, is_part, _ = experiment.partition("/")
+    experiment = f"{search}/*" if is_part else experiment
     return any(Path().glob(layout.RUN.format(experiment=experiment, spectrum="*", seed="*")))
 
 

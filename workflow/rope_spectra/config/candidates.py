@@ -25,7 +25,8 @@ class EarlierRound(Settings):
 class SearchStep(Settings):
     """All that the candidates of a part depend on, besides the scores of the rounds before.
 
-    names: of its candidates, the best so far first, then `proposals` new ones.
+    names: of its candidates, the best so far first, then `new` ones. proposals: the numbers of new
+    ones of all rounds up to the last that has any, by which a sampler sizes its generations.
     """
 
     search: Name
@@ -37,7 +38,8 @@ class SearchStep(Settings):
     train_length: int
     earlier: list[EarlierRound]
     names: Annotated[list[Name], Field(min_length=1)]
-    proposals: int
+    new: int
+    proposals: list[int]
 
 
 class Candidate(Settings):
@@ -54,9 +56,10 @@ class Candidate(Settings):
 
 
 class Candidates(Settings):
-    """The content of candidates.json."""
+    """The content of candidates.json; basis is the hash of all that they follow from."""
 
     search: Name
+    basis: str
     candidates: list[Candidate]
 
     def fill(self, content: Any) -> Any:

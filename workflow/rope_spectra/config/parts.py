@@ -60,13 +60,15 @@ def _confirmation(config: Config, name: str, search: Search) -> SearchPart:
     is_beyond = length > config.training[search.training].seq_len
     seeks_retrieval = "retrieval" in search.objective.metrics
     found, declared = search.found, search.confirmation.spectra
+    # The baseline tells what the score of the best was worth on text and seeds that chose it.
+    trained = list(dict.fromkeys([*found, *declared, search.baseline]))
     return SearchPart(
         description=search.description,
         dataset=search.dataset,
         model=search.model,
         training=search.training,
         evaluation=search.evaluation,
-        spectra=[*found, *declared],
+        spectra=trained,
         seeds=search.confirmation.seeds,
         baseline=f"{found[0]}+none",
         contrasts=[f"{spectrum}+none" for spectrum in declared],
@@ -95,6 +97,10 @@ def step(config: Config, part: str) -> SearchStep:
                 proposals=search.proposals(index),
             )
         )
+    proposals = [search.proposals(index) for index in range(len(search.rounds))]
+    # A later round that only goes on with some changes nothing in those before.
+    while not proposals[-1]:
+        proposals.pop()
     return SearchStep(
         search=experiment.search,
         space=search.space,
@@ -105,5 +111,6 @@ def step(config: Config, part: str) -> SearchStep:
         train_length=config.training_of(part).seq_len,
         earlier=earlier,
         names=experiment.proposed,
-        proposals=0 if experiment.is_confirmation else search.proposals(len(before)),
+        new=0 if experiment.is_confirmation else search.proposals(len(before)),
+        proposals=proposals,
     )

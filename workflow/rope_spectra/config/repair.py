@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config import frozen
+from rope_spectra.config import frozen, parts
 from rope_spectra.config.sections import Config
 from rope_spectra.runtime.settings import Settings
 
@@ -58,7 +58,9 @@ def _frozen_files(config: Config) -> Iterator[tuple[str, Callable[[], Settings]]
         )
         proposed = frozen.proposed(config, name)
         # What has a place for a candidate follows from candidates.json: the plan makes it again.
-        if not proposed:
+        if proposed:
+            yield layout.SEARCH_STEP.format(experiment=name), partial(parts.step, config, name)
+        else:
             yield layout.EXPERIMENT.format(experiment=name), partial(frozen.design, config, name)
         for spectrum, seed in frozen.runs(config, name) + frozen.repeats(config, name):
             if spectrum in proposed:

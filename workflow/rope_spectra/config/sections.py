@@ -288,9 +288,13 @@ class Config(Section):
     @property
     def built(self) -> list[str]:
         """The experiments of `run`, the parts of its searches, and those that `rates` name."""
-        own = [part for name in self.run for part in self.parts_of(name)]
-        rates = [other for name in own for other in self.experiments[name].rates]
-        return list(dict.fromkeys([*own, *rates]))
+        rates = [other for name in self.trained for other in self.experiments[name].rates]
+        return list(dict.fromkeys([*self.trained, *rates]))
+
+    @property
+    def trained(self) -> list[str]:
+        """The experiments of `run` and the parts of its searches."""
+        return [part for name in self.run for part in self.parts_of(name)]
 
     @property
     def tabulated(self) -> list[str]:
@@ -308,6 +312,11 @@ class Config(Section):
             return [name]
         rounds = range(len(self.searches[name].rounds))
         return [*(part_of_search(name, index) for index in rounds), part_of_search(name, None)]
+
+    def claiming(self, name: str) -> str:
+        """The experiment whose claims the runs of an experiment serve: of a search the last."""
+        part = self.experiments[name]
+        return self.parts_of(part.search)[-1] if isinstance(part, SearchPart) else name
 
     def shape_of(self, experiment: str, spectrum: str) -> Shape:
         """The spectrum of that name in an experiment; a search may have yet to propose it."""

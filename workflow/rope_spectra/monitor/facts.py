@@ -12,7 +12,9 @@ from pydantic import Field
 
 from rope_spectra.artifacts import layout
 from rope_spectra.artifacts.kept import Store
+from rope_spectra.config import experiment as config_experiment
 from rope_spectra.config import frozen
+from rope_spectra.config.search import SearchPart
 from rope_spectra.config.sections import Config
 from rope_spectra.data.base import DocumentSection
 from rope_spectra.monitor import gpu_use
@@ -59,6 +61,8 @@ _JOBS = {
     "tokenize_train": ("{dataset}", [layout.SHARDS]),
     "tokenize_val": ("{dataset}", [layout.SHARDS]),
     "memmap_cache": ("{dataset}/{split}", [layout.TOKENS, layout.MANIFEST]),
+    "propose": ("{experiment}", [layout.CANDIDATES]),
+    "best": ("{search}", [layout.BEST]),
     "train": (_RUN, [layout.RUN, layout.TRAIN_LOG]),
     "evaluate": (_RUN, [layout.EVAL, layout.EVAL_NLL]),
     "aggregate": ("{experiment}", [layout.RUNS, layout.EXPERIMENT_SUMMARY]),
@@ -94,17 +98,21 @@ def _experiment(
     """All parts of an experiment, or its runs that have a folder if nothing else is known of it."""
     parts: list[Part] = []
     runs: list[tuple[str, str | int]]
-    if config and name in config.experiments:
-        known = config.experiments[name]
+    known = config.experiments.get(name) if config else None
+    if config and known:
         description = f"{known.model} on {known.dataset}"
         is_tokens = not isinstance(config.dataset_of(name), DocumentSection)
         parts += _data_parts(results, known.dataset, is_tokens)
+        if isinstance(known, SearchPart):
+            parts.append(
+                part("candidates", "data", [_job(results, "propose", experiment=name)], {})
+            )
         runs = [*frozen.runs(config, name), *frozen.repeats(config, name)]
     else:
         description = "not in the configuration"
         runs = [(spectrum, seed) for experiment, spectrum, seed in found if experiment == name]
     parts += [_run_part(results, name, spectrum, seed) for spectrum, seed in runs]
-    parts.append(_report_part(results, name))
+    parts += _report_parts(results, name, known)
     return Experiment(name=name, description=description, parts=parts)
 
 
@@ -123,6 +131,18 @@ def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str) ->
     names = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
     jobs = [_job(results, rule, **names) for rule in ("train", "evaluate")]
     return part(f"{spectrum} seed{seed}", "run", jobs, _score(jobs[1].outputs[0]))
+
+
+def _report_parts(
+    results: Path, experiment: str, known: config_experiment.Experiment | None
+) -> Iterator[Part]:
+    """The tables and figures of an experiment, and what a search ends with; a round has none."""
+    if isinstance(known, SearchPart) and not known.is_confirmation:
+        return
+    yield _report_part(results, experiment)
+    if isinstance(known, SearchPart):
+        job = _job(results, "best", search=known.search)
+        yield part("best spectrum", "report", [job], {"page": str(job.outputs[0])})
 
 
 def _report_part(results: Path, experiment: str) -> Part:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rope_spectra.artifacts import layout, seal
-from rope_spectra.config import frozen
+from rope_spectra.config import frozen, parts
+from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import Config
 from rope_spectra.data.base import Probe
 from rope_spectra.evaluation.record import EvaluationRecord, evaluated
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.runtime.settings import Settings
+from rope_spectra.search.basis import basis, read_candidates
 from rope_spectra.training.record import DataFacts, RunRecord
 
 Place: TypeAlias = dict[str, str | int]  # the wildcards of a run
@@ -30,6 +33,9 @@ def settle(config: Config) -> list[Path]:
     """
     settled = []
     for experiment in config.experiments:
+        if layout.fill(layout.CANDIDATES, experiment=experiment).exists():
+            with suppress(UserError, OSError):
+                _settle_candidates(config, experiment)
         for spectrum, seed in frozen.runs(config, experiment) + frozen.repeats(config, experiment):
             place = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
             if layout.fill(layout.RUN, **place).exists():
@@ -70,7 +76,7 @@ def _settle_run(config: Config, place: Place) -> list[Path]:
     if _is_older(trained, (settings, manifest, sentence)):
         record = seal.load_record(run, RunRecord)
         seed = layout.seed_of(str(place["seed"]))
-        if record.settings != frozen.run_settings(config, experiment, spectrum, seed):
+        if record.settings != _run_settings(config, experiment, spectrum, seed):
             return []
         if not _is_of(record.data, manifest, sentence, probe):
             return []
@@ -88,6 +94,45 @@ def _settle_run(config: Config, place: Place) -> list[Path]:
             _touch(*evaluation)
             settled.append(scores)
     return settled
+
+
+def _run_settings(config: Config, experiment: str, spectrum: str, seed: int) -> RunSettings:
+    """The settings of a run; those of a candidate have the spectrum that was proposed."""
+    settings = frozen.run_settings(config, experiment, spectrum, seed)
+    if spectrum not in frozen.proposed(config, experiment):
+        return settings
+    return RunSettings.model_validate(read_candidates(experiment).fill(settings.content()))
+
+
+def _settle_candidates(config: Config, part: str) -> None:
+    """Makes the candidates of a part of a search newer than what they follow from.
+
+    And then what was frozen from them. Raises UserError where a file is missing or damaged.
+    """
+    step = parts.step(config, part)
+    candidates = layout.fill(layout.CANDIDATES, experiment=part)
+    inputs = [layout.fill(layout.SEARCH_STEP, experiment=part)]
+    for earlier in step.earlier:
+        name = earlier.design.experiment
+        inputs.append(layout.fill(layout.CANDIDATES, experiment=name))
+        for run in earlier.design.runs:
+            inputs += map(Path, layout.run_files(name, *run))
+    if _is_older([candidates], inputs):
+        if read_candidates(part).basis != basis(step):
+            return
+        _touch(candidates)
+    expected: dict[Path, Settings] = {
+        layout.fill(layout.EXPERIMENT, experiment=part): frozen.design(config, part)
+    }
+    for spectrum, seed in frozen.runs(config, part):
+        if spectrum in frozen.proposed(config, part):
+            path = layout.fill(layout.RUN_CONFIG, experiment=part, spectrum=spectrum, seed=seed)
+            expected[path] = frozen.run_settings(config, part, spectrum, seed)
+    for path, settings in expected.items():
+        if path.exists() and _is_older([path], [candidates]):
+            filled = read_candidates(part).fill(settings.content())
+            if seal.read(path) == filled:
+                _touch(path)
 
 
 def _is_older(outputs: Iterable[Path], inputs: Iterable[Path]) -> bool:
