@@ -3,6 +3,7 @@
     python -m rope_spectra.spectra                                  # those of `run` in config.yaml
     python -m rope_spectra.spectra --config run=350m_final
     python -m rope_spectra.spectra --show geo_500k hybrid_a0.2_t100k --configfile mine.yaml
+    python -m rope_spectra.spectra --figure wavelengths.pdf         # the wavelength of each pair
 
 The head size and the lengths are those of the experiments of `run`; --head-dim, --train-length and
 --longest try others. The text of the experiments need not be there.
@@ -11,12 +12,13 @@ rope_spectra.rope.families defines the families; docs/adding-a-spectrum.md says 
 """
 
 import argparse
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rope_spectra.config import files
+from rope_spectra.config import appearance, files
 from rope_spectra.config.library import completed
 from rope_spectra.config.sections import Config
 from rope_spectra.rope import diagnostics
@@ -46,15 +48,24 @@ def main() -> None:
     parser.add_argument("--head-dim", type=int, help=f"dimensions of a head {other}")
     parser.add_argument("--train-length", type=int, help=f"tokens of a training row {other}")
     parser.add_argument("--longest", type=int, help=f"longest evaluation length {other}")
+    parser.add_argument(
+        "--figure", type=Path, help="draw their wavelengths too, as .svg, .pdf or .png"
+    )
     args = cli.parse(parser)
 
     _check(args)
     config = files.load(args, reads_text=False)
     shown = []
-    for sizes, experiments in _experiments_by_sizes(config, args).items():
+    by_sizes = _experiments_by_sizes(config, args)
+    if args.figure and len(by_sizes) > 1:
+        raise UserError("--figure: these experiments differ in sizes; name one with --config run=")
+    for sizes, experiments in by_sizes.items():
         own = [name for each in experiments for name in config.experiments[each].spectra]
         names = args.show or list(dict.fromkeys(own))
-        shown.append(_title(experiments, sizes) + "\n" + _table(config, names, sizes))
+        omegas = {name: _frequencies(config, name, sizes) for name in names}
+        shown.append(_title(experiments, sizes) + "\n" + _table(omegas, sizes))
+        if args.figure:
+            _draw(config, omegas, sizes, args.figure)
     print("\n\n".join(shown))
 
 
@@ -88,12 +99,22 @@ def _title(experiments: list[str], sizes: Sizes) -> str:
     )
 
 
-def _table(config: Config, names: list[str], sizes: Sizes) -> str:
-    diagnoses = {}
-    for name in names:
-        omega = _frequencies(config, name, sizes)
-        diagnoses[name] = diagnostics.diagnose(omega, sizes.train_length, sizes.longest)
+def _table(omegas: dict[str, NDArray[np.float32]], sizes: Sizes) -> str:
+    diagnoses = {
+        name: diagnostics.diagnose(omega, sizes.train_length, sizes.longest)
+        for name, omega in omegas.items()
+    }
     return diagnostics.as_text(diagnoses, sizes.train_length, sizes.longest)
+
+
+def _draw(config: Config, omegas: dict[str, NDArray[np.float32]], sizes: Sizes, path: Path) -> None:
+    # Only here, because drawing takes long to import.
+    from rope_spectra.report import plots, style
+
+    with style.applied(appearance.of_arms(config, list(omegas))):
+        styles = style.line_styles(list(omegas))
+        figure = plots.spectra(omegas, sizes.train_length, sizes.longest, styles)
+        style.save(figure, path)
 
 
 def _frequencies(config: Config, name: str, sizes: Sizes) -> NDArray[np.float32]:

@@ -41,18 +41,26 @@ def read(path: Path | None) -> Appearance:
 
 def appearance(config: Config, experiment: str) -> Appearance:
     """Labels and places of the arms of an experiment."""
-    names = config.experiments[experiment].spectra
+    return of_arms(config, _arms(config, experiment))
+
+
+def of_arms(config: Config, arms: list[str]) -> Appearance:
+    """Labels and places of these arms, such as geo_500k+yarn, as all experiments have them."""
+    names = dict.fromkeys(arm.partition("+")[0] for arm in arms)
     spectra = {name: config.spectra[name] for name in names if name in config.spectra}
-    labels = {name: shape.label for name, shape in spectra.items() if shape.label is not None}
     of_all = places(config)
-    return Appearance(labels=labels, places={arm: of_all[arm] for arm in _arms(config, experiment)})
+    return Appearance(
+        labels={name: one.label for name, one in spectra.items() if one.label is not None},
+        places={arm: of_all[arm] for arm in arms if arm in of_all},
+    )
 
 
 def places(config: Config) -> dict[str, int]:
     """The place of every arm of all experiments, different for each.
 
-    Each takes the color that the fewest have with which it shares an experiment. Those that most
-    experiments have come first, so a new spectrum hardly ever changes the color of another one.
+    Each takes the color that the fewest have with which it shares an experiment. The spectra of
+    the library come first, by how many experiments have them, so a new one hardly ever changes the
+    color of another.
     """
     arms = {name: _arms(config, name) for name in config.experiments}
     used: dict[str, Counter[int]] = {name: Counter() for name in arms}
@@ -61,17 +69,21 @@ def places(config: Config) -> dict[str, int]:
         for arm in members:
             neighbors[arm].append(used[name])
     # By name at last: the order of the keys depends on which file or option gave them.
-    order = sorted(neighbors, key=lambda arm: ("+" in arm, -len(neighbors[arm]), arm))
+    order = sorted(
+        neighbors, key=lambda arm: (arm not in config.spectra, -len(neighbors[arm]), arm)
+    )
     taken: Counter[int] = Counter()
+    seen: Counter[int] = Counter()  # how often each color is in an experiment
     result = {}
     for arm in order:
         near: Counter[int] = Counter()
         for colors in neighbors[arm]:
             near.update(colors)
-        color = min(range(COLORS), key=lambda color: (near[color], taken[color], color))
+        color = min(range(COLORS), key=lambda color: (near[color], seen[color], color))
         result[arm] = color + COLORS * taken[color]
         for colors in (taken, *neighbors[arm]):
             colors[color] += 1
+        seen[color] += len(neighbors[arm])
     return result
 
 

@@ -162,11 +162,14 @@ def spectra(
         # A pair with frequency 0 does not rotate: its wavelength is infinite.
         pairs = np.flatnonzero(np.isfinite(wavelength))
         line_style = styles[name]
-        dots: style.Options = {"marker": line_style.marker, "markersize": 2.5}
+        dots: style.Options = {
+            "marker": line_style.marker,
+            "markersize": 1.8 if style.in_column() else 2.5,
+        }
         axes.plot(pairs, wavelength[pairs], **line_style.line, **dots, linewidth=1.2)
         if len(pairs):
             ends[name] = (pairs[-1], wavelength[pairs[-1]])
-    for length, text in ((train_length, "training length"), (longest, "longest evaluation length")):
+    for length, text in ((train_length, "training length"), (longest, "longest evaluation")):
         axes.axhline(length, **style.REFERENCE_LINE)
         style.note(axes, f"{text} {length}", (0, length), 2)
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())

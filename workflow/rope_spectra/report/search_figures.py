@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rope_spectra.report import style
 from rope_spectra.rope.frequencies import wavelengths
 
-_WORSE, _KEPT = style.GREY, style.COLORS[0]
-_BEST = style.COLORS[1]
+_WORSE, _KEPT = style.GREY, style.SERIES_COLORS[0]
+_BEST = style.SERIES_COLORS[1]
 # Of the response: panels next to each other, their size and the gaps between them in inches.
 _COLUMNS = 3
 _PANEL = (2.0, 1.9)

@@ -27,6 +27,7 @@ from scipy.optimize import isotonic_regression
 
 from rope_spectra.artifacts import files
 from rope_spectra.config.appearance import Appearance
+from rope_spectra.runtime.errors import UserError
 
 # Keyword arguments of matplotlib, which are of all types.
 Options: TypeAlias = dict[str, Any]
@@ -225,7 +226,8 @@ def note(axes: Axes, text: str, at: tuple[float, float], points: float, **option
     The place is in data coordinates unless the options name others (xycoords).
     """
     side = "bottom" if points > 0 else "top"
-    small_print: Options = {"va": side, "color": GREY, "fontsize": 8} | options
+    size = 6.5 if in_column() else 8
+    small_print: Options = {"va": side, "color": GREY, "fontsize": size} | options
     axes.annotate(text, at, (0, points), textcoords="offset points", **small_print)
 
 
@@ -306,19 +308,22 @@ def save(figure: Figure, path: Path) -> None:
     if in_column():
         _fit_column(figure)
     kind = path.suffix[1:]
-    # The date would change the bytes.
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
+    if kind not in _METADATA:
+        raise UserError(f"{path}: no kind of picture that is drawn; end it in .svg, .pdf or .png")
     with files.atomic(path) as temporary:
         figure.savefig(
             temporary,
             format=kind,
-            dpi=300,
+            dpi=_DPI,
             bbox_inches="tight",
             pad_inches=_PAD if in_column() else 0.12,
-            metadata=metadata,
+            metadata=_METADATA[kind],
         )
 
 
+# The date would change the bytes.
+_METADATA: dict[str, Options] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+_DPI = 300
 _PAD = 0.02  # around a figure in the column form, in inches
 _LEGEND: Options = {
     **{"loc": "upper left", "frameon": False, "borderaxespad": 0, "borderpad": 0},
@@ -329,6 +334,7 @@ _LEGEND: Options = {
 def _fit_column(figure: Figure) -> None:
     """Make a figure as wide as a column, its legends below it."""
     wanted = COLUMN_WIDTH - 2 * _PAD
+    figure.set_dpi(_DPI)  # at which text is as wide as it will be
     renderer = FigureCanvasAgg(figure).get_renderer()
     entries: list[tuple[Any, str]] = []
     for old in list(figure.legends):
@@ -342,10 +348,10 @@ def _fit_column(figure: Figure) -> None:
         return
     box = figure.get_tightbbox(renderer)
     handles, names = zip(*entries, strict=True)
-    place: Options = {"bbox_to_anchor": (box.x0, box.y0 - 0.08)}
-    place["bbox_transform"] = figure.dpi_scale_trans
+    # In parts of the figure: saving shifts what has a place in inches.
+    corner = box.x0 / figure.get_figwidth(), (box.y0 - 0.08) / figure.get_figheight()
     for columns in (4, 3, 2, 1):
-        made = figure.legend(handles, names, ncols=columns, **_LEGEND, **place)
+        made = figure.legend(handles, names, ncols=columns, bbox_to_anchor=corner, **_LEGEND)
         width = made.get_window_extent(renderer).width / figure.dpi
         if width <= wanted or columns == 1:
             return
