@@ -61,7 +61,7 @@ def test_spectra_are_drawn_from_runs_and_from_definitions(runs: list[Run]) -> No
     assert "geo_500k" in shown
     assert "geo_10k" in shown
     assert "None rotates: nope" in shown
-    assert "longest evaluation length 512" in shown
+    assert "longest evaluation 512" in shown
 
 
 def test_nothing_to_draw_is_said_in_one_line(runs: list[Run]) -> None:

@@ -1,13 +1,18 @@
 """The style of the figures: colors that all can tell apart, labels, and the two forms."""
 
+import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from rope_spectra.config.appearance import COLORS, Appearance
-from rope_spectra.report import style
+from rope_spectra.report import plots, style
+from rope_spectra.runtime.errors import UserError
 
 # What is seen of linear RGB without one kind of cone: Machado, Oliveira and Fernandes 2009,
 # severity 1.
@@ -84,3 +89,33 @@ def test_labels_and_form_end_with_their_context() -> None:
         assert style.shown("geo+yarn") == "Geometric + yarn"
     assert not style.in_column()
     assert style.shown("geo+yarn") == "geo+yarn"
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_a_picture_in_column_form_is_as_wide_as_a_column(kind: str, tmp_path: Path) -> None:
+    omegas = {
+        "geo_500k": np.geomspace(1, 1e-6, 32),
+        "a_spectrum_with_a_long_name_0.5": np.geomspace(1, 1e-4, 32),
+    }
+    with style.applied(Appearance(labels={"geo_500k": "Geometric, $θ$"}), form="column"):
+        figure = plots.spectra(omegas, 2048, 16384, style.line_styles(list(omegas)))
+        for name in ("one", "again"):
+            style.save(figure, tmp_path / f"{name}.{kind}")
+    content = (tmp_path / f"one.{kind}").read_bytes()
+    assert content == (tmp_path / f"again.{kind}").read_bytes()
+    width = {
+        "svg": lambda: float(re.search(rb'width="([0-9.]+)pt"', content)[1]) / 72,
+        "pdf": lambda: float(re.search(rb"MediaBox \[ 0 0 ([0-9.]+)", content)[1]) / 72,
+        "png": lambda: int.from_bytes(content[16:20], "big") / 300,
+    }[kind]()
+    assert width == pytest.approx(style.COLUMN_WIDTH, abs=0.02)
+    words = {text.get_text() for text in figure.findobj(Text)}
+    assert {"Geometric, $θ$", "a_spectrum_with_a_long_name_0.5"} <= words
+    assert not {word for word in words if "Wavelength of each" in word or "never" in word}
+    if kind == "svg":
+        assert "Geometric, $θ$</text>" in content.decode()
+
+
+def test_another_kind_of_picture_is_refused(tmp_path: Path) -> None:
+    with style.applied(), pytest.raises(UserError, match=r"a\.jpg: .*\.svg, \.pdf or \.png"):
+        style.save(Figure(), tmp_path / "a.jpg")
