@@ -3,13 +3,14 @@
 
 # Names below results/, in the globs that rsync and git share: * stops at a slash, ** does not.
 ALLOWED=(
-    '*/*.csv' '*/*.json' '*/*.md' '*/figures/*.svg'
-    '*/*/seed*/config.json' '*/*/seed*/run.json' '*/*/seed*/train.csv'
-    '*/*/seed*/eval.json' '*/*/seed*/eval.csv' '*/*/seed*/eval.npz'
-    '*/*/seed*/usage.json' '*/*/seed*/usage.npz'
-    'data/*/*.json'
+    'data/*/*.json' '*/best.yaml'
     'logs/*.log' 'logs/**/*.log' 'logs/**/*.tsv' 'logs/**/*.progress.json'
 )
+# An experiment, and the parts of a search.
+for folder in '*' '*/round*' '*/confirmation'; do
+    ALLOWED+=("$folder/"{'*.csv','*.json','*.md','figures/*.svg'})
+    ALLOWED+=("$folder/*/seed*/"{config.json,run.json,train.csv,eval.{json,csv,npz},usage.{json,npz}})
+done
 max_size=5M
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 

@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-TEXT = (".csv", ".tsv", ".json", ".md", ".svg", ".log")
+TEXT = (".csv", ".tsv", ".json", ".md", ".svg", ".log", ".yaml")
 LINKS = {"120000": "a link", "160000": "a repository of its own"}  # by their modes in git
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".h5", ".onnx", ".pkl", ".npy")
 # The first bytes of safetensors (a length, then JSON), numpy, pickle, HDF5 and GGUF.

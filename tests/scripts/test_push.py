@@ -203,6 +203,7 @@ def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_to
         "spectrum": "s",
         "seed": "1",
         "figure": "f",
+        "search": "e",
     }
     patterns = {
         value

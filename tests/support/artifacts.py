@@ -22,6 +22,10 @@ SMALL = {  # in the order in which a run writes them, a second apart
     "results/exp/runs.csv": "experiment,spectrum,seed,ppl\nexp,geo_500k,1,9.5\n",
     "results/exp/summary.md": "# exp\n",
     "results/exp/figures/spectra.svg": "<svg/>\n",
+    "results/found/round0/candidates.json": "{}\n",
+    "results/found/round0/c00/seed1/run.json": '{"identity": "2"}\n',
+    "results/found/confirmation/figures/spectra.svg": "<svg/>\n",
+    "results/found/best.yaml": "spectra: {}\n",
     "results/summary.csv": "experiment,spectrum\nexp,geo_500k\n",
 }
 BIG = (
