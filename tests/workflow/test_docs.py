@@ -278,6 +278,24 @@ def test_a_chinese_page_leads_to_chinese_pages() -> None:
         assert {Path(link).name for link in links} & translated == set()
 
 
+def ratios(text: str) -> set[tuple[str, ...]]:
+    """What stands as `1.02 (0.88 to 1.18)` or `1.02, 0.88 to 1.18`."""
+    number = r"(\d\.\d+)"
+    return set(re.findall(rf"{number}(?: \(|, ){number} to {number}", text))
+
+
+def test_the_findings_of_the_readme_are_those_of_their_page() -> None:
+    """A comparison may stand the other way round: a ratio is then the inverse one."""
+    known = ratios((ROOT / "docs/findings.md").read_text())
+    inverse = {
+        tuple(f"{1 / float(value):.3f}" for value in (ratio, high, low))
+        for ratio, low, high in known
+    }
+    shown = ratios((ROOT / "README.md").read_text())
+    assert len(shown) >= 4
+    assert shown <= known | inverse
+
+
 def table_rows(text: str) -> dict[str, list[str]]:
     """The cells of the rows of Markdown tables that begin with a name in backticks."""
     rows = [
