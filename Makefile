@@ -31,6 +31,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
+	$(BIN)/hadolint envs/Dockerfile
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/snakemake --lint

@@ -128,6 +128,10 @@ wildcard_constraints:
 report: "workflow/report/workflow.rst"
 
 
+# For `--sdm apptainer` alone; envs/apptainer.def says how to build it.
+container: "envs/rope-spectra.sif"
+
+
 onstart:
     or_exit(limits.check_commands, workflow.executor_plugin.name)
     stale_locks.planned()

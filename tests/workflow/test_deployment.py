@@ -1,13 +1,14 @@
 """The workflow as a module: what snakedeploy writes, and what another workflow may make of it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from support.checkout import QUICK, ROOT, planned, snakemake
+from support.checkout import QUICK, ROOT, fresh_checkout, planned, snakemake
 
 # As snakedeploy writes it, but for the place of the module and the prefix of its rules.
 DEPLOYED = """
@@ -60,3 +61,33 @@ def test_another_workflow_runs_it_as_a_module_and_seals_its_claims(deployed: Pat
     page = (deployed / "results/quick/summary.md").read_text()
     assert "Declared before the first run was finished" in page
     assert planned(deployed, *options) == {}
+
+
+# Runs what it is given outside of any container, and says of which image.
+APPTAINER = """#!/bin/bash
+if [ "$1" = --version ]; then echo apptainer version 1.3.0; exit; fi
+while [ "${1##*.}" != sif ]; do shift; done
+echo "$1" >> "$IMAGES"
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.slow
+def test_with_sdm_apptainer_jobs_run_in_the_image_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = fresh_checkout(tmp_path / "project")
+    binary = tmp_path / "bin/apptainer"
+    binary.parent.mkdir()
+    binary.write_text(APPTAINER)
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", str(binary.parent), prepend=os.pathsep)
+    monkeypatch.setenv("IMAGES", str(tmp_path / "images"))
+    target = "results/data/quick/tokenizer/tokenizer.json"
+    options = ("--cores", "1", "--configfile", "quick.yaml")
+    snakemake(project, target, *options, "--sdm", "apptainer")
+    assert set((tmp_path / "images").read_text().split()) == {"envs/rope-spectra.sif"}
+    recipe = (ROOT / "envs/apptainer.def").read_text()
+    assert "apptainer build envs/rope-spectra.sif" in recipe
+    assert planned(project, target, *options) == {}

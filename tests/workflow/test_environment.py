@@ -83,3 +83,21 @@ def test_every_rule_with_a_command_names_the_conda_environment() -> None:
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
             assert '"../../envs/environment.yaml"' in rule
+
+
+def test_both_recipes_of_an_image_install_the_same_on_the_same_base() -> None:
+    docker = (ENVS / "Dockerfile").read_text()
+    apptainer = (ENVS / "apptainer.def").read_text()
+    base = re.search(r"^ARG BASE=(\S+)$", docker, re.MULTILINE)[1]
+    conda = yaml.safe_load((ENVS / "environment.yaml").read_text())
+    (python,) = (entry for entry in conda["dependencies"] if str(entry).startswith("python="))
+    assert f"/python:{python.removeprefix('python=')}-" in base
+    assert re.search(r"^From: (\S+)$", apptainer, re.MULTILINE)[1] == base
+    steps = re.findall(r"^RUN ((?:.*\\\n)*.*)$", docker, re.MULTILINE)
+    (post,) = re.findall(r"^%post\n((?:    .*\n)+)", apptainer, re.MULTILINE)
+    lines = [line for line in post.splitlines() if not line.strip().startswith("#")]
+    assert " ".join(lines).split() == " ".join(steps).split()
+    copied = re.search(r"^COPY (.*) (\S+/)$", docker, re.MULTILINE)
+    assert re.findall(r"^    envs/(\S+) (\S+)$", apptainer, re.MULTILINE) == [
+        (name, copied[2] + name) for name in copied[1].split()
+    ]
