@@ -9,8 +9,9 @@ For a GPU that is lent by the minute. The runs are those of the workflow: same f
 steps, same identities, in results/. They share one process, so that the imports, the compiled graph
 and the GPU are paid for once. All spectra of a seed come before the next seed, and a run that does
 not fit into the time left is not begun: whatever is finished is a paired set. Called again, it goes
-on with what is missing. `snakemake` then makes the tables of a complete experiment, and
-`python -m rope_spectra.aggregate --partial` those of a part.
+on with what is missing. Small models leave most of a GPU idle: several calls may share it, each
+with runs of its own (`--only '*/seed42'`). `snakemake` then makes the tables of a complete
+experiment, and `python -m rope_spectra.aggregate --partial` those of a part.
 
 The last line says what was done. benchmarks/results/gpu_study.json has the seconds of each run and
 the card, run.json of each run its speed. Needs torch, numpy, pandas, safetensors, pydantic, PyYAML,
@@ -21,20 +22,29 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import common
+import numpy as np
+from numpy.typing import NDArray
 
 from rope_spectra import evaluate, train
 from rope_spectra.analysis import declaration
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config import files as config_files
 from rope_spectra.config import frozen
-from rope_spectra.config.sections import Config
+from rope_spectra.config.sections import Config, TrainingRecipe
+from rope_spectra.data.base import Probe
+from rope_spectra.data.cache import Tokens
+from rope_spectra.data.episodes import Words
+from rope_spectra.data.sentence import Sentence
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
+from rope_spectra.training import rows
+from rope_spectra.training.batches import RowChange
 
 EXPERIMENT = "theta_long_books"
 CONFIGFILE = Path(__file__).parent / "long_books.yaml"
@@ -51,16 +61,23 @@ class Outcome:
 
 
 def study(
-    config: Config, experiment: str, seconds: float, clock: Callable[[], float] = time.monotonic
+    config: Config,
+    experiment: str,
+    seconds: float,
+    only: Sequence[str] = ("*",),
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Outcome]:
     """Does the runs of an experiment in turn while the longest one so far still fits.
 
-    Yields what became of each run; those of earlier calls are left out.
+    `only` has patterns of <spectrum>/seed<seed>. Yields what became of each run; those of earlier
+    calls are left out.
     """
     _freeze_shared_files(config, experiment)
     began = clock()
     longest = 0.0
     for spectrum, seed in frozen.runs(config, experiment):
+        if not any(fnmatch(f"{spectrum}/seed{seed}", pattern) for pattern in only):
+            continue
         place = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
         if layout.fill(layout.EVAL_RECORD, **place).exists():
             continue
@@ -97,18 +114,21 @@ def _train(config: Config, place: dict[str, str | int]) -> bool:
         options=layout.fill(layout.OPTIONS, experiment=experiment),
         output=run_config.parent,
         **_tokens(config, place, "train"),
+        **_asked(config.experiments[str(experiment)].dataset, settings.training.probe),
     )
 
 
 def _evaluate(config: Config, place: dict[str, str | int]) -> bool:
-    dataset = config.experiments[str(place["experiment"])].dataset
+    experiment = str(place["experiment"])
+    dataset = config.experiments[experiment].dataset
     token_bytes = layout.fill(layout.TOKEN_BYTES, dataset=dataset)
     return _step(
         evaluate.main,
         place,
         run=layout.fill(layout.RUN_CONFIG, **place).parent,
-        settings=layout.fill(layout.EVALUATION_CONFIG, experiment=place["experiment"]),
+        settings=layout.fill(layout.EVALUATION_CONFIG, experiment=experiment),
         **_tokens(config, place, "validation"),
+        **_asked(dataset, config.evaluation_of(experiment).probe),
         **({"token-bytes": token_bytes} if token_bytes.exists() else {}),
     )
 
@@ -119,6 +139,43 @@ def _tokens(config: Config, place: dict[str, str | int], split: str) -> dict[str
         "tokens": layout.fill(layout.TOKENS, **parts),
         "manifest": layout.fill(layout.MANIFEST, **parts),
     }
+
+
+def _asked(dataset: str, probe: Probe | None) -> dict[str, Path]:
+    """The file that the retrieval probe asks with, where there is a probe."""
+    return {"sentence": layout.fill(layout.PROBES[probe], dataset=dataset)} if probe else {}
+
+
+class RememberedRows:
+    """Training rows with the probe's tasks, each made once.
+
+    Making the rows of a small model costs more time than its steps on a GPU.
+    """
+
+    def __init__(self, change: RowChange) -> None:
+        self.change = change
+        self.made: dict[int, Tokens] = {}
+
+    def __call__(self, table: Tokens, numbers: NDArray[np.int64]) -> Tokens:
+        is_new = np.array([number not in self.made for number in numbers.tolist()])
+        new = numbers[is_new].tolist()
+        self.made.update(zip(new, self.change(table[is_new], numbers[is_new]), strict=True))
+        return np.stack([self.made[number] for number in numbers.tolist()])
+
+
+def remember_rows() -> None:
+    """Lets the runs of this process, which all read the same rows, share those with tasks."""
+    change = rows.change
+    remembered: dict[tuple[str, str], RememberedRows] = {}
+
+    def changed(asked: Sentence | Words | None, recipe: TrainingRecipe) -> RowChange | None:
+        plain = change(asked, recipe)
+        if plain is None or not isinstance(asked, Words):
+            return plain
+        key = (asked.sha256, recipe.model_dump_json(include={"seq_len", "retrieval_share"}))
+        return remembered.setdefault(key, RememberedRows(plain))
+
+    rows.change = changed
 
 
 def _step(main: Callable[[], None], place: dict[str, str | int], **options: Path) -> bool:
@@ -154,6 +211,13 @@ def main() -> None:
         "--seconds", type=float, default=480, help="the time there is (default: %(default)s)"
     )
     parser.add_argument(
+        "--only",
+        nargs="*",
+        default=["*"],
+        metavar="PATTERN",
+        help="of <spectrum>/seed<seed> (default: all runs)",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         help="where to write the JSON (default: benchmarks/results/gpu_study.json)",
@@ -163,7 +227,8 @@ def main() -> None:
         config = config_files.read([config_files.MAIN, *args.configfile])
         if args.experiment not in config.experiments:
             raise UserError(f"--experiment: {args.experiment} is in no configuration file")
-        outcomes = _published(study(config, args.experiment, args.seconds), args)
+        remember_rows()
+        outcomes = _published(study(config, args.experiment, args.seconds, args.only), args)
     except UserError as error:
         sys.exit(f"error: {error}")
     counts = Counter(outcome.state for outcome in outcomes)
