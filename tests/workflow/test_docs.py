@@ -278,22 +278,17 @@ def test_a_chinese_page_leads_to_chinese_pages() -> None:
         assert {Path(link).name for link in links} & translated == set()
 
 
-def ratios(text: str) -> set[tuple[str, ...]]:
-    """What stands as `1.02 (0.88 to 1.18)` or `1.02, 0.88 to 1.18`."""
-    number = r"(\d\.\d+)"
-    return set(re.findall(rf"{number}(?: \(|, ){number} to {number}", text))
-
-
 def test_the_findings_of_the_readme_are_those_of_their_page() -> None:
     """A comparison may stand the other way round: a ratio is then the inverse one."""
-    known = ratios((ROOT / "docs/findings.md").read_text())
-    inverse = {
-        tuple(f"{1 / float(value):.3f}" for value in (ratio, high, low))
-        for ratio, low, high in known
-    }
-    shown = ratios((ROOT / "README.md").read_text())
-    assert len(shown) >= 4
-    assert shown <= known | inverse
+    page = " ".join((ROOT / "docs/findings.md").read_text().split())
+    intervals = re.findall(r"(\d\.\d+) to (\d\.\d+)", page)
+    inverse = [tuple(f"{1 / float(value):.3f}" for value in reversed(pair)) for pair in intervals]
+    readme = (ROOT / "README.md").read_text()
+    shown = re.findall(r"(\d\.\d+) \((\d\.\d+) to (\d\.\d+)\)", readme)
+    assert len(shown) >= 5
+    for ratio, *interval in shown:
+        assert tuple(interval) in [*intervals, *inverse]
+        assert ratio in page or f"{1 / float(ratio):.3f}" in page
 
 
 def table_rows(text: str) -> dict[str, list[str]]:
