@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint envs/constraints.txt
 
-.PHONY: demo status test test-slow test-slurm lint clean
+.PHONY: demo status test lm-eval test-slow test-slurm lint clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all --resources gpu=1
@@ -18,7 +18,7 @@ status: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: .venv/installed-dev
+test-slow: .venv/installed-dev lm-eval
 	$(BIN)/python -m pytest -m slow --ignore tests/workflow/test_slurm.py
 
 # On a real Slurm of one node; as root it installs what it needs from apt, otherwise it skips.
@@ -48,5 +48,16 @@ lint: .venv/installed-dev
 	$(PIP) --requirement envs/requirements-dev.txt
 	touch $@
 
+# lm-evaluation-harness, beside torch and transformers of .venv; of the two, its own packages win.
+lm-eval: .lm-eval/installed
+
+.lm-eval/installed: .venv/installed-dev envs/requirements-lm-eval.txt
+	$(PYTHON) -m venv .lm-eval
+	echo "$$(realpath .venv/lib/python3*/site-packages)" > \
+		"$$(echo .lm-eval/lib/python3*/site-packages)/venv.pth"
+	.lm-eval/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement envs/requirements-lm-eval.txt
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .lm-eval

@@ -145,6 +145,7 @@ onstart:
 onsuccess:
     stale_locks.take_turn()
     or_exit(call.check_targets, workflow)
+    call.clear_exports()
 
 
 onerror:

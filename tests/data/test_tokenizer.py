@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import write_json
@@ -19,6 +20,7 @@ from support.data_steps import DATA, NEOX, STORIES, learn_tokenizer, run, step
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="the TinyStories excerpt and the NeoX tokenizer are not here"
 )
+ROLES = ("<|endoftext|>", "<|padding|>")
 TOKENS = {"source": "tokens", "file": "raw.bin", "vocab_size": 300}
 AWKWARD = [
     "👩‍👩‍👧 emoji 🎉",
@@ -34,6 +36,13 @@ AWKWARD = [
 @pytest.fixture(scope="module")
 def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return learn_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def learned(small_tokenizer: Path) -> tuple[Tokenizer, Tokenizer]:
+    """A tokenizer as training uses it, and as an export has it."""
+    trained = tokenizers.load_tokenizer(small_tokenizer)
+    return trained, tokenizers.marked(trained)
 
 
 def test_the_learned_tokenizer_is_the_same_each_time(small_tokenizer: Path, tmp_path: Path) -> None:
@@ -188,3 +197,25 @@ def test_malformed_tokenizer_settings_are_named(tmp_path: Path, value: Any, mess
     with pytest.raises(UserError, match=f"tokenizer.config.json: .*{message}") as caught:
         seal.load_settings(tmp_path / "tokenizer.config.json", TokenizerFile)
     assert "\n" not in str(caught.value)
+
+
+@given(text=st.text())
+@settings(max_examples=50)
+def test_end_and_padding_of_a_learned_tokenizer_change_no_text(
+    learned: tuple[Tokenizer, Tokenizer], text: str
+) -> None:
+    """Also where their names stand in a text, or the characters that stand for their bytes."""
+    trained, marked = learned
+    for each in (text, *AWKWARD, "<|padding|> ÿþ ÿ"):
+        ids = trained.encode(each).ids
+        assert marked.encode(each).ids == ids
+        assert marked.decode(ids) == each
+        assert not {marked.token_to_id(name) for name in ROLES} & set(ids)
+
+
+def test_end_and_padding_take_no_new_rows(learned: tuple[Tokenizer, Tokenizer]) -> None:
+    trained, marked = learned
+    assert marked.get_vocab_size() == trained.get_vocab_size()
+    added = marked.get_added_tokens_decoder().values()
+    assert {token.content for token in added if token.special} == set(ROLES)
+    assert trained.get_added_tokens_decoder() == {}

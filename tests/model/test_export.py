@@ -134,8 +134,11 @@ def test_an_exported_run_is_read_as_it_was_trained(
 
 def test_the_default_target_exports_nothing(finished: Path, exported: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, "-n", "--configfile", "quick.yaml").stdout
-    names = {path.name for path in exported.iterdir()} - {".snakemake_timestamp"}
-    assert names == {
+    assert (
+        "Nothing to be done"
+        in snakemake(finished, "-n", f"{RUN}/hf", "--configfile", "quick.yaml").stdout
+    )
+    assert {path.name for path in exported.iterdir()} == {
         "config.json",
         "model.safetensors",
         "tokenizer.json",
@@ -197,6 +200,17 @@ def test_the_card_states_what_the_files_say(
     front = yaml.safe_load(card.split("---")[1])
     assert (front["library_name"], front["license"]) == ("transformers", "mit")
     assert "datasets" not in front, "generated text is no data set of the hub"
+    assert front["language"] == "en"
+    (model,) = front["model-index"]
+    listed = {
+        metric["name"]: metric["value"]
+        for result in model["results"]
+        for metric in result["metrics"]
+    }
+    assert listed == {
+        f"Perplexity at {score.length} tokens, protocol {score.protocol}": round(score.ppl, 4)
+        for score in scores.itertuples()
+    }
     for score in scores.itertuples():
         length = rf"{score.length}( \(trained\))?"
         ppl = f"{score.ppl:.3f}"
@@ -377,8 +391,14 @@ def test_the_neox_tokenizer_keeps_its_special_tokens() -> None:
     assert huggingface.special_tokens(tokenizer)["eos_token"] == "<|endoftext|>"
 
 
-def test_a_learned_tokenizer_has_no_special_tokens(exported: Path) -> None:
+def test_a_learned_tokenizer_has_an_end_and_a_padding_token(finished: Path, exported: Path) -> None:
     config: dict[str, Any] = json.loads((exported / "config.json").read_text())
-    assert [config[f"{role}_token_id"] for role in ("bos", "eos", "pad")] == [None, None, None]
+    trained = load_tokenizer(finished / "results/data/quick/tokenizer/tokenizer.json")
+    end, padding = trained.token_to_id("ÿ"), trained.token_to_id("þ")
+    assert [config[f"{role}_token_id"] for role in ("bos", "eos", "pad")] == [end, end, padding]
+    assert max(end, padding) < config["vocab_size"]
+    shipped = Tokenizer.from_file(str(exported / "tokenizer.json"))
+    assert shipped.id_to_token(end) == "<|endoftext|>"
+    assert shipped.get_vocab_size() == trained.get_vocab_size()
     rope = config["rope_parameters"]
     assert config["max_position_embeddings"] == rope["original_max_position_embeddings"] == 256

@@ -24,6 +24,7 @@ from rope_spectra.config.design import NATIVE
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data import tokenizers
 from rope_spectra.data.cache import read_manifest
+from rope_spectra.data.sources import LearnedTokenizer
 from rope_spectra.evaluation.record import EVAL, EvaluationRecord, read_evaluation
 from rope_spectra.model import huggingface
 from rope_spectra.model.llama import Llama
@@ -49,6 +50,7 @@ def main() -> None:
         tokenizer="tokenizer.json of the data set, where it has one",
         summary="summary.csv of the experiment, for the model card; may be missing",
     )
+    parser.add_argument("--language", help="language of the text, for the model card: en")
     args = cli.parse(parser)
 
     run = read_run(args.run)
@@ -70,10 +72,12 @@ def main() -> None:
         tokenizer = read_tokenizer(args.tokenizer)
         record_path = tokenizers.record_path(args.tokenizer)
         made = seal.load_record(record_path, tokenizers.TokenizerRecord).settings
+        if isinstance(made, LearnedTokenizer):
+            tokenizer = tokenizers.marked(tokenizer)
     model = _load_model(args.run, run)
     scores = pd.read_csv(args.run / EVAL)
     summary = read_summary(args.summary, run, evaluation)
-    card = model_card.card(run, manifest, made, scores, summary)
+    card = model_card.card(run, manifest, made, scores, summary, args.language)
     longest = max(run.settings.training.seq_len, *settings.lengths)
     _check_absent(args.output)
     with files.atomic_folder(args.output) as folder:

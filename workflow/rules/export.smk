@@ -2,6 +2,11 @@
 # by its path.
 
 
+def language(wildcards):
+    found = getattr(config.dataset_of(wildcards.experiment), "language", None)
+    return f"--language {found}" if found else ""
+
+
 # The summary is for the model card. It is no input: an export need not wait for other seeds. The
 # time of the weights says nothing, as in evaluate.
 rule export:
@@ -22,6 +27,7 @@ rule export:
     params:
         tokenizer=lambda w, input: (f"--tokenizer {input.tokenizer}" if input.tokenizer else ""),
         summary=layout.EXPERIMENT_SUMMARY,
+        language=language,
     shell:
         "python -m rope_spectra.export --run $(dirname {input.run}) --settings {input.settings} --manifest {input.manifest}"
-        " {params.tokenizer} --summary {params.summary} --output {output} --log {log}"
+        " {params.tokenizer} {params.language} --summary {params.summary} --output {output} --log {log}"

@@ -18,6 +18,8 @@ from rope_spectra.runtime.settings import PathText, Settings
 
 SplitName: TypeAlias = Literal["train", "validation"]
 Budget: TypeAlias = Annotated[int, Field(ge=1)] | None
+# An ISO 639 code.
+Language: TypeAlias = Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None
 # What a text depends on, as plain values of JSON.
 Facts: TypeAlias = dict[str, JsonValue]
 
@@ -192,6 +194,10 @@ class DocumentSection(DataSection):
         2000,
         description="Documents on which a fast tokenizer must agree with the exact one to be used"
         " (null is never); changes no token",
+    )
+    language: Language = Field(
+        None,
+        description="Language of the text, as ISO 639 code, for the model card (null: unknown)",
     )
     retrieval_sentence: str = Field(
         "Key: {value}.",

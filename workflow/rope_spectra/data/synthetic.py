@@ -13,7 +13,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from rope_spectra.data.base import DocumentSection, DocumentSplit, Facts, Piece, SplitName, whole
+from rope_spectra.data.base import (
+    DocumentSection,
+    DocumentSplit,
+    Facts,
+    Language,
+    Piece,
+    SplitName,
+    whole,
+)
 from rope_spectra.runtime.settings import Seed
 
 GIRLS = "Ada Amy Bella Clara Daisy Ella Fern Grace Hazel Ivy June Kate Lily Mia Nora Poppy Rose Zoe"
@@ -193,6 +201,10 @@ class SyntheticData(DocumentSection):
 
     source: Literal["synthetic"]
     seed: Seed = Field(0, description="Which stories")
+    language: Language = Field(
+        "en",
+        description="Language of the text, as ISO 639 code, for the model card (null: unknown)",
+    )
     train_tokens: int = Field(ge=1, description="Training tokens to generate")
     validation_tokens: int = Field(ge=1, description="Validation tokens to generate")
 

@@ -1,5 +1,6 @@
 """Tokenizers: fetched, copied or trained here, loaded for whole documents, and sized in bytes."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ log = logging.getLogger("rope_spectra")
 
 MAX_VOCAB_SIZE = 1 << 16  # token ids are stored as uint16
 MAX_TOKEN_BYTES = (1 << 16) - 1  # and so are their sizes
+
+# The names that GPT-NeoX has for them.
+END, PADDING = "<|endoftext|>", "<|padding|>"
+_AS_IT_IS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
 
 class TokenizerRecord(Record):
@@ -217,6 +222,24 @@ def _untrained() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def marked(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of a tokenizer that was learned here, with an end and a padding token.
+
+    They take the ids of two bytes that no text in UTF-8 has, so a model needs no rows for them, and
+    every text has the tokens that it had: also one in which their names stand.
+    """
+    content = json.loads(tokenizer.to_str())
+    vocabulary = content["model"]["vocab"]
+    for name, byte in ((END, 0xFF), (PADDING, 0xFE)):
+        # In the byte-level alphabet these two bytes stand for themselves.
+        index = vocabulary.pop(chr(byte))
+        vocabulary[name] = index
+        content["added_tokens"].append({"id": index, "content": name, "special": True, **_AS_IT_IS})
+    copy = Tokenizer.from_str(json.dumps(content))
+    copy.encode_special_tokens = True
+    return copy
 
 
 def first_characters(pieces: Iterable[Piece], characters: int) -> Iterator[Piece]:

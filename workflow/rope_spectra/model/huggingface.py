@@ -128,7 +128,10 @@ def special_ids(tokenizer: "Tokenizer | None") -> dict[str, int | None]:
 
 def tokenizer_config(tokenizer: "Tokenizer", length: int) -> Json:
     """tokenizer_config.json: tokenizer.json is taken as it is, text comes back as it went in."""
+    # tokenizer.json has no place for it: names of special tokens in a text are text.
+    as_text = {"split_special_tokens": True} if tokenizer.encode_special_tokens else {}
     return {
+        **as_text,
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": length,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rope_spectra.artifacts import layout
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ def forced(settings: "DAGSettings | None") -> str:
         return json.dumps(["*"])
     targets = settings.targets if settings.forcetargets else ()
     return json.dumps(sorted({*settings.forcerun, *targets}))
+
+
+def clear_exports() -> None:
+    """Removes the file in which Snakemake keeps the time of an exported folder.
+
+    It would be published with the model. Without it the time is that of the folder itself, which is
+    now the present one.
+    """
+    for folder in layout.find(Path("results"), layout.HF):
+        (folder / ".snakemake_timestamp").unlink(missing_ok=True)
 
 
 def check_targets(workflow: "Workflow") -> None:
