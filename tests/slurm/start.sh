@@ -27,8 +27,9 @@ configure() {
     # A GPU only has to be a device file; Slurm sets CUDA_VISIBLE_DEVICES to its number.
     ln -s /dev/null "$run/gpu0"
     ln -s /dev/null "$run/gpu1"
-    printf 'AutoDetect=off\nNodeName=%s Name=gpu File=%s/gpu[0-1]\n' "$host" "$run" \
-        >"$etc/gres.conf"
+    # Each GPU is also four shards, for several small runs on one.
+    printf 'AutoDetect=off\nNodeName=%s Name=gpu File=%s/gpu[0-1]\nNodeName=%s Name=shard Count=8\n' \
+        "$host" "$run" "$host" >"$etc/gres.conf"
     # The node claims more cores and memory than the machine has, so that the profile runs as it is.
     cat >"$etc/slurm.conf" <<CONF
 $mark
@@ -47,12 +48,12 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 AccountingStorageType=accounting_storage/none
-GresTypes=gpu
+GresTypes=gpu,shard
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=2
 ReturnToService=2
 MinJobAge=3600
-NodeName=$host NodeAddr=127.0.0.1 CPUs=32 RealMemory=128000 Gres=gpu:2 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=32 RealMemory=128000 Gres=gpu:2,shard:8 Feature=h100 State=UNKNOWN
 PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
 }

@@ -129,7 +129,7 @@ def make_data(loaded: Config) -> None:
 def train_arguments(folder: Path) -> list[object]:
     data = ("--tokens", "results/data/toy/train.npy", "--manifest", "results/data/toy/train.json")
     return [
-        "--config",
+        "--settings",
         folder / "config.json",
         "--options",
         "results/small/options.json",

@@ -36,6 +36,7 @@ def test_constraints_hold_every_pin_at_its_version() -> None:
         **pins("requirements-dev.txt"),
         **pins("requirements-search.txt"),
         **pins("requirements-slurm.txt"),
+        **pins("requirements-crate.txt"),
     }.items():
         assert constraints[name.lower()] == version
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in constraints.values())
@@ -48,6 +49,7 @@ def test_constraints_hold_every_pin_at_its_version() -> None:
         (EXTRAS["dev"], "requirements-dev.txt"),
         (EXTRAS["search"], "requirements-search.txt"),
         (EXTRAS["slurm"], "requirements-slurm.txt"),
+        (EXTRAS["crate"], "requirements-crate.txt"),
     ],
 )
 def test_the_ranges_of_the_package_hold_the_pins(ranges: list[str], name: str) -> None:
@@ -59,7 +61,7 @@ def test_the_ranges_of_the_package_hold_the_pins(ranges: list[str], name: str) -
 
 
 def test_the_package_requires_what_it_imports() -> None:
-    asked = PROJECT["dependencies"] + EXTRAS["search"]
+    asked = PROJECT["dependencies"] + EXTRAS["search"] + EXTRAS["crate"]
     required = {Requirement(text).name.lower() for text in asked}
     distributions = packages_distributions()
     for path in (PACKAGE / "rope_spectra").rglob("*.py"):
