@@ -30,10 +30,7 @@ rule export:
         language=language,
     shell:
         "python -m rope_spectra.export --run $(dirname {input.run}) --settings {input.settings} --manifest {input.manifest}"
-<<<<<<< Updated upstream
         " {params.tokenizer} {params.language} --summary {params.summary} --output {output} --log {log}"
-=======
-        " {params.tokenizer} --summary {params.summary} --output {output} --log {log}"
 
 
 # An experiment as an RO-Crate, which needs envs/requirements-crate.txt. Not part of the default
@@ -51,4 +48,3 @@ rule crate:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.crate --experiment $(dirname {input.design}) --output {output} --log {log}"
->>>>>>> Stashed changes
