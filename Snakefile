@@ -91,6 +91,7 @@ localrules:
     appearance,
     aggregate,
     page,
+    interactive,
     summary,
     figures,
     published,

@@ -13,6 +13,7 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
         ".kept",
     }
     assert set(layout.RESERVED_NAMES["spectra"]) == {
+        "appearance.json",
         "experiment.json",
         "options.json",
         "search.json",
@@ -22,6 +23,7 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
         "runs.csv",
         "summary.csv",
         "summary.md",
+        "interactive.html",
         "spectra.csv",
         "tables.json",
         "noise_floor.csv",

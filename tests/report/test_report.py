@@ -5,83 +5,28 @@ chromedriver (Debian: chromium, chromium-driver) is not installed.
 """
 
 import json
-import re
 import shutil
-import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from rope_spectra.artifacts import layout
+from support.browser import Browser, started
 from support.checkout import snakemake
 
 pytestmark = pytest.mark.slow
 
 FIGURES = layout.figure_files("quick")
+PAGE = layout.INTERACTIVE.format(experiment="quick")
 RESULTS = [*layout.experiment_files("quick"), layout.SUMMARY, layout.SUMMARY_MD]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1440,900",
-]
+# Menu and rule graph are drawn.
+READY = "document.querySelector('nav h1') && document.querySelector('#app canvas')"
 
 
-class Browser:
-    """As much of the WebDriver protocol as the tests need; `url` is where chromedriver listens."""
-
-    def __init__(self, url: str, chromium: str, profile: Path) -> None:
-        self.url = f"{url}/session"
-        options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        logs = {"browser": "ALL", "performance": "ALL"}
-        wanted = {
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": logs,
-            "timeouts": {"script": 20_000},
-        }
-        self.url += "/" + self.call("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
-
-    def call(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url + path, data, {"Content-Type": "application/json"}, method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{body}: {json.load(error)['value']['message']}") from None
-
-    def open(self, page: Path) -> None:
-        """Load the page afresh, until menu and rule graph are drawn."""
-        self.call("/url", {"url": page.as_uri()})
-        self.wait("document.querySelector('nav h1') && document.querySelector('#app canvas')")
-
-    def value(self, expression: str) -> Any:
-        return self.call("/execute/sync", {"script": f"return {expression}", "args": []})
-
-    def wait(self, condition: str) -> None:
-        """Until the condition holds; the driver fails it after the script timeout."""
-        script = (
-            "const done = arguments[0];"
-            f"(function look() {{ ({condition}) ? done() : setTimeout(look, 20) }})()"
-        )
-        self.call("/execute/async", {"script": script, "args": []})
-
-    def click(self, element: str) -> None:
-        """Click the element of a JavaScript expression as soon as it is there."""
-        self.wait(element)
-        self.value(f"{element}.click()")
+class Report(Browser):
+    """A browser that finds its way in the page of a report."""
 
     def menu(self, *texts: str) -> None:
         """Click through the menu on the left."""
@@ -98,9 +43,6 @@ class Browser:
         )
         self.click(f"{row}?.querySelectorAll('a')[{icon}]")
 
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        return self.call("/se/log", {"type": kind})
-
 
 @pytest.fixture(scope="module")
 def page(finished: Path) -> Path:
@@ -109,28 +51,14 @@ def page(finished: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip(
-            "chromium and chromedriver (Debian: chromium, chromium-driver) are not installed"
-        )
-    with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            ports = (re.search(r"successfully on port (\d+)", line) for line in process.stdout)
-            port = next(port[1] for port in ports if port)
-            browser = Browser(
-                f"http://127.0.0.1:{port}", chromium, tmp_path_factory.mktemp("profile")
-            )
-            yield browser
-            browser.call("", method="DELETE")
-        finally:
-            process.terminate()
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
+    with started(tmp_path_factory.mktemp("profile"), Report) as browser:
+        yield browser
 
 
 @pytest.fixture
-def opened(browser: Browser, page: Path) -> Browser:
-    browser.open(page)
+def opened(browser: Report, page: Path) -> Report:
+    browser.open(page, READY)
     return browser
 
 
@@ -140,7 +68,7 @@ def test_the_page_is_made_without_a_browser(page: Path) -> None:
     assert "learning_rate: 0.003" in text
 
 
-def test_every_result_is_listed_with_its_experiment(opened: Browser) -> None:
+def test_every_result_is_listed_with_its_experiment(opened: Report) -> None:
     listed = opened.value(
         "Object.fromEntries("
         "Object.entries(categories).map(([k, v]) => [k, Object.values(v).flat()]))"
@@ -151,7 +79,7 @@ def test_every_result_is_listed_with_its_experiment(opened: Browser) -> None:
     }
 
 
-def test_every_figure_opens(opened: Browser) -> None:
+def test_every_figure_opens(opened: Report) -> None:
     opened.menu("quick", "Figures")
     for path in FIGURES:
         opened.row_button(path, icon=0)
@@ -160,11 +88,19 @@ def test_every_figure_opens(opened: Browser) -> None:
         opened.wait(f"{shown}?.naturalWidth > 300")
 
 
+def test_the_interactive_page_opens_in_the_report(opened: Report) -> None:
+    opened.menu("quick", "Figures")
+    opened.row_button(PAGE, icon=0)
+    opened.wait("document.querySelector('#app iframe')")
+    opened.call("/frame", {"id": 0})
+    opened.wait("document.querySelectorAll('#by-length .mark-line path').length === 2")
+
+
 @pytest.mark.parametrize("path", RESULTS)
-def test_every_result_has_a_caption(opened: Browser, path: str) -> None:
+def test_every_result_has_a_caption(opened: Report, path: str) -> None:
     opened.menu(*(("quick",) if "quick" in path else ("All experiments",)))
     if "quick" in path:
-        opened.menu("Figures" if path in FIGURES else "Tables")
+        opened.menu("Figures" if path in [*FIGURES, PAGE] else "Tables")
     opened.row_button(path, icon=1)
     opened.wait("document.querySelector('nav .prose')")
     caption = opened.value("document.querySelector('nav .prose').innerText")
@@ -173,7 +109,7 @@ def test_every_result_has_a_caption(opened: Browser, path: str) -> None:
     assert not opened.value("document.querySelector('nav .system-message')")
 
 
-def test_the_start_page_asks_and_answers(opened: Browser, page: Path) -> None:
+def test_the_start_page_asks_and_answers(opened: Report, page: Path) -> None:
     text = opened.value("document.querySelector('#app .prose').innerText")
     summary = (page.parent / layout.EXPERIMENT_SUMMARY_MD.format(experiment="quick")).read_text(
         encoding="utf-8"
@@ -223,8 +159,8 @@ def evil_page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project / "report.html"
 
 
-def test_no_script_of_a_description_page_or_figure_runs(browser: Browser, evil_page: Path) -> None:
-    browser.open(evil_page)
+def test_no_script_of_a_description_page_or_figure_runs(browser: Report, evil_page: Path) -> None:
+    browser.open(evil_page, READY)
     browser.wait("document.querySelector('#app .prose img')?.naturalWidth > 300")
     assert (
         browser.value("document.querySelector('#app .prose').innerText").count("{{ 7 * 7 }}") >= 5
@@ -238,29 +174,24 @@ def test_no_script_of_a_description_page_or_figure_runs(browser: Browser, evil_p
     assert browser.value("typeof window.pwned") == "undefined"
 
 
-def test_the_start_page_holds_the_configuration(opened: Browser) -> None:
+def test_the_start_page_holds_the_configuration(opened: Report) -> None:
     settings = opened.value("document.querySelector('#app .prose details').textContent")
     assert "learning_rate: 0.003" in settings
     assert "weight_decay: 0.1" in settings, "defaults are included"
     assert 'geo_500k: {"family": "geometric", "theta": 500000.0}' in settings
 
 
-def test_runtimes_are_drawn(opened: Browser) -> None:
+def test_runtimes_are_drawn(opened: Report) -> None:
     opened.menu("Statistics")
     opened.wait("document.querySelectorAll('#runtimes canvas, #timeline canvas').length === 2")
     assert opened.value("runtimes_spec.data.values.filter(job => job.rule === 'train').length") == 4
 
 
-def test_the_page_needs_no_network_and_logs_no_error(opened: Browser, page: Path) -> None:
+def test_the_page_needs_no_network_and_logs_no_error(opened: Report, page: Path) -> None:
     """Over the whole session: the tests before this one have left requests and messages, too."""
     opened.menu("Statistics", "quick", "Figures")
     opened.row_button(FIGURES[0], icon=0)
-    events = [json.loads(entry["message"])["message"] for entry in opened.log("performance")]
-    urls = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
+    urls = opened.requested()
     assert page.as_uri() in urls
     assert {urlsplit(url).scheme for url in urls} <= {"file", "data", "blob", "chrome"}
-    assert not [entry["message"] for entry in opened.log("browser") if entry["level"] == "SEVERE"]
+    assert opened.errors() == []

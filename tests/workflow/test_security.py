@@ -125,7 +125,7 @@ def test_seeds_of_a_design_are_whole_numbers(seeds: Any) -> None:
         Design.model_validate(DESIGN | {"seeds": seeds})
 
 
-@pytest.mark.parametrize("module", ["aggregate", "figures", "noise_floor", "page"])
+@pytest.mark.parametrize("module", ["aggregate", "figures", "noise_floor", "page", "interactive"])
 @pytest.mark.parametrize(
     "name", ["../../x", "/tmp/x", "-x", "a\nb"], ids=["up", "absolute", "dash", "newline"]
 )
@@ -138,6 +138,7 @@ def test_steps_by_hand_refuse_a_hostile_name_in_their_design(
         "figures": ["--output", "figures"],
         "noise_floor": ["--csv", "n.csv"],
         "page": ["--summary", "s.csv", "--output", "s.md"],
+        "interactive": ["--runs", "r.csv", "--summary", "s.csv", "--output", "i.html"],
     }[module]
     spectrum = DESIGN["spectra"][0] | {"name": name}
     for key, value in (("experiment", name), ("spectra", [spectrum])):

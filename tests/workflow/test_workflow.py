@@ -34,7 +34,7 @@ evaluation:
 
 
 def test_everything_promised_is_there(finished: Path) -> None:
-    tables = ("runs.csv", "summary.csv", "summary.md", "spectra.csv", "figures/ppl_by_length.svg")
+    tables = ("runs.csv", "summary.csv", "summary.md", "interactive.html", "spectra.csv")
     data = (
         "train.npy",
         "train.json",
@@ -45,7 +45,7 @@ def test_everything_promised_is_there(finished: Path) -> None:
     run_files = ("config.json", "model.safetensors", "run.json", "train.csv", "eval.csv")
     expected = [
         *("results/summary.csv", "results/summary.md"),
-        *(f"results/quick/{name}" for name in tables),
+        *(f"results/quick/{name}" for name in [*tables, "figures/ppl_by_length.svg"]),
         *(f"results/data/quick/{name}" for name in data),
         *(f"{run}/{name}" for run in RUNS for name in run_files),
     ]
@@ -206,6 +206,7 @@ def test_a_lost_run_is_made_again_and_no_other(finished: Path) -> None:
         "evaluate": 1,
         "aggregate": 1,
         "page": 1,
+        "interactive": 1,
         "figures": 1,
         "summary": 1,
     }

@@ -96,6 +96,29 @@ rule page:
         " {params.tables} --output {output} --log {log}"
 
 
+# The same to look into, in a browser.
+rule interactive:
+    input:
+        layout.TABLES,
+        design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
+        runs=layout.RUNS,
+        summary=layout.EXPERIMENT_SUMMARY,
+        frontier=frontier_table,
+    output:
+        in_report(layout.INTERACTIVE, "interactive", "figure", "0 Interactive page"),
+    log:
+        layout.log("interactive/{experiment}"),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        frontier=lambda w, input: f"--frontier {input.frontier}" if input.frontier else "",
+    shell:
+        "python -m rope_spectra.interactive --definition {input.design}"
+        " --appearance {input.appearance} --runs {input.runs} --summary {input.summary}"
+        " {params.frontier} --output {output} --log {log}"
+
+
 rule figures:
     input:
         layout.RUNS,

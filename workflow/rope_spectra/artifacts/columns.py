@@ -31,12 +31,16 @@ def explained() -> dict[str, list[Columns]]:
     }
 
 
-def meanings(table: str) -> dict[str, str]:
-    """The meaning of each column of a table, such as `summary.csv`, by its name."""
-    return {
-        name: columns.meaning
+def of_table(table: str) -> list[Columns]:
+    """The columns of a table, such as `summary.csv`; none for one that is not explained."""
+    return [
+        columns
         for tables, entries in explained().items()
         if table in tables.split()
         for columns in entries
-        for name in columns.names
-    }
+    ]
+
+
+def meanings(table: str) -> dict[str, str]:
+    """The meaning of each column of a table by its name."""
+    return {name: columns.meaning for columns in of_table(table) for name in columns.names}

@@ -41,6 +41,7 @@ USAGE_CONFIG = _EXPERIMENT + "/usage.json"
 RUNS = _EXPERIMENT + "/runs.csv"
 EXPERIMENT_SUMMARY = _EXPERIMENT + "/summary.csv"
 EXPERIMENT_SUMMARY_MD = _EXPERIMENT + "/summary.md"
+INTERACTIVE = _EXPERIMENT + "/interactive.html"
 SPECTRA = _EXPERIMENT + "/spectra.csv"
 TABLES = _EXPERIMENT + "/tables.json"
 CRATE = _EXPERIMENT + "/ro-crate-metadata.json"
@@ -179,9 +180,9 @@ def repeat_of(folder: Path) -> str:
 
 
 def experiment_files(experiment: str) -> list[str]:
-    """The tables and figures of every experiment."""
-    tables = (RUNS, EXPERIMENT_SUMMARY, EXPERIMENT_SUMMARY_MD, SPECTRA)
-    return [path.format(experiment=experiment) for path in tables] + figure_files(experiment)
+    """The tables, pages and figures of every experiment."""
+    files = (RUNS, EXPERIMENT_SUMMARY, EXPERIMENT_SUMMARY_MD, INTERACTIVE, SPECTRA)
+    return [path.format(experiment=experiment) for path in files] + figure_files(experiment)
 
 
 def figure_files(experiment: str) -> list[str]:
