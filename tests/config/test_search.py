@@ -1,67 +1,18 @@
 """Searches: the experiments that follow from one, and mistakes, each in one line at the start."""
 
-import copy
 import json
 from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
-import yaml
 
 from rope_spectra.artifacts import seal
 from rope_spectra.config import frozen, parts, search_checks
 from rope_spectra.config.candidates import Candidate, Candidates
 from rope_spectra.config.load import load
-from rope_spectra.config.sections import Config
 from rope_spectra.rope.families import NamedSpectrum, Values
 from rope_spectra.runtime.errors import UserError
-
-CONFIG = yaml.safe_load("""
-run: [s]
-experiments: {}
-datasets:
-  toy: {source: synthetic, train_tokens: 40_000, validation_tokens: 6_000,
-        tokenizer: {train: 100_000, vocab_size: 400}}
-models:
-  toy: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 1, head_dim: 32,
-        intermediate_size: 32, vocab_size: 400}
-training:
-  toy: {tokens: 32_768, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3}
-  all: {seq_len: 64, batch_size: 16, learning_rate: 3.0e-3}
-  long: {tokens: 50_000, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3}
-evaluation:
-  toy: {lengths: [64, 256]}
-spectra:
-  geo_10k: {family: geometric, theta: 10_000}
-  geo_500k: {family: geometric, theta: 500_000}
-searches:
-  s:
-    dataset: toy
-    model: toy
-    training: toy
-    evaluation: toy
-    baseline: geo_10k
-    space: {knots: 5, wavelength: [4, train_length*16], stilled: [0.0, 0.5]}
-    objective: {metric: degradation, length: 256, limit: 0.02}
-    sampler: random
-    rounds:
-      - {candidates: 4, share: 0.25, seeds: [1]}
-      - {candidates: 4, proposals: 2, share: 0.25, seeds: [1]}
-      - {candidates: 2, share: 0.5, seeds: [1, 2]}
-    confirmation: {seeds: [11, 12], spectra: [geo_500k]}
-""")
-
-
-def config_of(**changes: Any) -> Config:
-    """The configuration, these keys of its search changed: objective__length is one in another."""
-    content = copy.deepcopy(CONFIG)
-    for path, value in changes.items():
-        place: Any = content["searches"]["s"]
-        *outer, key = path.split("__")
-        for each in outer:
-            place = place[int(each) if each.isdigit() else each]
-        place[key] = value
-    return load(content)
+from support.searched import CONFIG, config_of
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +87,7 @@ def test_a_place_of_a_candidate_has_no_frequencies() -> None:
         ({"objective__metric": "retrieval"}, "searches.s.objective.metric: retrieval is not"),
         ({"rounds__1__candidates": 5}, "searches.s.rounds.1.candidates: 5 after 4"),
         ({"rounds__1__proposals": 5}, "searches.s.rounds.1.proposals: 5 of 4"),
+        ({"sampler": "cmaes"}, "searches.s.rounds.1.proposals: 2 new candidates, but cmaes"),
         ({"rounds__0__proposals": 2}, "searches.s.rounds.0.proposals: all candidates"),
         ({"rounds__1__share": 0.125}, "searches.s.rounds.1.share: 0.125 after 0.25"),
         ({"rounds__0__seeds": [1, 2]}, "searches.s.rounds.1.seeds: 1 after 2"),

@@ -31,7 +31,7 @@ searches:
     baseline: geo_10k
     space: {knots: 4, wavelength: [4, train_length*16], stilled: [0.0, 0.5]}
     objective: {metric: degradation, length: 256, limit: 0.1}
-    sampler: cmaes
+    sampler: tpe
     rounds:
       - {candidates: 2, share: 0.5, seeds: [1]}
       - {candidates: 2, proposals: 1, share: 0.5, seeds: [1]}

@@ -9,6 +9,8 @@ from rope_spectra.config.sections import Config
 from rope_spectra.rope.family import in_tokens
 from rope_spectra.runtime.messages import unknown
 
+# With fewer the step sizes of the library are divided by zero.
+_FEWEST_OF_CMAES = 4
 _LIBRARIES = {"cmaes": ("optuna", "cmaes"), "tpe": ("optuna",), "random": ("optuna",)}
 
 
@@ -103,6 +105,11 @@ def _rounds(path: str, search: Search) -> Iterator[str]:
     for index, each in enumerate(search.rounds):
         where = f"{path}.rounds.{index}"
         new = search.proposals(index)
+        if search.sampler == "cmaes" and 0 < new < _FEWEST_OF_CMAES:
+            yield (
+                f"{where}.proposals: {new} new candidates, but cmaes learns from {_FEWEST_OF_CMAES}"
+                " or more at once; give more, 0, or another sampler"
+            )
         if not index:
             if new != each.candidates:
                 yield f"{where}.proposals: all candidates of the first round are new; leave it out"
