@@ -94,6 +94,8 @@ localrules:
     interactive,
     summary,
     figures,
+    paper_figure,
+    paper,
     published,
     noise_floor,
     retrieval,
@@ -123,6 +125,7 @@ wildcard_constraints:
     spectrum=any_of([*config.spectra, *PROPOSED]),
     dataset=any_of(config.datasets),
     split="|".join(layout.SPLITS),
+    figure="[a-z_]+",
     seed="(0|[1-9][0-9]{0,18})(-repeat[1-9][0-9]*)?",
 
 

@@ -18,6 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
+from rope_spectra import paper
 from rope_spectra.analysis import statistics, summary_table
 from rope_spectra.analysis.runs import read_positions
 from rope_spectra.artifacts import layout
@@ -25,6 +26,7 @@ from rope_spectra.config.design import Contrasts, Design
 from rope_spectra.evaluation import perplexity
 from rope_spectra.figures import write_figures
 from rope_spectra.report import figures, panels, plots, style
+from rope_spectra.runtime.errors import UserError
 from support import small_experiment as small
 from support.designs import make_design
 from support.sealed_results import seal_results
@@ -149,6 +151,22 @@ def test_the_step_writes_every_figure_and_the_same_bytes_again(demo: Path) -> No
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
         assert "<dc:date>" not in path.read_text()
     assert list(pd.read_csv(layout.SPECTRA.format(experiment="demo"))["spectrum"]) == NAMES
+
+
+def test_a_figure_for_a_paper_has_all_kinds_and_forms(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = small.freeze(Path("results/demo/experiment.json"), demo_design(NAMES).content())
+    arguments = ["--definition", str(design), "--output", "figures", "--figure"]
+    monkeypatch.setattr(sys, "argv", ["paper", *arguments, "spectra"])
+    paper.main()
+    made = {str(path) for path in Path("figures").rglob("*.*")}
+    expected = [path.format(experiment="demo", figure="spectra") for path in layout.PAPER_FIGURES]
+    assert made == {path.removeprefix("results/demo/") for path in expected}
+    assert "Wavelength of each rotary pair" not in Path("figures/column/spectra.svg").read_text()
+    monkeypatch.setattr(sys, "argv", ["paper", *arguments, "ppl"])
+    with pytest.raises(UserError, match="--figure: ppl is no figure; choose from: ppl_by_length"):
+        paper.main()
 
 
 def test_curves_are_means_with_bands_of_the_sample_std() -> None:

@@ -110,7 +110,7 @@ def test_a_picture_in_column_form_is_as_wide_as_a_column(kind: str, tmp_path: Pa
     }[kind]()
     assert width == pytest.approx(style.COLUMN_WIDTH, abs=0.02)
     words = {text.get_text() for text in figure.findobj(Text)}
-    assert {"Geometric, $θ$", "a_spectrum_with_a_long_name_0.5"} <= words
+    assert {r"Geometric, \$θ\$", "a_spectrum_with_a_long_name_0.5"} <= words
     assert not {word for word in words if "Wavelength of each" in word or "never" in word}
     if kind == "svg":
         assert "Geometric, $θ$</text>" in content.decode()

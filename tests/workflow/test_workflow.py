@@ -441,3 +441,10 @@ def test_a_label_makes_figures_and_pages_again_and_nothing_else(finished: Path) 
     label = "spectra={geo_500k: {label: Geometric}}"
     plan = planned(finished, "--configfile", "quick.yaml", "--config", label)
     assert plan.keys() - {"all"} == {"appearance", "figures", "page"}
+
+
+def test_figures_for_a_paper_are_made_on_request_from_the_tables_there_are(finished: Path) -> None:
+    assert planned(finished, "--configfile", "quick.yaml", "--", "paper") == {
+        "paper": 1,
+        "paper_figure": 6,
+    }

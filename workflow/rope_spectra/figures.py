@@ -8,16 +8,13 @@ Reads runs.csv, summary.csv and every run's train.csv and eval.npz; writes one S
 
 from pathlib import Path
 
-import pandas as pd
-
 from rope_spectra.analysis import lineage
 from rope_spectra.analysis.spectra_table import spectra_table
-from rope_spectra.artifacts import files, layout, seal, tables
+from rope_spectra.artifacts import files, seal
 from rope_spectra.config import appearance
 from rope_spectra.config.appearance import Appearance
-from rope_spectra.config.design import SELECTION, Design
-from rope_spectra.report import style
-from rope_spectra.report.figures import draw
+from rope_spectra.config.design import Design
+from rope_spectra.report import gallery, style
 from rope_spectra.runtime import cli
 
 
@@ -44,19 +41,11 @@ def main() -> None:
 
 def write_figures(design: Design, folder: Path, shown: Appearance | None = None) -> None:
     """Draw and publish every figure of layout.FIGURES."""
-    runs = confirmed(layout.fill(layout.RUNS, experiment=design.experiment))
-    summary = confirmed(layout.fill(layout.EXPERIMENT_SUMMARY, experiment=design.experiment))
     with style.applied(shown):
-        for name, figure in draw(design, runs, summary).items():
+        for name, figure in gallery.of_all_experiments(design).items():
             path = folder / f"{name}.svg"
             style.save(figure, path)
             cli.log.info("%s", path)
-
-
-def confirmed(path: Path) -> pd.DataFrame:
-    """A table without the rows of selection, which are exploratory."""
-    table = tables.read_csv(path)
-    return table[table["phase"] != SELECTION]
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@
 Reads every run's usage.npz but those of seeds that serve selection.
 """
 
-import numpy as np
-
 from rope_spectra.analysis import lineage, usage_table
-from rope_spectra.artifacts import layout, seal, tables
+from rope_spectra.analysis.runs import read_usages
+from rope_spectra.artifacts import seal, tables
 from rope_spectra.config import appearance
 from rope_spectra.config.design import Design
-from rope_spectra.config.sections import UsageSettings
-from rope_spectra.evaluation.usage_record import check_usage
 from rope_spectra.report import style, usage_figures
 from rope_spectra.runtime import cli
 
@@ -50,21 +47,6 @@ def main() -> None:
     with style.applied(appearance.read(args.appearance)):
         for name, figure in usage_figures.draw(design, pairs, attention).items():
             style.save(figure, args.figures / f"{name}.svg")
-
-
-def read_usages(design: Design) -> dict[usage_table.Run, usage_table.Arrays]:
-    """The arrays of usage.npz by spectrum and seed, without the seeds that serve selection.
-
-    Raises UserError for one that is damaged or out of date.
-    """
-    frozen = layout.fill(layout.USAGE_CONFIG, experiment=design.experiment)
-    settings = seal.load_settings(frozen, UsageSettings)
-    usages: dict[usage_table.Run, usage_table.Arrays] = {}
-    for spectrum, seed in design.confirming_runs:
-        path = layout.fill(layout.USAGE, experiment=design.experiment, spectrum=spectrum, seed=seed)
-        with np.load(check_usage(path.parent, settings), allow_pickle=False) as file:
-            usages[spectrum, seed] = dict(file)
-    return usages
 
 
 if __name__ == "__main__":

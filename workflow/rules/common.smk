@@ -134,6 +134,13 @@ def experiment_files(experiment):
     return files + [pattern.format(experiment=experiment) for pattern in patterns]
 
 
+def paper_figures(experiment):
+    """All figures of an experiment, in all kinds and forms."""
+    svgs = [path for path in experiment_files(experiment) if path.endswith(".svg")]
+    names = [Path(path).stem for path in svgs]
+    return expand(layout.PAPER_FIGURES, experiment=experiment, figure=names)
+
+
 def summarized():
     """The experiments of this run that the joined table has: those at other learning rates too."""
     rates = [other for name in config.tabulated for other in config.experiments[name].rates]

@@ -142,6 +142,29 @@ rule figures:
         " --log {log}"
 
 
+# Figures as PDF and PNG, and in the width of a paper's column, on request: one of them, such as
+# results/demo/figures/column/ppl_by_length.pdf, or all of `run` by the target `paper`.
+rule paper_figure:
+    input:
+        layout.FIGURE,
+        design=layout.EXPERIMENT,
+        appearance=layout.APPEARANCE,
+    output:
+        layout.PAPER_FIGURES,
+    log:
+        layout.log("paper_figure/{experiment}/{figure}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.paper --definition {input.design} --appearance {input.appearance}"
+        " --figure {wildcards.figure} --output $(dirname {output[0]}) --log {log}"
+
+
+rule paper:
+    input:
+        [paper_figures(name) for name in config.run],
+
+
 rule published:
     input:
         layout.TABLES,

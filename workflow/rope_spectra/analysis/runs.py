@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rope_spectra.analysis import usage_table
 from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
 from rope_spectra.analysis.summary_table import DEGRADATION, Blocks, Key
-from rope_spectra.artifacts import layout
+from rope_spectra.artifacts import layout, seal
 from rope_spectra.config.design import NATIVE, Design, label
+from rope_spectra.config.sections import UsageSettings
 from rope_spectra.config.shares import TaskShares
+from rope_spectra.evaluation.usage_record import check_usage
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training.record import read_run
 
@@ -279,3 +282,18 @@ def _inside_and_beyond(arrays: Arrays, name: str, train_length: int) -> tuple[fl
 
 def _ppl(nll: NDArray[np.float64], tokens: NDArray[np.integer]) -> float:
     return float(np.exp(nll.sum() / tokens.sum())) if tokens.sum() else float("nan")
+
+
+def read_usages(design: Design) -> dict[usage_table.Run, usage_table.Arrays]:
+    """The arrays of usage.npz by spectrum and seed, without the seeds that serve selection.
+
+    Raises UserError for one that is damaged or out of date.
+    """
+    frozen = layout.fill(layout.USAGE_CONFIG, experiment=design.experiment)
+    settings = seal.load_settings(frozen, UsageSettings)
+    usages: dict[usage_table.Run, usage_table.Arrays] = {}
+    for spectrum, seed in design.confirming_runs:
+        path = layout.fill(layout.USAGE, experiment=design.experiment, spectrum=spectrum, seed=seed)
+        with np.load(check_usage(path.parent, settings), allow_pickle=False) as file:
+            usages[spectrum, seed] = dict(file)
+    return usages

@@ -87,6 +87,12 @@ KEPT = "results/.kept"
 # A search. Its parts are experiments: results/<search>/round0 ... results/<search>/confirmation.
 BEST = "results/{search}/best.yaml"
 
+# Figures for a paper, on request; report/style.py says what the column form is.
+PAPER_FIGURES = (
+    *(_EXPERIMENT + f"/figures/{{figure}}.{kind}" for kind in ("pdf", "png")),
+    *(_EXPERIMENT + f"/figures/column/{{figure}}.{kind}" for kind in ("svg", "pdf", "png")),
+)
+
 SUMMARY = "results/summary.csv"
 SUMMARY_MD = "results/summary.md"
 

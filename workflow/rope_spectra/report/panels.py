@@ -20,7 +20,6 @@ _METRICS: dict[Metric, tuple[str, str]] = {
     "ppl": ("Log perplexity", "below 0: better; −0.1 is about 10 % lower perplexity"),
     "degradation": ("Degradation", "below 0: degrades less; −0.1 is about 10 % less growth"),
 }
-TITLE_SIZE = 8.5  # of a panel, in points
 
 
 def paired_deltas(
@@ -66,7 +65,8 @@ def paired_deltas(
         panel_titles = [f"length {length}" for length in lengths]
         row_labels = [_with_baseline(name, baselines[name], common) for name in rows]
 
-    figure, grid = _panels(len(panels), len(rows))
+    columns = min(len(panels), _columns(panel_titles))
+    figure, grid = _panels(len(panels), columns, len(rows))
     dots = deltas.assign(row=deltas[row_key].map(rows.index))
     # One seed has no interval: then its dot is all there is to draw.
     means = summary.dropna(subset="low")
@@ -74,13 +74,14 @@ def paired_deltas(
     for axes, panel, panel_title in zip(grid, panels, panel_titles, strict=False):
         of_panel = (dots[dots[panel_key] == panel], means[means[panel_key] == panel])
         forest(axes, *of_panel, margin, styles)
-        axes.set_title(panel_title, fontsize=TITLE_SIZE, fontweight="normal", pad=4)
+        axes.set_title(panel_title, fontsize=_title_size(), fontweight="normal", pad=4)
     grid[0].set_yticks(range(len(rows)), row_labels)
     grid[0].set_ylabel("Length (tokens)" if row_key == "length" else "")
     x_label = f"Δ {subject[0].lower()}{subject[1:]} against {reference}"
     if not style.in_column():
         x_label += f" ({meaning})"
-    _label_panels(figure, len(panels), title, x_label, pairs_text(deltas, margin))
+    text = pairs_text(deltas, margin)
+    _label_panels(figure, (len(panels), columns), title, x_label, text)
     return figure
 
 
@@ -122,7 +123,8 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
     """
     labels = points.drop_duplicates("row").set_index("row")["label"].sort_index()
     panels = points["length"].nunique()
-    figure, grid = _panels(panels, labels.index[-1] + 1, sharex=False)
+    columns = min(panels, _columns([]))
+    figure, grid = _panels(panels, columns, labels.index[-1] + 1, sharex=False)
     for axes, (length, at_length) in zip(grid, points.groupby("length"), strict=False):
         theirs = at_length[at_length["side"] == "published"]
         ours = at_length[at_length["side"] == "ours"]
@@ -138,14 +140,15 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
         axes.plot(ours["ppl"], ours["row"], "D", **diamond)
         tick: style.Options = {"color": "black", "markersize": 10, "markeredgewidth": 1.1}
         axes.plot(theirs["ppl"], theirs["row"], "|", label="published", **tick)
-        axes.set_title(f"length {length}", fontsize=TITLE_SIZE, fontweight="normal", pad=4)
+        axes.set_title(f"length {length}", fontsize=_title_size(), fontweight="normal", pad=4)
         axes.tick_params(axis="x", labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
     grid[0].set_yticks(labels.index, labels)
     entries = grid[0].get_legend_handles_labels()
     below = -14 / 72 / figure.get_figheight()  # 14 points
     figure.legend(*entries, loc="upper right", bbox_to_anchor=(1.0, below), ncols=3, frameon=False)
-    _label_panels(figure, panels, "Published and ours, seed by seed", "Perplexity", text)
+    title = "Published and ours, seed by seed"
+    _label_panels(figure, (panels, columns), title, "Perplexity", text)
     return figure
 
 
@@ -165,17 +168,25 @@ def _with_baseline(name: str, baseline: str, common: str, versus: str = " v") ->
     return shown if baseline == common else f"{shown}{versus} {style.shown(baseline)}"
 
 
-def _columns() -> int:
-    """Panels next to each other; further panels go into a new line."""
-    return 2 if style.in_column() else 4
+def _columns(titles: Sequence[str]) -> int:
+    """Panels next to each other, with room for their titles; others go into a new line."""
+    if not style.in_column():
+        return 4
+    return 2 if all(len(title) <= 16 for title in titles) else 1
 
 
-def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequence[Axes]]:
-    """A grid of panels with common rows; places left over in the last line stay empty.
+def _title_size() -> float:
+    """Of the title of a panel, in points."""
+    return 7.0 if style.in_column() else 8.5
+
+
+def _panels(
+    panels: int, columns: int, rows: float, sharex: bool = True
+) -> tuple[Figure, Sequence[Axes]]:
+    """A grid of so many columns with common rows; places left over in the last line stay empty.
 
     rows: what each panel has room for, in units of a row, from the top.
     """
-    columns = min(panels, _columns())
     lines = -(-panels // columns)  # rounded up
     # Panels with x axes of their own need room for tick labels between them.
     wide, high = (0.08, 0.35) if sharex else (0.14, 0.55)
@@ -190,7 +201,9 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
     )
     flat = list(grid.flat)
     flat[0].set_ylim(rows - 0.4, -0.6)
-    flat[0].xaxis.set_major_locator(MaxNLocator(8 // columns + 2, steps=[1, 2, 2.5, 5, 10]))
+    flat[0].xaxis.set_major_locator(
+        MaxNLocator((4 if style.in_column() else 8) // columns + 2, steps=[1, 2, 2.5, 5, 10])
+    )
     for axes in flat:
         axes.tick_params(axis="y", length=0)
     for axes in flat[panels:]:
@@ -198,12 +211,18 @@ def _panels(panels: int, rows: float, sharex: bool = True) -> tuple[Figure, Sequ
     return figure, flat
 
 
-def _label_panels(figure: Figure, panels: int, title: str, x_label: str, caption: str) -> None:
-    """The title above the grid; one label for all x axes and the caption below it."""
+def _label_panels(
+    figure: Figure, shape: tuple[int, int], title: str, x_label: str, caption: str
+) -> None:
+    """The title above the grid; one label for all x axes and the caption below it.
+
+    shape: the number of panels, and of columns.
+    """
+    panels, columns = shape
     # In inches: a gap, and a line for each line of the panels' own titles.
     above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
     style.heading(figure, title, above)
-    bottom_left = figure.axes[(panels - 1) // _columns() * _columns()]
+    bottom_left = figure.axes[(panels - 1) // columns * columns]
     plain: style.Options = {"color": "black", "fontsize": "medium"}
     style.note(bottom_left, x_label, (0, 0), -22, xycoords="axes fraction", **plain)
     style.caption(bottom_left, caption)

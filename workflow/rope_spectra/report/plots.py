@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from rope_spectra.analysis import statistics
@@ -169,11 +170,15 @@ def spectra(
         axes.plot(pairs, wavelength[pairs], **line_style.line, **dots, linewidth=1.2)
         if len(pairs):
             ends[name] = (pairs[-1], wavelength[pairs[-1]])
-    for length, text in ((train_length, "training length"), (longest, "longest evaluation")):
+    words = (
+        ("training", "longest") if style.in_column() else ("training length", "longest evaluation")
+    )
+    for length, text in zip((train_length, longest), words, strict=True):
         axes.axhline(length, **style.REFERENCE_LINE)
         style.note(axes, f"{text} {length}", (0, length), 2)
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.set(xlabel="Rotary pair k", ylabel="Wavelength 2π/ω (tokens)")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if ends:
         style.label_ends(axes, ends, styles)
     text = "A pair above the dashed line of a length never completes a turn within it."

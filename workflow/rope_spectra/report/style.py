@@ -105,7 +105,6 @@ def applied(appearance: Appearance | None = None, form: Form = "full") -> Iterat
         "lines.linewidth": 1.6 if form == "full" else 1.2,
         "lines.markersize": 4.0 if form == "full" else 3.0,
         "savefig.facecolor": "white",
-        "text.parse_math": False,  # a label may have dollars
         "svg.fonttype": "none",
         "svg.hashsalt": "rope-spectra",
         "pdf.fonttype": 42,  # as text: what journals ask for
@@ -129,7 +128,8 @@ def in_column() -> bool:
 
 def shown(arm: str) -> str:
     """The words for an arm in a figure: its label or name, such as geo_500k+yarn."""
-    return _applied_appearance().shown(arm)
+    # Between two dollars matplotlib would read a formula.
+    return _applied_appearance().shown(arm).replace("$", r"\$")
 
 
 def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
