@@ -253,10 +253,15 @@ def test_earlier_runs_are_the_best_guide(tmp_path: Path, config: Config) -> None
             "files": {},
         }
         seal.write(run / "run.json", record)
-    assert estimates.measured(tmp_path, "demo") == estimates.Throughput(
+    assert estimates.measured(tmp_path, config, "demo") == estimates.Throughput(
         "earlier", 10_000, "measured: earlier runs, EPYC"
     )
-    assert estimates.measured(tmp_path, "other") is None
+    # Of the demo's model and training, and of others.
+    alike = estimates.measured(tmp_path, config, "ten_seeds_small")
+    assert alike == estimates.Throughput(
+        "earlier", 10_000, "measured: earlier runs like these, EPYC"
+    )
+    assert estimates.measured(tmp_path, config, "retrieval_small") is None
 
 
 def test_the_table_fits_a_terminal_and_says_how_things_are_known() -> None:

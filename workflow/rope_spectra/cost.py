@@ -66,7 +66,7 @@ def main() -> None:
     for line in prospects.remarks(config, args.results):
         cli.log.warning("%s", line)
     items = [_estimate(config, name, args.results) for name in config.built]
-    times = [(item, _throughputs(item, args)) for item in items]
+    times = [(item, _throughputs(config, item, args)) for item in items]
     if args.json:
         print(json.dumps([_as_json(*item) for item in times], indent=2))
     else:
@@ -86,12 +86,12 @@ def _estimate(config: Config, experiment: str, results: Path) -> Estimate:
     return estimates.estimate(config, experiment, tokens("train"), tokens("validation"))
 
 
-def _throughputs(item: Estimate, args: argparse.Namespace) -> list[Throughput]:
+def _throughputs(config: Config, item: Estimate, args: argparse.Namespace) -> list[Throughput]:
     """The devices to give hours for: by --throughput, of earlier runs, and the known GPUs."""
     found: list[Throughput | None] = []
     if args.throughput:
         found.append(Throughput("given", args.throughput, "given by --throughput"))
-    found.append(estimates.measured(args.results, item.experiment))
+    found.append(estimates.measured(args.results, config, item.experiment))
     found += [estimates.on_gpu(gpu, item.parameters, item.flop_per_token) for gpu in args.gpu]
     return [throughput for throughput in found if throughput]
 

@@ -274,17 +274,35 @@ def on_gpu(gpu: str, parameters: int, flop_per_token: float) -> Throughput | Non
     return Throughput(gpu, flop_per_s / flop_per_token, source)
 
 
-def measured(results: Path, experiment: str) -> Throughput | None:
-    """Throughput of the fastest finished run of the experiment in `results`, if there is one."""
-    known = []
-    any_run = layout.RUN.format(experiment=experiment, spectrum="*", seed="[0-9]*")
-    for record in results.glob(any_run.removeprefix("results/")):
-        run = seal.load_record(record, _Run)
-        known.append((run.tokens / run.seconds["training"], str(run.device["name"])))
+def measured(results: Path, config: Config, experiment: str) -> Throughput | None:
+    """Throughput of the fastest finished run of the experiment in `results`, if there is one.
+
+    Without one, that of an experiment that trains the same model in the same way, as the demo's is
+    known for the first experiment of one's own with its presets.
+    """
+    alike = [
+        other
+        for other in config.experiments
+        if config.model_of(other) == config.model_of(experiment)
+        and config.training_of(other) == config.training_of(experiment)
+    ]
+    own = _rates(results, experiment)
+    known = own or [rate for other in alike for rate in _rates(results, other)]
     if not known:
         return None
     rate, device = max(known)
-    return Throughput("earlier", rate, f"measured: earlier runs, {device}")
+    whose = "earlier runs" if own else "earlier runs like these"
+    return Throughput("earlier", rate, f"measured: {whose}, {device}")
+
+
+def _rates(results: Path, experiment: str) -> list[tuple[float, str]]:
+    """Tokens/s and device of each finished run of an experiment."""
+    any_run = layout.RUN.format(experiment=experiment, spectrum="*", seed="[0-9]*")
+    known = []
+    for record in results.glob(any_run.removeprefix("results/")):
+        run = seal.load_record(record, _Run)
+        known.append((run.tokens / run.seconds["training"], str(run.device["name"])))
+    return known
 
 
 def hours(estimate: Estimate, throughput: Throughput) -> dict[str, float]:
