@@ -40,4 +40,5 @@ def test_names_are_reserved_for_all_that_the_workflow_writes() -> None:
         "frontier.csv",
         "rates.csv",
         "figures",
+        "ro-crate-metadata.json",
     }
