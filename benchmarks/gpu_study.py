@@ -110,7 +110,7 @@ def _train(config: Config, place: dict[str, str | int]) -> bool:
     return _step(
         train.main,
         place,
-        config=run_config,
+        settings=run_config,
         options=layout.fill(layout.OPTIONS, experiment=experiment),
         output=run_config.parent,
         **_tokens(config, place, "train"),
