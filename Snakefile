@@ -114,16 +114,11 @@ PARTS_OF_SEARCHES = [part for name in config.searches for part in config.parts_o
 PROPOSED = sorted({name for part in PARTS_OF_SEARCHES for name in frozen.proposed(config, part)})
 
 
-def any_of(names):
-    """The pattern of these names alone; one that nothing matches where there are none."""
-    return "|".join(map(re.escape, names)) or "(?!)"
-
-
 wildcard_constraints:
-    experiment=any_of(config.experiments),
-    search=any_of(config.searches),
-    spectrum=any_of([*config.spectra, *PROPOSED]),
-    dataset=any_of(config.datasets),
+    experiment=layout.any_of(config.experiments),
+    search=layout.any_of(config.searches),
+    spectrum=layout.any_of([*config.spectra, *PROPOSED]),
+    dataset=layout.any_of(config.datasets),
     split="|".join(layout.SPLITS),
     figure="[a-z_]+",
     seed="(0|[1-9][0-9]{0,18})(-repeat[1-9][0-9]*)?",

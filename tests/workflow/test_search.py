@@ -15,7 +15,7 @@ import yaml
 
 from rope_spectra.artifacts import seal
 from rope_spectra.config.search import FOUND
-from support.checkout import SNAKEMAKE, fresh_checkout, job_counts, snakemake
+from support.checkout import SNAKEMAKE, fresh_checkout, job_counts, planned, snakemake
 
 pytest.importorskip("optuna")
 pytest.importorskip("cmaes")
@@ -75,6 +75,13 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
+def test_a_dry_run_shows_a_whole_search(fresh: Path) -> None:
+    (fresh / "search.yaml").write_text(SEARCH)
+    plan = planned(fresh, *CALL)
+    wanted = {"propose": 3, "candidate_config": 6, "train": 10, "evaluate": 10, "best": 1}
+    assert {rule: plan.get(rule) for rule in wanted} == wanted
+
+
 def candidates(project: Path, part: str) -> list[dict[str, object]]:
     content = seal.read(project / "results/found" / part / "candidates.json")
     return list(content["candidates"])
@@ -85,9 +92,6 @@ def test_a_killed_search_proposes_what_one_does_that_was_left_alone(
     killed: Path, tmp_path: Path
 ) -> None:
     other = checkout(tmp_path / "other")
-    plan = job_counts(snakemake(other, "-n", *CALL).stdout)
-    wanted = {"propose": 3, "candidate_config": 6, "train": 10, "evaluate": 10, "best": 1}
-    assert {rule: plan.get(rule) for rule in wanted} == wanted
     snakemake(other, "results/found/confirmation/candidates.json", *CALL)
     for part in PARTS:
         path = f"results/found/{part}/candidates.json"

@@ -162,7 +162,7 @@ rule paper_figure:
 
 rule paper:
     input:
-        [paper_figures(name) for name in config.run],
+        [paper_figures(name) for name in config.tabulated],
 
 
 rule published:

@@ -13,7 +13,7 @@ rule search_config:
     log:
         layout.log("search_config/{experiment}"),
     wildcard_constraints:
-        experiment=any_of(PARTS_OF_SEARCHES),
+        experiment=layout.any_of(PARTS_OF_SEARCHES),
     conda:
         "../../envs/environment.yaml"
     params:
@@ -31,7 +31,7 @@ rule propose:
     log:
         layout.log("propose/{experiment}"),
     wildcard_constraints:
-        experiment=any_of(PARTS_OF_SEARCHES),
+        experiment=layout.any_of(PARTS_OF_SEARCHES),
     conda:
         "../../envs/environment.yaml"
     shell:
@@ -46,8 +46,8 @@ rule candidate_config:
     log:
         layout.log("run_config/{experiment}/{spectrum}/seed{seed}"),
     wildcard_constraints:
-        experiment=any_of(PARTS_OF_SEARCHES),
-        spectrum=any_of(PROPOSED),
+        experiment=layout.any_of(PARTS_OF_SEARCHES),
+        spectrum=layout.any_of(PROPOSED),
     conda:
         "../../envs/environment.yaml"
     params:
@@ -65,7 +65,7 @@ use rule candidate_config as part_config with:
     log:
         layout.log("experiment_config/{experiment}"),
     wildcard_constraints:
-        experiment=any_of(PARTS_OF_SEARCHES),
+        experiment=layout.any_of(PARTS_OF_SEARCHES),
     params:
         text=lambda w: json.dumps(frozen.design(config, w.experiment).content()),
 

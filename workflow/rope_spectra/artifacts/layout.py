@@ -4,6 +4,7 @@ Names in braces are Snakemake wildcards.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -138,6 +139,11 @@ def log(job: str) -> str:
 def within(results: Path, path: str) -> Path:
     """The place of a path of results/ when that folder lies elsewhere, as pulled from a machine."""
     return results / path.removeprefix("results/")
+
+
+def any_of(names: Iterable[str]) -> str:
+    """The pattern of a wildcard that is one of these names, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def run_of(folder: Path) -> tuple[str, str]:
