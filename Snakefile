@@ -108,6 +108,7 @@ localrules:
     candidate_config,
     part_config,
     best,
+    course,
 
 
 PARTS_OF_SEARCHES = [part for name in config.searches for part in config.parts_of(name)]
@@ -171,4 +172,4 @@ rule all:
         layout.SUMMARY_MD,
         [experiment_files(name) for name in config.tabulated],
         [layout.run_files(name, *run) for name in config.trained for run in all_runs(name)],
-        expand(layout.BEST, search=config.sought),
+        expand(layout.SEARCH_FILES, search=config.sought),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -79,6 +81,7 @@ def test_a_dry_run_shows_a_whole_search(fresh: Path) -> None:
     (fresh / "search.yaml").write_text(SEARCH)
     plan = planned(fresh, *CALL)
     wanted = {"propose": 3, "candidate_config": 6, "train": 10, "evaluate": 10, "best": 1}
+    wanted["course"] = 1
     assert {rule: plan.get(rule) for rule in wanted} == wanted
 
 
@@ -129,6 +132,23 @@ def test_the_best_spectrum_can_be_pasted(killed: Path) -> None:
     best = candidates(killed, "confirmation")[0]
     assert yaml.safe_load(text)["spectra"]["found_best"]["inv_freq"] == best["inv_freq"]
     snakemake(killed, "-n", *CALL, "pasted.yaml")
+
+
+@pytest.mark.slow
+def test_the_page_of_a_search_has_both_scores_and_its_figures(killed: Path) -> None:
+    results = killed / "results/found"
+    page = (results / "summary.md").read_text()
+    assert "selection, 1 seed" in page
+    assert "confirmation, 1 seed" in page
+    for figure in re.findall(r"\((figures/\w+\.svg)\)", page):
+        assert (results / figure).read_text().startswith("<?xml")
+    course = pd.read_csv(results / "course.csv")
+    assert course["proposal"].nunique() == 3
+    best = candidates(killed, "confirmation")[0]["proposal"]
+    last = course[course["round"] == 1]
+    assert last.loc[last["rank"] == 1, "proposal"].item() == best
+    found = pd.read_csv(results / "found.csv")
+    assert found["selection"][0] == pytest.approx(last["value"].min(), rel=1e-6)
 
 
 @pytest.mark.slow

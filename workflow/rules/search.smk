@@ -2,6 +2,13 @@
 # Only what the candidates are is not known beforehand; it comes from a small file, candidates.json.
 
 
+SEARCH_TITLES = {
+    "course": "1 Course of the search",
+    "best_spectra": "2 The best spectra",
+    "response": "3 Response along each knot",
+}
+
+
 # What has the place of a candidate is frozen from candidates.json as well.
 ruleorder: candidate_config > run_config
 ruleorder: part_config > experiment_config
@@ -84,3 +91,30 @@ rule best:
     shell:
         "python -m rope_spectra.best --settings {input.settings} --definition {input.definition}"
         " --output {output} --log {log}"
+
+
+# How the search went, what it found, and what that is worth on seeds and text that did not choose it.
+rule course:
+    input:
+        settings=of_confirmation(layout.SEARCH_STEP),
+        definition=of_confirmation(layout.EXPERIMENT),
+        appearance=of_confirmation(layout.APPEARANCE),
+        tables=of_confirmation(layout.TABLES),
+    output:
+        csv=in_report(layout.COURSE, "course_table", "table", "3 Course of the search", "{search}"),
+        found=in_report(layout.FOUND, "found", "table", "2 The best spectra", "{search}"),
+        page=in_report(layout.SEARCH_PAGE, "search_page", "table", "1 The search", "{search}"),
+        figures=[
+            in_report(path, name, "figure", title, "{search}")
+            for path, (name, title) in zip(
+                layout.SEARCH_FIGURES, SEARCH_TITLES.items(), strict=True
+            )
+        ],
+    log:
+        layout.log("course/{search}"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m rope_spectra.course --settings {input.settings} --definition {input.definition}"
+        " --appearance {input.appearance} --csv {output.csv} --found {output.found} --page {output.page}"
+        " --figures $(dirname {output.figures} | head -n 1) --log {log}"

@@ -86,7 +86,15 @@ _BENCHMARK = "results/logs/{job}.benchmark.tsv"
 KEPT = "results/.kept"
 
 # A search. Its parts are experiments: results/<search>/round0 ... results/<search>/confirmation.
-BEST = "results/{search}/best.yaml"
+_SEARCH = "results/{search}"
+BEST = _SEARCH + "/best.yaml"
+COURSE = _SEARCH + "/course.csv"
+FOUND = _SEARCH + "/found.csv"
+SEARCH_PAGE = _SEARCH + "/summary.md"
+SEARCH_FIGURES = tuple(
+    _SEARCH + f"/figures/{name}.svg" for name in ("course", "best_spectra", "response")
+)
+SEARCH_FILES = (BEST, COURSE, FOUND, SEARCH_PAGE, *SEARCH_FIGURES)
 
 # Figures for a paper, on request; report/style.py says what the column form is.
 PAPER_FIGURES = (

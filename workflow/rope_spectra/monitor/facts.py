@@ -63,6 +63,7 @@ _JOBS = {
     "memmap_cache": ("{dataset}/{split}", [layout.TOKENS, layout.MANIFEST]),
     "propose": ("{experiment}", [layout.CANDIDATES]),
     "best": ("{search}", [layout.BEST]),
+    "course": ("{search}", [layout.SEARCH_PAGE, layout.COURSE]),
     "train": (_RUN, [layout.RUN, layout.TRAIN_LOG]),
     "evaluate": (_RUN, [layout.EVAL, layout.EVAL_NLL]),
     "aggregate": ("{experiment}", [layout.RUNS, layout.EXPERIMENT_SUMMARY]),
@@ -143,6 +144,8 @@ def _report_parts(
     if isinstance(known, SearchPart):
         job = _job(results, "best", search=known.search)
         yield part("best spectrum", "report", [job], {"page": str(job.outputs[0])})
+        job = _job(results, "course", search=known.search)
+        yield part("course of the search", "report", [job], {"page": str(job.outputs[0])})
 
 
 def _report_part(results: Path, experiment: str) -> Part:

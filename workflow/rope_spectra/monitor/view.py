@@ -40,6 +40,7 @@ _DOING = {
     "aggregate": "making the tables",
     "page": "writing the page",
     "figures": "drawing the figures",
+    "course": "writing the page",
 }
 _STATE_WIDTH = 9
 _OLD_S = 60.0  # a running job with an older heartbeat deserves a look

@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from rope_spectra.config.candidates import SearchStep
+from rope_spectra.config.design import Design
 from rope_spectra.report import style
 from rope_spectra.rope.frequencies import wavelengths
 
-_WORSE, _KEPT = style.GREY, style.SERIES_COLORS[0]
-_BEST = style.SERIES_COLORS[1]
+_DROPPED = style.GREY
+_KEPT, _BEST = style.SERIES_COLORS
 # Of the response: panels next to each other, their size and the gaps between them in inches.
 _COLUMNS = 3
 _PANEL = (2.0, 1.9)
@@ -21,6 +23,28 @@ _GAPS = (0.15, 0.5)
 _COURSE_HEIGHT = 3.0
 # Of the allowed values, those above so many times the middle half of them are drawn at the edge.
 _FAR = 3.0
+
+
+def draw(
+    step: SearchStep, design: Design, table: pd.DataFrame, found: pd.DataFrame
+) -> dict[str, Figure]:
+    """The figures of layout.SEARCH_FIGURES, from course.csv and found.csv.
+
+    step and design are of the confirmation.
+    """
+    omegas = {spectrum.name: spectrum.inv_freq(design.head_dim) for spectrum in design.spectra}
+    names = list(dict.fromkeys(found["spectrum"]))
+    winner = table[_is_winner(table)].iloc[0]
+    knots = [winner[f"wavelength{knot}"] for knot in range(step.space.knots)]
+    metrics, baseline = step.objective.metrics, step.earlier[0].design.baseline
+    named = {name: omega for name, omega in omegas.items() if name not in names}
+    return {
+        "course": course(table, metrics, baseline),
+        "best_spectra": best(
+            {name: omegas[name] for name in names}, named, knots, step.train_length
+        ),
+        "response": response(table, metrics[0], baseline),
+    }
 
 
 def course(table: pd.DataFrame, metrics: Sequence[str], baseline: str) -> Figure:
@@ -81,8 +105,8 @@ def _candidates(axes: Axes, shown: pd.DataFrame) -> None:
     """A mark for each candidate, with its noise."""
     marks: dict[str, style.Options] = {
         "kept": {"color": _KEPT, "marker": "o"},
-        "dropped": {"color": _WORSE, "marker": "o", "markerfacecolor": "white"},
-        "beyond": {"color": _WORSE, "marker": "x"},
+        "dropped": {"color": _DROPPED, "marker": "o", "markerfacecolor": "white"},
+        "beyond": {"color": _DROPPED, "marker": "x"},
     }
     for kind, mark in marks.items():
         rows = shown[shown["kind"] == kind]
@@ -150,13 +174,15 @@ def best(
     rotating = np.count_nonzero(found[names[0]])
     if rotating > 1:
         places = np.linspace(0, rotating - 1, len(knots))
-        axes.plot(places, knots, linestyle="", marker="o", markersize=5, color="black")
+        axes.plot(
+            places, knots, linestyle="", marker="o", markersize=5, color=styles[names[0]].color
+        )
     axes.axhline(train_length, **style.REFERENCE_LINE)
     style.note(axes, f"training length {train_length}", (0, train_length), 2)
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.set(xlabel="Rotary pair k", ylabel="Wavelength 2π/ω (tokens)")
     style.label_ends(axes, ends, styles)
-    text = f"Dots: the knots of `{names[0]}`. Pairs that do not rotate are not drawn."
+    text = f"Dots: the knots of {style.shown(names[0])}. Pairs that do not rotate are not drawn."
     style.caption(axes, text)
     return figure
 
@@ -244,8 +270,8 @@ def _neutral(metric: str) -> float:
 
 def _label(metric: str, baseline: str) -> str:
     if metric == "degradation":
-        return f"Degradation over that of {baseline}"
-    return f"Points of accuracy lost to {baseline}"
+        return f"Degradation over that of {style.shown(baseline)}"
+    return f"Points of accuracy lost to {style.shown(baseline)}"
 
 
 def _value_axis(axes: Axes, metric: str, shown: pd.DataFrame) -> None:
