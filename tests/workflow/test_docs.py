@@ -37,6 +37,9 @@ from rope_spectra.config.sections import Config
 from rope_spectra.rope import remaps
 from rope_spectra.rope.diagnostics import diagnose
 from rope_spectra.rope.families import families
+from rope_spectra.search.course import Round, course_table, found_table
+from rope_spectra.search.objective import Score
+from rope_spectra.search.space import Space
 from support.checkout import ROOT, SNAKEMAKE
 from support.used import made_up_usage
 
@@ -383,6 +386,7 @@ def columns_of_our_tables() -> list[list[str]]:
         [*theory.COLUMNS],
         [*hypotheses.COLUMNS],
         *columns_of_usage(),
+        *columns_of_searches(),
     ]
 
 
@@ -397,6 +401,15 @@ def columns_of_usage() -> list[list[str]]:
         usage_table.attention_summary(usage_table.attention(usages)),
     )
     return [["experiment", *table] for table in tables]
+
+
+def columns_of_searches() -> list[list[str]]:
+    """Of course.csv, of a search for two metrics through one knot, and of found.csv."""
+    score = Score(values=(0.0, 0.0), deltas=((0.0, 0.0),), within=0.0, excess=0.0)
+    only = Round(tokens=1, seeds=[1], points={0: (0.5,)}, scores={0: score}, new=[0])
+    course = course_table(Space(knots=1, shortest=4, longest=8), [only])
+    found = found_table(["degradation", "retrieval"], {"best": 0}, {"best": score}, {"best": score})
+    return [[*course], [*found]]
 
 
 def test_the_page_on_statistics_describes_every_column() -> None:
