@@ -139,6 +139,7 @@ def test_the_page_is_one_file_that_loads_nothing(page: Path) -> None:
     assert "default-src 'none'" in text
     packed = re.findall(r'<script type="application/gzip">(.*?)</script>', text)
     scripts = [gzip.decompress(base64.b64decode(each)).decode() for each in packed]
+    assert text.count("Redistributions in binary form must reproduce") == 3  # of Vega's licenses
     assert ["global.vega = {}" in scripts[0], "vegaEmbed" in scripts[2]] == [True, True]
     assert len(text) < 1_000_000
     assert make_page() == text, "equal tables give equal bytes"

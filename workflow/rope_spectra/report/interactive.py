@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 from numpy.typing import ArrayLike
-from snakemake.assets import Assets
+from snakemake.assets import AssetDownloadError, Assets
 
 from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.frontier import non_dominated
@@ -25,8 +25,9 @@ from rope_spectra.config.design import Design
 from rope_spectra.config.experiment import Metric
 from rope_spectra.report.figures import by_arm, line_styles, paired_deltas, with_intervals
 from rope_spectra.report.style import LineStyle
+from rope_spectra.runtime.errors import UserError
 
-_SCRIPTS = ("vega/vega.js", "vega-lite/vega-lite.js", "vega-embed/vega-embed.js")
+_PACKAGES = ("vega", "vega-lite", "vega-embed")
 
 # Matplotlib's markers as paths of SVG within about -1 and 1, for Vega and the list of spectra.
 SHAPES = {
@@ -81,14 +82,16 @@ def page(
         "points": points,
         "seeds": seeds,
         "frontier": None if frontier is None else _frontier(design, frontier),
-        "tables": {name: _as_text(table) for name, table in shown.items()},
+        # As in the files, where inf and names such as 007 stay as they are.
+        "tables": {name: tables.as_csv(table) for name, table in shown.items()},
         "meanings": {name: columns.meanings(name) for name in shown},
     }
     template = _environment().get_template("interactive.html.j2")
     return template.render(
         design=design,
         data=data,
-        scripts=[_compressed(path) for path in _SCRIPTS],
+        scripts=[_compressed(f"{package}/{package}.js") for package in _PACKAGES],
+        licenses={package: _asset(f"{package}/LICENSE") for package in _PACKAGES},
         explained={name: columns.of_table(name) for name in shown},
     )
 
@@ -140,13 +143,9 @@ def _frontier(design: Design, table: pd.DataFrame) -> dict[str, object]:
     panels = []
     for axis in labels:
         rows = by_arm(table).rename(columns={"spectrum": "arm"})
-        for name, column in {
-            "value": "",
-            "low": "_crossed95_low",
-            "high": "_crossed95_high",
-        }.items():
-            rows[name] = np.exp(rows[f"{axis}{column}"])
+        rows["value"] = np.exp(rows[axis])
         for side in ("low", "high"):
+            rows[side] = np.exp(rows[f"{axis}_crossed95_{side}"])
             rows[f"accuracy_{side}"] = rows[f"accuracy_crossed95_{side}"].clip(0, 1)
         rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["accuracy"])]
         is_free = non_dominated(rows[axis], rows["accuracy"])
@@ -171,11 +170,6 @@ def _short(value: object) -> object:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _as_text(table: pd.DataFrame) -> str:
-    """The table as in its file, where inf and names such as 007 stay as they are."""
-    return tables.as_csv(table)
-
-
 def _appearance(style: LineStyle) -> dict[str, object]:
     dashes = [] if style.dashes == "solid" else [2 * length for length in style.dashes[1]]
     shape = SHAPES[style.marker]
@@ -185,8 +179,19 @@ def _appearance(style: LineStyle) -> dict[str, object]:
 def _compressed(path: str) -> str:
     """A script, compressed: the three are 2.2 MB, and 0.7 MB so."""
     # Without the time, which would change the bytes.
-    packed = gzip.compress(Assets.get_content(path).encode(), mtime=0)
+    packed = gzip.compress(_asset(path).encode(), mtime=0)
     return base64.b64encode(packed).decode()
+
+
+def _asset(path: str) -> str:
+    """A file that comes with Snakemake; UserError if this Snakemake lacks it."""
+    try:
+        return Assets.get_content(path)
+    except AssetDownloadError:
+        raise UserError(
+            f"snakemake: lacks {path}, which its reports need too; install the version of"
+            " envs/requirements.txt"
+        ) from None
 
 
 @cache
