@@ -8,6 +8,8 @@ In Python, in the folder that has results/:
     run = rs.load("results/demo/geo_500k/seed42")    # run.model, run.scores, run.nll, ...
     rs.spectrum("hybrid_a0.2_t100k").wavelengths
     rs.plot.nll_by_position(run)
+
+docs/outputs.md names every file, column and array.
 """
 
 from importlib import import_module
