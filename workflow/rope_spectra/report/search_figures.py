@@ -289,7 +289,10 @@ def _value_axis(axes: Axes, metric: str, shown: pd.DataFrame) -> None:
 
 
 def _course_text(table: pd.DataFrame, metrics: Sequence[str]) -> str:
-    text = "Lower is better. Filled: goes on, or won; open: does not; cross: beyond the limit."
+    text = (
+        "Lower is better; dashed: the baseline. Filled: goes on, or won; open: does not; cross:"
+        " beyond the limit; triangle: off the scale."
+    )
     if table["noise"].notna().any():
         text += (
             " Bars: standard error over seeds, from the spread of those candidates that have two"

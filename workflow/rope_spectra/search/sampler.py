@@ -42,10 +42,10 @@ def propose(
     """The points that the round after those of `told` proposes.
 
     names: the coordinates of a point. proposals: how many points each round of the search proposes,
-    those that are over included; 0 is none. cmaes takes one metric, its generations are as large as
-    the smallest round that proposes. Raises UserError where the library is missing, and where
-    `told` is not what this sampler would have asked: then a number of the search has changed, or
-    the version of the library.
+    those that are over included; 0 is none. cmaes takes one metric; its generations are as large as
+    the smallest round that proposes, which has to have four or more. Raises UserError where the
+    library is missing, and where `told` is not what this sampler would have asked: then a number of
+    the search has changed, or the version of the library.
     """
     study = _study(sampler, seed, names, proposals, metrics)
     for number, each in enumerate(told):
@@ -76,8 +76,7 @@ def _study(
     seed %= 2**32  # numpy takes no larger one
     built: optuna.samplers.BaseSampler
     if sampler == "cmaes":
-        # A mean of one parent at the least.
-        size = max(2, min(count for count in proposals if count))
+        size = min(count for count in proposals if count)
         built = _cmaes(seed, size, _box(names))
     elif sampler == "tpe":
         built = optuna.samplers.TPESampler(seed=seed)
