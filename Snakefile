@@ -30,14 +30,16 @@ if DRY_RUN:
 PACKAGE = os.path.join(workflow.current_basedir.get_path_or_uri(secret_free=True), "workflow")
 if os.path.isdir(PACKAGE):
     sys.path.insert(0, PACKAGE)
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [PACKAGE, os.environ.get("PYTHONPATH")])
+    os.environ.update(
+        PYTHONPATH=os.pathsep.join(filter(None, [PACKAGE, os.environ.get("PYTHONPATH")]))
     )
 elif not find_spec("rope_spectra"):
     sys.exit(
         "rope_spectra: this workflow is elsewhere, install its package here (config/README.md)"
     )
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+os.environ.update(
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+)
 
 from rope_spectra.analysis import counterparts, declaration
 from rope_spectra.artifacts import kept, layout, seal
