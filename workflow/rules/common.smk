@@ -56,6 +56,12 @@ def tokenizer_file(pattern):
     return path
 
 
+def language(wildcards):
+    """The language of the text as an argument of the export, where the dataset names it."""
+    found = getattr(config.dataset_of(wildcards.experiment), "language", None)
+    return f"--language {found}" if found else ""
+
+
 def all_runs(experiment):
     """(spectrum, seed) of every run of an experiment, those that repeat another one included."""
     return frozen.runs(config, experiment) + frozen.repeats(config, experiment)

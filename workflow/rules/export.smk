@@ -2,11 +2,6 @@
 # by its path.
 
 
-def language(wildcards):
-    found = getattr(config.dataset_of(wildcards.experiment), "language", None)
-    return f"--language {found}" if found else ""
-
-
 # The summary is for the model card. It is no input: an export need not wait for other seeds. The
 # time of the weights says nothing, as in evaluate.
 rule export:
