@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,26 +51,33 @@ def make_runs(design: Design) -> pd.DataFrame:
     return runs
 
 
-def make_page(description: str = "Which is better?") -> str:
-    design = make_design(
-        *SPECTRA,
-        description=description,
-        seeds=SEEDS,
-        primary={"length": 128, "metric": "ppl"},
-        retrieval={"trials": 20, "distractors": 9},
-        retrieval_endpoint={"length": 64},
-    )
-    runs = make_runs(design)
-    summary = summarize_phase(design, runs, None, ALL)
+DESIGN = make_design(
+    *SPECTRA,
+    seeds=SEEDS,
+    primary={"length": 128, "metric": "ppl"},
+    retrieval={"trials": 20, "distractors": 9},
+    retrieval_endpoint={"length": 64},
+)
+
+
+@cache
+def make_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """runs.csv, summary.csv and frontier.csv."""
+    runs = make_runs(DESIGN)
     random = np.random.default_rng(2)
     measured = {}
     for place, name in enumerate(SPECTRA):
         log_ppl = 3 + place + random.normal(0, 0.02, (len(SEEDS), 12))
         right = 0.4 + 0.02 * place + random.normal(0, 0.03, (len(SEEDS), 12))
-        measured[name, "none"] = Measured(design.seeds, log_ppl, None, right, 0.1)
+        measured[name, "none"] = Measured(DESIGN.seeds, log_ppl, None, right, 0.1)
+    return runs, summarize_phase(DESIGN, runs, None, ALL), frontier_table(DESIGN, measured)
+
+
+def make_page(description: str = "Which is better?") -> str:
+    design = DESIGN.model_copy(update={"description": description})
     shown = Appearance(labels={"geo": "Geometric"}, places={"geo": 0, "mix": 5})
     with style.applied(shown):
-        return interactive.page(design, runs, summary, frontier_table(design, measured))
+        return interactive.page(design, *make_tables())
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +98,7 @@ def rows_of(packed: dict[str, Any]) -> pd.DataFrame:
 
 def test_the_charts_show_the_numbers_of_the_tables(page: Path) -> None:
     data = data_of(page.read_text())
-    runs = make_runs(make_design(*SPECTRA, seeds=SEEDS))
+    runs, _, _ = make_tables()
     points, seeds = rows_of(data["points"]), rows_of(data["seeds"])
     at = {"measure": "ppl", "protocol": "full", "length": 128, "arm": "mix"}
     point = points.set_index(list(at)).loc[tuple(at.values())]

@@ -266,7 +266,7 @@ function atLength(rows, ofSeeds) {
     field: "label",
     type: "nominal",
     sort: order,
-    axis: { title: null, labelLimit: Math.min(230, window.innerWidth * 0.38), grid: true },
+    axis: { title: null, labelLimit: Math.min(230, window.innerWidth * 0.46), grid: true },
   };
   const x = scale("value", title, extent(rows, ofSeeds).concat(isRelative() ? [1] : []));
   const layer = [
