@@ -10,7 +10,6 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all --resources gpu=1
-	@cat results/summary.md
 
 status: .venv/installed
 	@$(BIN)/python -m rope_spectra.status

@@ -73,6 +73,9 @@ configfile: "config.yaml"
 config = or_exit(load, config, workflow.config_settings.config)
 
 if IS_REAL:
+    from rope_spectra.monitor import terminal
+
+    terminal.take(workflow, config)
     for path in repair(config):
         print(f"{path}: was empty or torn; written again", file=sys.stderr)
 

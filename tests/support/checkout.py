@@ -1,5 +1,6 @@
 """Checkouts to run in, and Snakemake as a user calls it."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,13 @@ def fresh_checkout(project: Path) -> Path:
 
 
 def job_counts(output: str) -> dict[str, int]:
-    """The table of jobs that Snakemake prints, as rule -> count."""
+    """The jobs that a run announces, as rule -> count: in a line, or a dry run in a table.
+
+    The line leaves out those that only write down settings.
+    """
+    line = re.search(r"^to do: (.*)$", output, re.MULTILINE)
+    if line:
+        return {rule: int(count) for count, rule in map(str.split, line[1].split(", "))}
     table = output.partition("Job stats:")[2].partition("total")[0].splitlines()[3:]
     return {rule: int(count) for rule, count in (line.split() for line in table if line.strip())}
 

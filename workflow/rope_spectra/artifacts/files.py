@@ -192,7 +192,7 @@ def _lock(descriptor: int, folder: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return False
     except BlockingIOError:
-        log.info("another process is at work in %s; waiting for it to end", folder)
+        log.warning("another process is at work in %s; waiting for it to end", folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return True
     except OSError:

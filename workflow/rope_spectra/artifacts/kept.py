@@ -169,7 +169,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _try_lock(path)
         if descriptor is None:
-            log.info("waiting: another process is making %s", what)
+            log.warning("waiting: another process is making %s", what)
         # By polling, not in the kernel: a signal ends the wait at once.
         while descriptor is None:
             time.sleep(_POLL_S)

@@ -131,7 +131,7 @@ def _run_part(results: Path, experiment: str, spectrum: str, seed: int | str) ->
     """A run: its training, then its evaluation."""
     names = {"experiment": experiment, "spectrum": spectrum, "seed": seed}
     jobs = [_job(results, rule, **names) for rule in ("train", "evaluate")]
-    return part(f"{spectrum} seed{seed}", "run", jobs, _score(jobs[1].outputs[0]))
+    return part(f"{spectrum} seed{seed}", "run", jobs, score(jobs[1].outputs[0]))
 
 
 def _report_parts(
@@ -180,8 +180,11 @@ def _cache_facts(results: Path, dataset: str, split: str) -> Facts:
     return facts
 
 
-def _score(eval_csv: Path) -> Facts:
-    """The perplexity at the longest length, in protocol `full` where it was evaluated."""
+def score(eval_csv: Path) -> Facts:
+    """The perplexity of a run at the longest length, in protocol `full` where it was evaluated.
+
+    Nothing where the table is missing or not whole.
+    """
 
     def rank(row: dict[str, str]) -> tuple[int, bool, bool]:
         return int(row["length"]), row["protocol"] == "full", row["remap"] == "none"
@@ -192,5 +195,5 @@ def _score(eval_csv: Path) -> Facts:
         best = max(csv.DictReader(lines), key=rank)
         length = int(best["length"])
         return {"ppl": float(best["ppl"]), "length": length, "protocol": best["protocol"]}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):  # missing, or not whole
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}

@@ -6,6 +6,7 @@ A command ends with `if __name__ == "__main__": cli.run(main)`; its `main` build
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from rope_spectra.runtime.foreign import printable
 from rope_spectra.runtime.rank import is_main_process
 
 log = logging.getLogger("rope_spectra")
+
+# In the environment of a job whose messages its log takes, because a run of the workflow speaks for
+# all of its jobs. Warnings reach the terminal anyway; of errors that run tells.
+QUIET = "ROPE_SPECTRA_QUIET"
 
 
 class _Plain(logging.Formatter):
@@ -55,6 +60,8 @@ def parse(
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if result.log:
         result.log.parent.mkdir(parents=True, exist_ok=True)
+        if os.environ.get(QUIET):
+            handlers[0].addFilter(lambda record: record.levelno == logging.WARNING)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
         heartbeat.begin(result.log)
     plain = _Plain("%(asctime)s %(message)s", "%H:%M:%S")

@@ -103,7 +103,7 @@ def _wait_for(names: list[str], count: int, shares: int) -> None:
     if not leased:
         part = f"1/{shares} of " if shares > 1 else ""
         wanted = f"{part}{count} of {len(names)} GPUs wanted"
-        log.info("waiting: %s, other runs hold the rest; lower --resources gpu=", wanted)
+        log.warning("waiting: %s, other runs hold the rest; lower --resources gpu=", wanted)
     while not leased:
         # Two that have met on one GPU must not meet again and again.
         time.sleep(_POLL_S * random.uniform(0.5, 1.5))

@@ -49,13 +49,17 @@ _Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 
 
 class Position(Record):
-    """The progress of a job in its own units; `total` is None where the end is not known."""
+    """The progress of a job; `total` is None where the end is not known.
+
+    `unit` is what its speed is told in: one of `done` has `each` of them, as a step has its tokens.
+    """
 
     label: Printable
     done: _Count
     total: Annotated[_Count | None, _OrNone]
     unit: Printable
-    rate: Annotated[float, Field(allow_inf_nan=False)] = 0.0  # units per second
+    each: Annotated[_Count, Field(ge=1)] = 1
+    rate: Annotated[float, Field(allow_inf_nan=False)] = 0.0  # of `done` per second
     left_s: Annotated[_Seconds | None, _OrNone] = None
     note: Printable = ""
 

@@ -33,12 +33,12 @@ def short_duration(seconds: float) -> str:
 
 
 def describe(position: Position) -> str:
-    """'step 300/762 (39 %), 15.8 steps/s, 29 s left, loss 3.21'."""
+    """'step 300/762 (39 %), 1.03M tokens/s, 29 s left, loss 3.21'."""
     done = f"{position.label} {short_number(position.done)}"
     if position.total:
         percent = 100 * position.done / position.total
         done += f"/{short_number(position.total)} ({percent:.0f} %)"
-    parts = [done, f"{short_number(position.rate)} {position.unit}/s"]
+    parts = [done, speed(position)]
     if position.left_s is not None:
         parts.append(f"{short_duration(position.left_s)} left")
     if position.note:
@@ -46,19 +46,31 @@ def describe(position: Position) -> str:
     return ", ".join(parts)
 
 
+def speed(position: Position) -> str:
+    """'1.03M tokens/s'."""
+    return f"{short_number(position.rate * position.each)} {position.unit}/s"
+
+
 class Progress:
     """Logs how far a job has got every few seconds, and writes it into its heartbeat.
 
     A line reads 'tokens 130M/473M (27 %), 440k tokens/s, 13 min left'. `total` may be None where
-    the end is not known; `start` is what an earlier attempt has already done.
+    the end is not known; `start` is what an earlier attempt has already done. The speed is told in
+    `unit`: one of `done` has `each` of them, as a step has its tokens.
     """
 
     def __init__(
-        self, label: str, total: int | None, unit: str, start: int = 0, every_s: float = 5.0
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        start: int = 0,
+        each: int = 1,
+        every_s: float = 5.0,
     ) -> None:
         self.start = start
         self.every_s = every_s
-        self._position = Position(label=label, done=start, total=total, unit=unit)
+        self._position = Position(label=label, done=start, total=total, unit=unit, each=each)
         self._began = time.monotonic()
         self._last_line = self._began
         self._last_beat = -math.inf
@@ -76,7 +88,8 @@ class Progress:
         position = self._beat(done, rate, note)
         self._last_beat = now
         self._recent.append((now, done))
-        if now - self._last_line >= self.every_s:
+        # The last line is that of `finish`, with a speed of its own.
+        if now - self._last_line >= self.every_s and done != position.total:
             self._last_line = now
             log.info("%s", describe(position))
 

@@ -9,7 +9,7 @@ from rope_spectra.artifacts import files, provenance, seal
 from rope_spectra.data.cache import Tokens, open_tokens
 from rope_spectra.model.weights import build_model, save_model
 from rope_spectra.runtime import cli, devices
-from rope_spectra.runtime.progress import Progress, short_number
+from rope_spectra.runtime.progress import Progress
 from rope_spectra.runtime.rank import is_main_process, is_rank
 from rope_spectra.training import checkpoint, ranks, tensorboard
 from rope_spectra.training.device import prepare
@@ -145,7 +145,8 @@ def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history:
     # The main process saves and leaves. Until it has ended its step it needs the other ranks, so
     # they ignore the signals; the launcher ends them.
     is_main = trainer.world.rank == 0
-    progress = Progress("step", steps, "steps", start=first_step)
+    tokens_per_step = trainer.recipe.batch_size * trainer.recipe.seq_len
+    progress = Progress("step", steps, "tokens", start=first_step, each=tokens_per_step)
     is_due = CheckpointClock(options.checkpoint_minutes, options.checkpoint_steps)
     history.start_training()
     note = ""
@@ -161,7 +162,7 @@ def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history:
             if row:
                 history.rows.append(row)
                 curve.add(row)
-                note = f"loss {row.loss:.3f}, {short_number(row.tokens_per_s)} tokens/s"
+                note = f"loss {row.loss:.3f}"
             progress.update(step + 1, note)
             if step == steps - 1:
                 continue  # there is nothing left to resume: the results come next
@@ -171,7 +172,7 @@ def _steps(run: Run, trainer: Trainer, tokens: Tokens, first_step: int, history:
                 state = {"identity": run.identity, "step": step + 1, "history": history.state()}
                 checkpoint.save_state(run.output / CHECKPOINT, trainer.state() | state)
             if stop:
-                cli.log.info(
+                cli.log.warning(
                     "interrupted: step %d of %d is saved, the same command resumes from there",
                     step + 1,
                     steps,
