@@ -12,7 +12,7 @@ def table(**columns: list[float | None]) -> pd.DataFrame:
     """Two rounds of course.csv: four proposals, two of which go on with two seeds."""
     base = {
         "round": [0, 0, 0, 0, 1, 1],
-        "tokens": [250] * 4 + [1000] * 2,
+        "tokens": [250] * 4 + [1_500_000] * 2,
         "n_seeds": [1] * 4 + [2] * 2,
         "proposal": [0, 1, 2, 3, 3, 1],
         "is_new": [True] * 4 + [False] * 2,
@@ -72,8 +72,8 @@ def test_no_allowed_candidate_can_be_drawn_too() -> None:
 def test_the_course_names_its_rounds_and_the_best_breaks_between_them() -> None:
     figure = search_figures.course(table(), ["degradation"], "geo_10k")
     text = words(figure)
-    assert "round 0\n25 % tokens\n1 seed" in text
-    assert "round 1\n100 % tokens\n2 seeds" in text
+    assert "round 0\n250 tokens\n1 seed" in text
+    assert "round 1\n1.5M tokens\n2 seeds" in text
     assert "Degradation over that of geo_10k" in text
     stairs = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
     assert [line.get_ydata().tolist() for line in stairs] == [

@@ -134,18 +134,24 @@ def _regime(table: pd.DataFrame) -> pd.Series:
 
 def _rounds(grid: Sequence[Axes], table: pd.DataFrame) -> None:
     """Lines between the rounds, and what each of them was."""
-    most = table["tokens"].max()
     for number, rows in table.groupby("round"):
         if number:
             for axes in grid:
                 axes.axvline(rows.index[0] - 0.5, color=style.GREY, linewidth=0.6)
         count = rows["n_seeds"].iloc[0]
-        share = 100 * rows["tokens"].iloc[0] / most
         seeds = "1 seed" if count == 1 else f"{count} seeds"
-        text = f"round {number}\n{share:.0f} % tokens\n{seeds}"
+        text = f"round {number}\n{_short(rows['tokens'].iloc[0])} tokens\n{seeds}"
         top = grid[0].get_xaxis_transform()
         place: style.Options = {"xycoords": top, "ha": "center", "fontsize": 7.5}
         style.note(grid[0], text, (rows.index.to_series().mean(), 1.0), 3, **place)
+
+
+def _short(tokens: int) -> str:
+    """A number of tokens in three digits: 75k, 1.5M."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if tokens >= size:
+            return f"{tokens / size:.3g}{unit}"
+    return str(tokens)
 
 
 def best(
