@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.dag import DAG
+from snakemake.report import html_reporter
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -50,6 +51,7 @@ from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
 from rope_spectra.planning import call, finished, hidden_jobs, limits, prospects
 from rope_spectra.planning.settle import settle
+from rope_spectra.report import in_snakemake
 from rope_spectra.runtime import stale_locks
 from rope_spectra.runtime.errors import or_exit
 
@@ -65,6 +67,7 @@ if IS_REAL and stale_locks.begin(Path(".snakemake")):
     or_exit(finished.put_back)  # the one before was killed, and could not do it
 
 hidden_jobs.see(DAG)
+in_snakemake.see(html_reporter.data)
 
 
 configfile: "config.yaml"

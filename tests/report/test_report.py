@@ -96,6 +96,15 @@ def test_the_interactive_page_opens_in_the_report(opened: Report) -> None:
     opened.wait("document.querySelectorAll('#by-length .mark-line path').length === 2")
 
 
+def test_a_table_opens_in_the_report(opened: Report) -> None:
+    opened.menu("quick", "Tables")
+    opened.row_button(layout.RUNS.format(experiment="quick"), icon=0)
+    opened.wait("document.querySelector('#app iframe')")
+    opened.call("/frame", {"id": 0})
+    opened.wait("document.querySelectorAll('tbody tr').length === 16")
+    assert opened.value("document.querySelector('th').title")
+
+
 @pytest.mark.parametrize("path", RESULTS)
 def test_every_result_has_a_caption(opened: Report, path: str) -> None:
     opened.menu(*(("quick",) if "quick" in path else ("All experiments",)))

@@ -31,6 +31,14 @@ class Settings(BaseModel):
         """The plain values as JSON and YAML hold them: equal settings give equal content."""
         return self.model_dump(mode="json")
 
+    def as_yaml(self) -> str:
+        """The values as config.yaml could have them."""
+        import yaml
+
+        return yaml.safe_dump(
+            self.content(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=90
+        ).rstrip()
+
     def part(self, model: type[S]) -> S:
         """The keys that `model`, a base class of this one, describes."""
         return model(**{key: getattr(self, key) for key in model.model_fields})
