@@ -75,10 +75,13 @@ configfile: "config.yaml"
 
 config = or_exit(load, config, workflow.config_settings.config)
 
-if IS_REAL:
+# Not as a module of another workflow, whose terminal is its own.
+if IS_REAL and os.path.dirname(PACKAGE) == str(workflow.basedir):
     from rope_spectra.monitor import terminal
 
     terminal.take(workflow, config)
+
+if IS_REAL:
     for path in repair(config):
         print(f"{path}: was empty or torn; written again", file=sys.stderr)
 

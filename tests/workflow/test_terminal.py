@@ -63,9 +63,19 @@ def test_closing_the_terminal_saves_the_training(tmp_path: Path) -> None:
     os.waitpid(shell, 0)
     saved = re.search(r"interrupted: step (\d+) of \d+ is saved", (project / LOG).read_text())
     assert (project / RUN / "checkpoint.pt").exists()
-    snakemake(project, *ARGUMENTS)
+    said = snakemake(project, *ARGUMENTS).stderr
     assert f"resuming at step {saved[1]}\n" in (project / LOG).read_text()
     assert (project / "results/summary.csv").exists()
+    assert_a_screen(said)
+
+
+def assert_a_screen(said: str) -> None:
+    """Messages of a run that somebody reads: its jobs by name, no lists of files, the places."""
+    lines = said.splitlines()
+    assert len(lines) < 60
+    assert any("train quick/geo_500k/seed1" in line for line in lines)
+    assert not any(line.lstrip().startswith(("input:", "output:", "resources:")) for line in lines)
+    assert "results/quick/summary.md" in "\n".join(lines[-6:])
 
 
 @pytest.mark.slow
