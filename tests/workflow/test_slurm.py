@@ -36,6 +36,9 @@ experiments:
   long:
     {dataset: text, model: long, training: long, evaluation: short,
      spectra: [geo_500k], seeds: [1], baseline: geo_500k}
+  shared:
+    {dataset: text, model: tiny, training: shared, evaluation: short,
+     spectra: [geo_500k, hybrid_a0.2_t100k], seeds: [2, 3], baseline: geo_500k}
 datasets:
   text: {source: synthetic, train_tokens: 410_000, validation_tokens: 3_000,
          tokenizer: {train: 50_000, vocab_size: 300}}
@@ -46,16 +49,20 @@ training:
   short: &short {tokens: 8_192, seq_len: 64, batch_size: 16, learning_rate: 3.0e-3,
                  precision: fp32, compile: false, log_every: 1}
   long: {<<: *short, tokens: 400_000, batch_size: 8}
+  shared: {<<: *short, runs_per_gpu: 4}
 evaluation:
   short: {lengths: [64, 128], chunks: 4}
 """
 # As a user calls it, but impatient: Slurm is soon asked for states, and a first attempt has a
 # minute. Slurm checks its limits every 30 s and signals at the last check that is early enough: 25
 # to 55 s after the start.
-COMMAND = [
+IMPATIENT = [
     *(SNAKEMAKE, "--workflow-profile", "profiles/slurm", "--configfile", "slurm.yaml"),
     *("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10"),
     *("--set-threads", "train=1", "evaluate=1"),
+]
+COMMAND = [
+    *IMPATIENT,
     *(
         "--set-resources",
         "train:runtime=1 if attempt == 1 else 30",
@@ -196,9 +203,44 @@ def test_the_whole_chain_ran_on_slurm(resumed_at: list[int], project: Path) -> N
 
 def test_gpu_rules_alone_ask_for_a_gpu(resumed_at: list[int]) -> None:
     table = jobs()
-    on_gpu = table["rule"].str.contains("rule_train_|rule_evaluate_")
+    on_gpu = table["rule"].str.contains("rule_(?:train|evaluate)_wildcards_(?:short|long)")
     assert set(table.loc[on_gpu, "gpus"]) == {"gres:gpu:1"}
     assert not set(table.loc[~on_gpu, "gpus"]) & {"gres:gpu:1"}
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_site_gets_arrays_of_jobs_with_its_kind_of_node_and_shares_of_a_gpu(
+    project: Path,
+) -> None:
+    asked = [
+        f"{rule}:{resource}"
+        for rule in ("train", "evaluate")
+        for resource in ("gpu=0", "gres=shard:1", "constraint=h100")
+    ]
+    arrays = ("--config", "run=shared", "--slurm-array-jobs", "train,evaluate")
+    done = subprocess.run(
+        [*IMPATIENT, *arrays, "--set-resources", *asked],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    columns = ("JobArrayID", "tres-per-node", "Feature", "Name", "Comment")
+    listing = subprocess.check_output(
+        [
+            *("squeue", "--states=all", "--noheader"),
+            "--Format=" + ",".join(f"{column}:|" for column in columns),
+        ],
+        text=True,
+    )
+    rows = [line.split("|")[:5] for line in listing.splitlines()]
+    train = [row for row in rows if row[4].startswith("rule_train_wildcards_shared")]
+    assert sorted(row[0].partition("_")[2] for row in train) == ["1", "2", "3", "4"]
+    assert len({row[0].partition("_")[0] for row in train}) == 1
+    assert {tuple(row[1:3]) for row in train} == {("gres:shard:1", "h100")}
+    assert all(row[3].startswith("rope-spectra_") for row in train)
+    assert (project / "results/shared/summary.md").exists()
 
 
 def test_a_machine_without_sbatch_is_told_so_in_one_line(
