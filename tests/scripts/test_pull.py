@@ -37,6 +37,7 @@ pytestmark = pytest.mark.slow
 USER = "rope-pull-test"
 PASSWORD = "correct horse"
 TABLES = {"all", "summary", "aggregate", "page", "figures", "published"}
+TABLES |= {"appearance", "interactive"}
 PULLED = sorted([*SMALL.keys() - {"results/summary.csv"}, f"{RUN}/eval.npz"])
 # A second host repeats the baseline in an experiment of its own, like the halves of the study.
 TWO = QUICK.replace("  quick:\n", "  quick: &quick\n", 1).replace(
