@@ -152,6 +152,20 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_blames_nothing(screen: Scre
     assert "failed" not in screen.file.getvalue()
 
 
+def test_a_run_that_ends_after_the_jobs_at_work_says_how_to_go_on(screen: Screen) -> None:
+    screen.hear(LogEvent.RUN_INFO, stats=STATS)
+    screen.start(1)
+    screen.hear(LogEvent.JOB_FINISHED, job_id=1)
+    screen.close()
+    assert screen.lines()[-1] == "stopped, 1 of 3 jobs done in 0 s; to go on: snakemake -c 2"
+
+
+def test_a_mistake_before_the_first_job_is_left_to_its_own_line(screen: Screen) -> None:
+    screen.hear(LogEvent.RUN_INFO, stats=STATS)
+    screen.close()
+    assert screen.lines() == ["to do: 2 train, 1 evaluate"]
+
+
 def test_without_a_terminal_a_long_job_is_told_of_more_and_more_rarely(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,7 +139,7 @@ class Terminal(logging.Handler):
         # Of the jobs that are told of, and how many of all are left; None where no run has begun.
         self._done = self._total = 0
         self._left: int | None = None
-        self._is_complete = self._is_stopped = False
+        self._has_started = self._is_complete = self._is_stopped = False
         self._began = time.time()
         self._over = threading.Event()
         self._live: Live | None = None
@@ -203,6 +203,7 @@ class Terminal(logging.Handler):
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _start(self, record: Any) -> None:
+        self._has_started = True
         log = Path(record.log[0]) if record.log else None
         self._running[record.jobid] = _Job(record.rule_name, dict(record.wildcards), log)
 
@@ -281,7 +282,8 @@ class Terminal(logging.Handler):
     def _last_words(self) -> Iterator[RenderableType]:
         took = short_duration(time.time() - self._began)
         done = f"{self._done} of {self._total} jobs done in {took}"
-        if self._is_stopped:
+        is_stopped = self._has_started and self._left and not self._failed
+        if self._is_stopped or is_stopped:
             yield Text(f"\nstopped, {done}; to go on: {self._command}", "yellow")
         elif self._failed:
             yield Text(f"\n{len(self._failed)} failed, {done}", "red")
