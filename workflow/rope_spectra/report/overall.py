@@ -65,7 +65,8 @@ def _verdicts(summary: pd.DataFrame, designs: Mapping[str, Design]) -> str:
 def _ratio(delta: float, low: float, high: float) -> str:
     """The ratio that a difference of logarithms is, with its interval."""
     between = interval(exponential(low), exponential(high), digits=3)
-    return number(exponential(delta)) + (f" ({between})" if between else "")
+    ratio = "" if pd.isna(delta) else f"{exponential(delta):.3f}"
+    return ratio + (f" ({between})" if between else "")
 
 
 def _groups(
