@@ -81,6 +81,18 @@ def imported(tree: ast.Module) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def test_an_installed_package_has_all_files_that_its_modules_read() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    home = PACKAGE / "rope_spectra"
+    installed = {
+        path
+        for pattern in setuptools["package-data"]["rope_spectra"]
+        for path in home.glob(pattern)
+    }
+    others = {path for path in home.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert others - installed == set()
+
+
 def test_every_rule_with_a_command_names_the_conda_environment() -> None:
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
