@@ -130,6 +130,9 @@ def test_other_experiments_stay_in_the_tables_if_they_are_whole(
     leave("old", named(summary(), "old").drop(columns="metric"))
     (tmp_path / "results/torn/summary.csv").write_text("experiment\n")
     command_line = ["summary", "--experiments", "results/own/summary.csv"]
+    labels = {"labels": {"geo": "Geometric"}}
+    seal.freeze(Path("appearance.json"), labels)
+    command_line += ["--appearances", "appearance.json"]
     command_line += ["--csv", "results/summary.csv", "--md", "results/summary.md"]
     monkeypatch.setattr("sys.argv", command_line)
     command.main()
@@ -140,4 +143,7 @@ def test_other_experiments_stay_in_the_tables_if_they_are_whole(
         "own": {"all": True, "any": True, "size": 4},
         "before": {"all": False, "any": False, "size": 4},
     }
-    assert "before *" in Path("results/summary.md").read_text()
+    page = Path("results/summary.md").read_text()
+    assert "before *" in page
+    assert "| Geometric " in page
+    assert "| geo " not in page

@@ -440,7 +440,8 @@ def test_an_evaluation_of_another_run_is_refused(finished: Path, tmp_path: Path)
 def test_a_label_makes_figures_and_pages_again_and_nothing_else(finished: Path) -> None:
     label = "spectra={geo_500k: {label: Geometric}}"
     plan = planned(finished, "--configfile", "quick.yaml", "--config", label)
-    assert plan.keys() - {"all"} == {"appearance", "figures", "interactive", "page"}
+    drawn = {"appearance", "figures", "interactive", "page", "summary"}
+    assert plan.keys() - {"all"} == drawn
 
 
 def test_figures_for_a_paper_are_made_on_request_from_the_tables_there_are(finished: Path) -> None:

@@ -15,7 +15,9 @@ from rope_spectra.analysis import lineage
 from rope_spectra.analysis.lineage import TablesRecord
 from rope_spectra.analysis.summary_table import COLUMNS
 from rope_spectra.artifacts import files, tables
-from rope_spectra.report import overall
+from rope_spectra.config import appearance
+from rope_spectra.config.appearance import Appearance
+from rope_spectra.report import markdown, overall
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
@@ -24,6 +26,9 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
         "--experiments", type=Path, nargs="+", required=True, help="summary.csv of each experiment"
+    )
+    parser.add_argument(
+        "--appearances", type=Path, nargs="*", default=[], help="appearance.json of each experiment"
     )
     cli.add_paths(
         parser,
@@ -39,7 +44,16 @@ def main() -> None:
     designs = [record.definition for record in [*records.values(), *others.values()]]
     with files.atomic_all(args.csv, args.md) as (csv, md):
         csv.write_text(tables.as_csv(summary), encoding="utf-8")
-        md.write_text(overall.page(summary, designs), encoding="utf-8")
+        page = markdown.relabeled(overall.page(summary, designs), _labels(args.appearances))
+        md.write_text(page, encoding="utf-8")
+
+
+def _labels(paths: list[Path]) -> Appearance:
+    """The labels of the spectra of all experiments; a spectrum has one label in all of them."""
+    labels: dict[str, str] = {}
+    for path in paths:
+        labels |= appearance.read(path).labels
+    return Appearance(labels=labels)
 
 
 def _others(csv: Path, own: list[Path]) -> dict[Path, TablesRecord]:

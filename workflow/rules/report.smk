@@ -345,6 +345,7 @@ rule summary:
     input:
         expand(layout.TABLES, experiment=summarized()),
         csv=expand(layout.EXPERIMENT_SUMMARY, experiment=summarized()),
+        appearances=expand(layout.APPEARANCE, experiment=summarized()),
     output:
         csv=in_report(
             layout.SUMMARY, "summary", "table", "2 Summary with all columns", "All experiments"
@@ -358,4 +359,5 @@ rule summary:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.summary --experiments {input.csv}"
+        " --appearances {input.appearances}"
         " --csv {output.csv} --md {output.md} --log {log}"
