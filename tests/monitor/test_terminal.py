@@ -123,8 +123,9 @@ def test_a_job_that_was_killed_shows_the_end_of_its_log(screen: Screen) -> None:
     screen.hear(LogEvent.RUN_INFO, stats=STATS)
     Path("job.log").write_text("".join(f"line {number}\n" for number in range(20)))
     screen.start(1)
-    screen.hear(LogEvent.JOB_ERROR, jobid=1, rule_name="train", log=["job.log"])
-    assert screen.lines()[2:] == [f"    line {number}" for number in range(15, 20)]
+    screen.hear(LogEvent.JOB_ERROR, jobid=1, rule_name="train", log=["job.log", "slurm/7.log"])
+    last = [f"    line {number}" for number in range(15, 20)]
+    assert screen.lines()[2:] == [*last, "    see also slurm/7.log"]
 
 
 def test_a_job_that_succeeds_at_its_second_try_has_not_failed(screen: Screen) -> None:
@@ -191,7 +192,7 @@ def test_without_a_terminal_a_long_job_is_told_of_more_and_more_rarely(
 def test_it_takes_the_place_of_snakemakes_own_unless_something_else_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, asked: str | None
 ) -> None:
-    monkeypatch.delenv(cli.QUIET, raising=False)
+    monkeypatch.setenv(cli.QUIET, "")  # is as before after the test
     own = ColorizingTextHandler()
     monkeypatch.setattr(logger, "handlers", [own])
     names = ("verbose", "printshellcmds", "debug_dag", "quiet", "nocolor")

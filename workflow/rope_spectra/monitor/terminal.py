@@ -226,6 +226,8 @@ class Terminal(logging.Handler):
         self._failed[record.jobid] = job
         self._print(Text(f"{'failed':>{len(self._place())}} {job.name}  after {job.took()}", "red"))
         self._print(*(Text(f"    {line}") for line in job.reason()))
+        # A scheduler has a log of its own, with what the job could not say.
+        self._print(*(Text(f"    see also {path}") for path in record.log[1:]))
 
     def _fail_group(self, record: Any) -> None:
         for info in record.job_error_info:
