@@ -28,7 +28,7 @@ class Picture:
     figure: Figure
 
     def save(self, path: str | Path) -> None:
-        """Write it as SVG."""
+        """Write it as SVG, PDF or PNG, by the suffix of the path."""
         with style.applied():
             style.save(self.figure, Path(path))
 
