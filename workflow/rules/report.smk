@@ -157,7 +157,7 @@ rule paper_figure:
         "../../envs/environment.yaml"
     shell:
         "python -m rope_spectra.paper --definition {input.design} --appearance {input.appearance}"
-        " --figure {wildcards.figure} --output $(dirname {output[0]}) --log {log}"
+        " --figure {wildcards.figure} --output $(dirname {output} | head -n 1) --log {log}"
 
 
 rule paper:
