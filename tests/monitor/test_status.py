@@ -340,7 +340,7 @@ def test_the_file_is_one_flat_mapping(tmp_path: Path) -> None:
     step(tmp_path, lambda _: None)
     assert json.loads(file.read_text()).keys() == keys
     step(tmp_path, lambda _: progress.Progress("step", 762, "steps").update(100))
-    assert json.loads(file.read_text()).keys() == keys | STEPS.keys()
+    assert json.loads(file.read_text()).keys() == keys | STEPS.keys() | {"each"}
 
 
 def test_the_rate_is_that_of_the_latest_heartbeats(monkeypatch) -> None:
