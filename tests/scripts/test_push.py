@@ -219,7 +219,7 @@ def test_all_that_the_workflow_writes_is_published_but_for_weights_tokens_and_to
         layout.TOKENIZER_RECORD,
         layout.SHARDS,
     }
-    left_out |= {layout.HF, layout.CURVES, layout.KEPT, layout.CHECKPOINT}
+    left_out |= {layout.HF, layout.CURVES, layout.KEPT, layout.CHECKPOINT, layout.INTERACTIVE}
     logs = {
         layout.log("summary"),
         layout.log("train/e/s/seed1"),

@@ -13,6 +13,7 @@ from rope_spectra.analysis import published, statistics
 from rope_spectra.config import frozen
 from rope_spectra.config.design import CONFIRMATION
 from rope_spectra.config.load import load
+from rope_spectra.config.search import SearchPart
 from support.checkout import ROOT, snakemake
 
 LIBRARY = load(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
@@ -164,8 +165,10 @@ def test_ten_seeds_are_the_published_ones() -> None:
 
 
 def test_every_spectrum_of_the_library_can_be_made_for_every_model() -> None:
-    for experiment in LIBRARY.experiments:
-        design = frozen.design(LIBRARY, experiment)
+    for name, experiment in LIBRARY.experiments.items():
+        if isinstance(experiment, SearchPart):
+            continue
+        design = frozen.design(LIBRARY, name)
         for spectrum in design.spectra:
             assert np.isfinite(spectrum.inv_freq(design.head_dim)).all()
 

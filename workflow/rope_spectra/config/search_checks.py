@@ -48,9 +48,10 @@ def consistency(config: Config) -> Iterator[str]:
         yield from _space(config, path, search)
         yield from _objective(config, path, search)
         yield from _rounds(path, search)
-        yield from _budget(config, path, search)
         yield from _seeds(path, search)
+        # A preset of another size than a search needs may serve everything else.
         if name in config.run:
+            yield from _budget(config, path, search)
             yield from _library(path, search)
 
 

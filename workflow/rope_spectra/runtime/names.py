@@ -7,7 +7,7 @@ from rope_spectra.runtime.errors import UserError
 PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\s)"
 # An experiment, or a part of a search such as `search/round0`.
 OF_EXPERIMENT = (
-    r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?$(?!\s)"
+    r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/(round[0-9]{1,2}|confirmation))?$(?!\s)"
 )
 RULE = "use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
 
