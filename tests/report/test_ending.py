@@ -36,7 +36,8 @@ def shown(design: Design, ppl: dict[str, float], monkeypatch: pytest.MonkeyPatch
     table.assign(dataset="toy", model="tiny", training="tiny", phase="all").to_csv(path)
     monkeypatch.setattr(ending.frozen, "design", lambda *_: design)
     console = Console(file=io.StringIO(), width=100, highlight=False)
-    for line in ending.lines(SimpleNamespace(run=["demo"]), "snakemake"):
+    config = SimpleNamespace(run=["demo"], tabulated=["demo"], sought=["quest"])
+    for line in ending.lines(config, "snakemake"):
         console.print(line, soft_wrap=False)
     return console.file.getvalue()
 
@@ -54,6 +55,8 @@ def test_the_verdict_is_in_words_with_its_numbers(monkeypatch: pytest.MonkeyPatc
     (row,) = (line for line in text.splitlines() if line.startswith("own"))
     assert row.split()[-4:] == ["6", "of", "6", "better"]
     assert "0.0312" in row.split()
+    assert "results/quest/summary.md" in text
+    assert "results/quest/best.yaml" in text
 
 
 def test_too_few_seeds_say_what_they_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,16 @@ _STYLES = {"better": "bold green", "worse": "bold red"}
 
 
 def lines(config: Config, program: str) -> Iterator[RenderableType]:
-    """Verdicts of the experiments of `run`, places of their pages and figures, and the report.
+    """Verdicts of the experiments and searches of `run`, and the places of what to look at.
 
     Reads their tables, which have to be there. program: the name by which Snakemake was called.
     """
-    for name in config.run:
+    for name in config.tabulated:
         yield Text()
         yield from _experiment(frozen.design(config, name))
+    for name in config.sought:
+        yield _place("search", layout.SEARCH_PAGE.format(search=name))
+        yield _place("best spectrum", layout.BEST.format(search=name))
     yield Text()
     if len(config.run) > 1:
         yield _place("all together", layout.SUMMARY_MD)
