@@ -187,7 +187,7 @@ def test_the_start_page_holds_the_configuration(opened: Report) -> None:
     settings = opened.value("document.querySelector('#app .prose details').textContent")
     assert "learning_rate: 0.003" in settings
     assert "weight_decay: 0.1" in settings, "defaults are included"
-    assert 'geo_500k: {"family": "geometric", "theta": 500000.0}' in settings
+    assert "geo_500k: {family: geometric, theta: 500000.0}" in settings
 
 
 def test_runtimes_are_drawn(opened: Report) -> None:
