@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rope_spectra.config import frozen
+from rope_spectra.config import appearance, frozen
 from rope_spectra.config.load import load
 from support import faults
 from support.checkout import fresh_checkout, snakemake
@@ -44,7 +44,7 @@ STEPS = [
         "evaluate",
         "export",
     ),
-    *("aggregate", "noise_floor", "retrieval", "figures", "page", "summary"),
+    *("aggregate", "noise_floor", "retrieval", "figures", "interactive", "page", "summary"),
 ]
 # These look into the store first.
 ADOPTING = ["tokenizer", "train", "evaluate"]
@@ -57,7 +57,9 @@ class Made:
         self.folder = folder
         self.jobs: dict[str, faults.Job] = {}
         work = folder / "work"
-        freeze(work / "results/small/experiment.json", frozen.design(load(CONFIG), "small"))
+        config = load(CONFIG)
+        freeze(work / "results/small/experiment.json", frozen.design(config, "small"))
+        freeze(work / "results/small/appearance.json", appearance.appearance(config, "small"))
         for job in jobs:
             if job.rule not in self.jobs:
                 self.jobs[job.rule] = job
