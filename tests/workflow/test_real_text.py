@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from support.checkout import snakemake
 
@@ -57,6 +58,7 @@ evaluation:
 """
 
 
+@pytest.mark.slow
 def test_hub_layout_and_text_files_give_the_same_result(fresh: Path, real_data: Path) -> None:
     (fresh / "real.yaml").write_text(CONFIG.format(data=real_data))
     snakemake(fresh, "--cores", "2", "--resources", "gpu=1", "--configfile", "real.yaml")
