@@ -183,7 +183,7 @@ def test_repeats_through_snakemake(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, project)
     (project / "noise.yaml").write_text("experiments: {quick: {noise_floor: 1}}\n")
     done = snakemake(project, "--configfile", "quick.yaml", "noise.yaml", "--cores", "2")
-    assert done.stderr.count("rule train:") == 1
+    assert done.stderr.count("] train ") == 1
     table = pd.read_csv(project / "results/quick/noise_floor.csv")
     assert set(table["n_weights"]) == {1}
     assert (

@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from support.checkout import ROOT, SNAKEMAKE
+from support.checkout import ROOT, SNAKEMAKE, snakemake
 
 pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "tests/slurm/start.sh"
@@ -217,6 +217,10 @@ def test_a_site_gets_arrays_of_jobs_with_its_kind_of_node_and_shares_of_a_gpu(
         for rule in ("train", "evaluate")
         for resource in ("gpu=0", "gres=shard:1", "constraint=h100")
     ]
+    # An array has the jobs that are ready at once: so all trainings are.
+    ready = ("--until", "run_config", "run_options", "memmap_cache")
+    here = ("--cores", "2", "--configfile", "slurm.yaml", "--config", "run=shared")
+    snakemake(project, *here, *ready)
     arrays = ("--config", "run=shared", "--slurm-array-jobs", "train,evaluate")
     done = subprocess.run(
         [*IMPATIENT, *arrays, "--set-resources", *asked],
