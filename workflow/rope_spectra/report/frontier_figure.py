@@ -26,18 +26,16 @@ def draw(design: Design, table: pd.DataFrame) -> Figure:
         growth = f"Perplexity at {length} as a multiple of that at {design.train_length} tokens"
         names = {"degradation": growth, **names}
     count = len(names)
-    columns, lines = (1, count) if style.in_column() else (count, 1)
+    columns = 1 if style.in_column() else count
     panel, gaps = ((2.7, 2.0), (0, 0.6)) if style.in_column() else (_PANEL, (_GAP, 0))
-    size, spacing = style.grid_size(columns, lines, panel, gaps)
-    figure = Figure(figsize=size)
-    grid = figure.subplots(lines, columns, sharey=True, squeeze=False, gridspec_kw=spacing)
-    for axes, (metric, x_label) in zip(grid.flat, names.items(), strict=True):
+    figure, grid = style.panels(count, columns, panel, gaps, sharex=False)
+    for axes, (metric, x_label) in zip(grid, names.items(), strict=True):
         _points(axes, arms, metric, styles)
         axes.set_xlabel(x_label)
         style.note(axes, "better: up and to the left", (0, 1), 3, xycoords="axes fraction")
-    first = grid[0, 0]
+    first = grid[0]
     at = table["retrieval_length"].iloc[0]
-    for axes in grid[:, 0]:
+    for axes in grid[::columns]:
         axes.set_ylabel(f"Accuracy of retrieval at {at} tokens")
     # Without steps of 2.5, which whole percents would round.
     first.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
@@ -51,7 +49,7 @@ def draw(design: Design, table: pd.DataFrame) -> Figure:
     seeds = table["n_seeds"].iloc[0]
     style.caption(first, _text(seeds))
     # Names go where there is room, so all the rest comes first.
-    for axes, metric in zip(grid.flat, names, strict=True):
+    for axes, metric in zip(grid, names, strict=True):
         shown = _finite(arms, metric)
         places = zip(np.exp(shown[metric]), shown["accuracy"], strict=True)
         words = shown["spectrum"].map(style.shown)

@@ -71,7 +71,7 @@ def paired_deltas(
     # One seed has no interval: then its dot is all there is to draw.
     means = summary.dropna(subset="low")
     means = means.assign(row=means[row_key].map(rows.index))
-    for axes, panel, panel_title in zip(grid, panels, panel_titles, strict=False):
+    for axes, panel, panel_title in zip(grid, panels, panel_titles, strict=True):
         of_panel = (dots[dots[panel_key] == panel], means[means[panel_key] == panel])
         forest(axes, *of_panel, margin, styles)
         axes.set_title(panel_title, fontsize=_title_size(), fontweight="normal", pad=4)
@@ -125,7 +125,7 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
     panels = points["length"].nunique()
     columns = min(panels, _columns([]))
     figure, grid = _panels(panels, columns, labels.index[-1] + 1, sharex=False)
-    for axes, (length, at_length) in zip(grid, points.groupby("length"), strict=False):
+    for axes, (length, at_length) in zip(grid, points.groupby("length"), strict=True):
         theirs = at_length[at_length["side"] == "published"]
         ours = at_length[at_length["side"] == "ours"]
         spread = theirs["rerun_std"]
@@ -187,28 +187,19 @@ def _panels(
 
     rows: what each panel has room for, in units of a row, from the top.
     """
-    lines = -(-panels // columns)  # rounded up
     # Panels with x axes of their own need room for tick labels between them.
     wide, high = (0.08, 0.35) if sharex else (0.14, 0.55)
     width = (style.WIDTH + 0.6) / (columns + wide * (columns - 1))
     # The panels fill the figure; titles and captions lie outside, where the page grows.
-    size, spacing = style.grid_size(
-        columns, lines, (width, 0.15 + 0.21 * rows), (wide * width, high)
-    )
-    figure = Figure(figsize=size)
-    grid = figure.subplots(
-        lines, columns, sharex=sharex, sharey=True, squeeze=False, gridspec_kw=spacing
-    )
-    flat = list(grid.flat)
-    flat[0].set_ylim(rows - 0.4, -0.6)
-    flat[0].xaxis.set_major_locator(
+    size, gaps = (width, 0.15 + 0.21 * rows), (wide * width, high)
+    figure, grid = style.panels(panels, columns, size, gaps, sharex)
+    grid[0].set_ylim(rows - 0.4, -0.6)
+    grid[0].xaxis.set_major_locator(
         MaxNLocator((4 if style.in_column() else 8) // columns + 2, steps=[1, 2, 2.5, 5, 10])
     )
-    for axes in flat:
+    for axes in grid:
         axes.tick_params(axis="y", length=0)
-    for axes in flat[panels:]:
-        axes.set_visible(False)
-    return figure, flat
+    return figure, grid
 
 
 def _label_panels(

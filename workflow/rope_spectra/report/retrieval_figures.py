@@ -49,7 +49,7 @@ def by_length(design: Design, table: pd.DataFrame) -> Figure:
     shown = {name: styles[name] for name in styles if name in set(arms["spectrum"])}
     tasks = [ALL, *(task for task in arms["task"].unique() if task != ALL)]
     columns = 2 if style.in_column() else 3
-    figure, grid = _grid(len(tasks), columns, _PANEL, _GAPS)
+    figure, grid = style.panels(len(tasks), columns, _PANEL, _GAPS)
     for axes, task in zip(grid, tasks, strict=True):
         _curves(axes, arms[arms["task"] == task], design.train_length, shown)
         axes.set_title(TITLES[task], fontsize=8.5, fontweight="normal", pad=4)
@@ -105,7 +105,7 @@ def by_distance(design: Design, table: pd.DataFrame) -> Figure:
     span = np.log2(arms["distance_to"].max() / arms["distance_from"].min())
     size = span * _CELL[0], (len(names) + 2 + _APART) * _CELL[1]
     columns = 1 if style.in_column() else 2
-    figure, grid = _grid(len(lengths), columns, size, (0.2, 0.5))
+    figure, grid = style.panels(len(lengths), columns, size, (0.2, 0.5))
     for axes, length in zip(grid, lengths, strict=True):
         _cells(axes, arms[arms["length"] == length], names, design.train_length)
         axes.set_title(f"length {length}", fontsize=8.5, fontweight="normal", pad=4)
@@ -202,20 +202,3 @@ def _legend(figure: Figure, styles: LineStyles, train_length: int) -> None:
         fontsize=8,
         borderaxespad=0,
     )
-
-
-def _grid(
-    panels: int, columns: int, size: tuple[float, float], gaps: tuple[float, float]
-) -> tuple[Figure, list[Axes]]:
-    """So many panels with shared axes; `size` of a panel and `gaps` between them, in inches."""
-    columns = min(panels, columns)
-    lines = -(-panels // columns)  # rounded up
-    whole, spacing = style.grid_size(columns, lines, size, gaps)
-    figure = Figure(figsize=whole)
-    grid = figure.subplots(
-        lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=spacing
-    )
-    flat = list(grid.flat)
-    for axes in flat[panels:]:
-        axes.set_visible(False)
-    return figure, flat[:panels]

@@ -201,7 +201,7 @@ def response(table: pd.DataFrame, metric: str, baseline: str) -> Figure:
     names = [name for name in table.columns if name.startswith("wavelength")]
     if new["stilled"].nunique() > 1:
         names.append("stilled")
-    figure, grid = _panels(len(names))
+    figure, grid = style.panels(len(names), _COLUMNS, _PANEL, _GAPS, sharex=False)
     winner = table.loc[_is_winner(table), "proposal"].iloc[0]
     for axes, name in zip(grid, names, strict=False):
         _responses(axes, shown.assign(at=new[name]), winner)
@@ -209,9 +209,7 @@ def response(table: pd.DataFrame, metric: str, baseline: str) -> Figure:
     _value_axis(grid[0], metric, shown)
     for axes in grid[::_COLUMNS]:
         axes.set_ylabel(_label(metric, baseline), fontsize=8)
-    height = figure.get_figheight()
-    bold: style.Options = {"ha": "left", "va": "bottom", "fontsize": 10.5, "fontweight": "bold"}
-    figure.suptitle("Response along each knot", x=0.0, y=1.0 + 0.12 / height, **bold)
+    style.heading(figure, "Response along each knot", 0.12)
     lowest = grid[(len(names) - 1) // _COLUMNS * _COLUMNS]
     text = (
         "A point: a proposal in the round that proposed it; the darker, the later. Cross: beyond"
@@ -220,21 +218,6 @@ def response(table: pd.DataFrame, metric: str, baseline: str) -> Figure:
     )
     style.caption(lowest, text)
     return figure
-
-
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels that share their y axis."""
-    columns, lines = min(count, _COLUMNS), -(-count // _COLUMNS)
-    width = columns * _PANEL[0] + (columns - 1) * _GAPS[0]
-    height = lines * _PANEL[1] + (lines - 1) * _GAPS[1]
-    figure = Figure(figsize=(width, height))
-    borders: style.Options = {"left": 0, "right": 1, "bottom": 0, "top": 1}
-    borders |= {"wspace": _GAPS[0] / _PANEL[0], "hspace": _GAPS[1] / _PANEL[1]}
-    grid = figure.subplots(lines, columns, sharey=True, squeeze=False, gridspec_kw=borders)
-    panels = list(grid.flat)
-    for axes in panels[count:]:
-        figure.delaxes(axes)
-    return figure, panels[:count]
 
 
 def _responses(axes: Axes, shown: pd.DataFrame, winner: int) -> None:

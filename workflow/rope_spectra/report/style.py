@@ -171,16 +171,27 @@ def height_for(labels: int) -> float:
     return max(3.1, labels * LABEL_HEIGHT_PT / 72)
 
 
-def grid_size(columns: int, lines: int, panel: Sized, gaps: Sized) -> tuple[Sized, Options]:
-    """Width and height of a grid of panels that fills its figure, and its gridspec_kw.
+def panels(
+    number: int, columns: int, panel: Sized, gaps: Sized, sharex: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure filled by so many panels with a shared y axis; the last line may have gaps.
 
     panel, gaps: width and height in inches. In the column form the width is that of a column.
     """
+    columns = min(number, columns)
+    lines = -(-number // columns)  # rounded up
     across = columns * panel[0] + (columns - 1) * gaps[0]
     shrink = min(1.0, 2.7 / across) if in_column() else 1.0
-    size = shrink * across, lines * panel[1] + (lines - 1) * gaps[1]
-    borders = {"left": 0, "right": 1, "bottom": 0, "top": 1}
-    return size, borders | {"wspace": gaps[0] / panel[0], "hspace": gaps[1] / panel[1]}
+    figure = Figure(figsize=(shrink * across, lines * panel[1] + (lines - 1) * gaps[1]))
+    spacing: Options = {"left": 0, "right": 1, "bottom": 0, "top": 1}
+    spacing |= {"wspace": gaps[0] / panel[0], "hspace": gaps[1] / panel[1]}
+    grid = figure.subplots(
+        lines, columns, sharex=sharex, sharey=True, squeeze=False, gridspec_kw=spacing
+    )
+    flat = list(grid.flat)
+    for axes in flat[number:]:
+        figure.delaxes(axes)
+    return figure, flat[:number]
 
 
 def heading(figure: Figure, text: str, above: float) -> None:

@@ -154,20 +154,11 @@ def _columns() -> int:
 
 def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     """A figure with so many panels, whose axes are shared."""
-    columns = min(count, _columns())
-    lines = -(-count // columns)  # rounded up
-    size, spacing = style.grid_size(columns, lines, PANEL, GAPS)
-    figure = Figure(figsize=size)
-    grid = figure.subplots(
-        lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=spacing
-    )
-    flat = list(grid.flat)
-    for axes in flat[count:]:
-        figure.delaxes(axes)
+    figure, grid = style.panels(count, _columns(), PANEL, GAPS)
     # Where a line of panels is not full, those above its empty places are the lowest.
-    for axes in flat[max(count - columns, 0) : count]:
+    for axes in grid[-_columns() :]:
         axes.tick_params(labelbottom=True)
-    return figure, flat[:count]
+    return figure, grid
 
 
 def _finish(figure: Figure, design: Design, x_label: str, y_label: str, text: str) -> None:
