@@ -76,12 +76,7 @@ def experiments_to_claim():
 
 def earlier_rounds(wildcards):
     """The rounds that the candidates of a part of a search follow from: runs and candidates."""
-    files = []
-    for each in parts.step(config, wildcards.experiment).earlier:
-        name = each.design.experiment
-        files.append(layout.CANDIDATES.format(experiment=name))
-        files += [path for run in all_runs(name) for path in layout.run_files(name, *run)]
-    return files
+    return parts.step_inputs(config, wildcards.experiment)
 
 
 def of_confirmation(pattern):

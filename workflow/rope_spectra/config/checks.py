@@ -6,7 +6,7 @@ library, files only for the experiments of `run`.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -15,7 +15,7 @@ from rope_spectra.config import claims
 from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.experiment import Experiment
 from rope_spectra.config.hypothesis_checks import hypotheses
-from rope_spectra.config.search import SearchPart
+from rope_spectra.config.search import Search, SearchPart
 from rope_spectra.config.sections import Config, Training
 from rope_spectra.data.base import PLACE, DocumentSection, ReadyTokenizer, SplitName, is_local
 from rope_spectra.rope.family import Family, OfTheta, in_tokens
@@ -35,9 +35,7 @@ def references(config: Config) -> Iterator[str]:
     if not config.run:
         known = ", ".join(names) or "(no experiment is defined)"
         yield f"run: empty; name at least one of: {known}"
-    for name in config.run:
-        if name not in names:
-            yield f"run: {unknown('experiment', name, names)}"
+    yield from undefined("run", "experiment", config.run, names)
     for section, reserved in RESERVED_NAMES.items():
         for name in sorted(set(reserved) & set(getattr(config, section))):
             yield f"{section}: {name!r} cannot be a name, results/ uses it; choose another"
@@ -46,21 +44,30 @@ def references(config: Config) -> Iterator[str]:
 
 
 def _references(config: Config, path: str, experiment: Experiment) -> Iterator[str]:
+    yield from presets(config, path, experiment)
+    yield from undefined(f"{path}.spectra", "spectrum", experiment.spectra, config.spectra)
+    yield from undefined(f"{path}.rates", "experiment", experiment.rates, config.experiments)
+
+
+def presets(config: Config, path: str, user: Experiment | Search) -> Iterator[str]:
+    """A line for each named part of an experiment or a search that is not defined."""
     used: dict[str, tuple[str, Collection[str]]] = {
-        "dataset": (experiment.dataset, config.datasets),
-        "model": (experiment.model, config.models),
-        "training": (experiment.training, config.training),
-        "evaluation": (experiment.evaluation, config.evaluation),
+        "dataset": (user.dataset, config.datasets),
+        "model": (user.model, config.models),
+        "training": (user.training, config.training),
+        "evaluation": (user.evaluation, config.evaluation),
     }
     for key, (name, section) in used.items():
+        yield from undefined(f"{path}.{key}", key, [name], section)
+
+
+def undefined(
+    path: str, what: str, names: Iterable[str], section: Collection[str]
+) -> Iterator[str]:
+    """A line for each of the names that a section does not define."""
+    for name in names:
         if name not in section:
-            yield f"{path}.{key}: {unknown(key, name, section)}"
-    for spectrum in experiment.spectra:
-        if spectrum not in config.spectra:
-            yield f"{path}.spectra: {unknown('spectrum', spectrum, config.spectra)}"
-    for other in experiment.rates:
-        if other not in config.experiments:
-            yield f"{path}.rates: {unknown('experiment', other, config.experiments)}"
+            yield f"{path}: {unknown(what, name, section)}"
 
 
 def _labels(config: Config) -> Iterator[str]:

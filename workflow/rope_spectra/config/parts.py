@@ -4,6 +4,7 @@
 the tokens, its candidates are known by their places alone.
 """
 
+from rope_spectra.artifacts import layout
 from rope_spectra.artifacts.layout import part_of_search
 from rope_spectra.config.candidates import EarlierRound, SearchStep
 from rope_spectra.config.experiment import Primary, RetrievalEndpoint, Selection
@@ -19,11 +20,11 @@ def with_parts(config: Config) -> Config:
     """The configuration with the parts of its searches among the experiments."""
     experiments, training = dict(config.experiments), dict(config.training)
     for name, search in config.searches.items():
-        for index in range(len(search.rounds)):
-            preset = part_of_search(name, index)
-            training[preset] = round_training(config, search, index)
-            experiments[preset] = _round(name, search, index)
-        experiments[part_of_search(name, None)] = _confirmation(config, name, search)
+        *rounds, last = config.parts_of(name)
+        for index, part in enumerate(rounds):
+            training[part] = round_training(config, search, index)
+            experiments[part] = _round(name, search, index)
+        experiments[last] = _confirmation(config, name, search)
     return config.model_copy(update={"experiments": experiments, "training": training})
 
 
@@ -86,8 +87,8 @@ def step(config: Config, part: str) -> SearchStep:
     experiment = config.experiments[part]
     assert isinstance(experiment, SearchPart), part
     search = config.searches[experiment.search]
-    rounds = [part_of_search(experiment.search, index) for index in range(len(search.rounds))]
-    before = rounds if experiment.is_confirmation else rounds[: rounds.index(part)]
+    parts = config.parts_of(experiment.search)
+    before = parts[: parts.index(part)]
     earlier = []
     for index, name in enumerate(before):
         earlier.append(
@@ -114,3 +115,13 @@ def step(config: Config, part: str) -> SearchStep:
         new=0 if experiment.is_confirmation else search.proposals(len(before)),
         proposals=proposals,
     )
+
+
+def step_inputs(config: Config, part: str) -> list[str]:
+    """The files of the rounds before a part that its candidates follow from."""
+    paths = []
+    for earlier in step(config, part).earlier:
+        name = earlier.design.experiment
+        paths.append(layout.CANDIDATES.format(experiment=name))
+        paths += [path for run in earlier.design.runs for path in layout.run_files(name, *run)]
+    return paths

@@ -1,13 +1,13 @@
 """Checks of searches, before their parts become experiments; each yields one line per mistake."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 
+from rope_spectra.config.checks import presets, undefined
 from rope_spectra.config.parts import round_training
 from rope_spectra.config.search import FOUND, Search
 from rope_spectra.config.sections import Config
 from rope_spectra.rope.family import in_tokens
-from rope_spectra.runtime.messages import unknown
 
 # With fewer the step sizes of the library are divided by zero.
 _FEWEST_OF_CMAES = 4
@@ -20,21 +20,12 @@ def references(config: Config) -> Iterator[str]:
         path = f"searches.{name}"
         if name in config.experiments:
             yield f"{path}: {name!r} is an experiment too; give one of them another name"
-        used: dict[str, tuple[str, Collection[str]]] = {
-            "dataset": (search.dataset, config.datasets),
-            "model": (search.model, config.models),
-            "training": (search.training, config.training),
-            "evaluation": (search.evaluation, config.evaluation),
-            "baseline": (search.baseline, config.spectra),
-        }
-        for key, (value, section) in used.items():
-            if value not in section:
-                what = "spectrum" if key == "baseline" else key
-                yield f"{path}.{key}: {unknown(what, value, section)}"
-        for spectrum in search.confirmation.spectra:
-            if spectrum not in config.spectra:
-                where = f"{path}.confirmation.spectra"
-                yield f"{where}: {unknown('spectrum', spectrum, config.spectra)}"
+        yield from presets(config, path, search)
+        for key, spectra in (
+            ("baseline", [search.baseline]),
+            ("confirmation.spectra", search.confirmation.spectra),
+        ):
+            yield from undefined(f"{path}.{key}", "spectrum", spectra, config.spectra)
         slots = [slot for index in range(len(search.rounds)) for slot in search.slots(index)]
         taken = {*FOUND, *slots} & {search.baseline, *search.confirmation.spectra}
         for spectrum in sorted(taken):

@@ -112,11 +112,7 @@ def _settle_candidates(config: Config, part: str) -> None:
     step = parts.step(config, part)
     candidates = layout.fill(layout.CANDIDATES, experiment=part)
     inputs = [layout.fill(layout.SEARCH_STEP, experiment=part)]
-    for earlier in step.earlier:
-        name = earlier.design.experiment
-        inputs.append(layout.fill(layout.CANDIDATES, experiment=name))
-        for run in earlier.design.runs:
-            inputs += map(Path, layout.run_files(name, *run))
+    inputs += map(Path, parts.step_inputs(config, part))
     if _is_older([candidates], inputs):
         if read_candidates(part).basis != basis(step):
             return

@@ -65,8 +65,10 @@ def _study(
     sampler: SamplerName, seed: int, names: Sequence[str], proposals: Sequence[int], metrics: int
 ) -> "optuna.Study":
     try:
-        import cmaes  # noqa: F401 - optuna loads it when a trial is asked
         import optuna
+
+        if sampler == "cmaes":
+            import cmaes  # noqa: F401 - optuna loads it when a trial is asked
     except ModuleNotFoundError as missing:
         raise UserError(
             f"a search needs {missing.name}, which is not installed; run"
