@@ -151,8 +151,8 @@ def _text(value: Any) -> str:
 
 def _is_trained(experiment: str) -> bool:
     """True once a run of the experiment is finished, or of any part of its search."""
-    search, is_part, _ = experiment.partition("/")
-    experiment = f"{search}/*" if is_part else experiment
+    search = layout.search_of(experiment)
+    experiment = f"{search}/*" if search else experiment
     return any(Path().glob(layout.RUN.format(experiment=experiment, spectrum="*", seed="*")))
 
 

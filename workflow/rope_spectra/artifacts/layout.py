@@ -139,6 +139,12 @@ def part_of_search(search: str, part: int | None) -> str:
     return f"{search}/confirmation" if part is None else f"{search}/round{part}"
 
 
+def search_of(experiment: str) -> str | None:
+    """The search that an experiment is a part of; None for an experiment of its own."""
+    search, is_part, _ = experiment.partition("/")
+    return search if is_part else None
+
+
 def log(job: str) -> str:
     """The file for the messages of a job; the name of the job includes its wildcards."""
     return _LOG.format(job=job)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from rope_spectra.artifacts.layout import RESERVED_NAMES
+from rope_spectra.artifacts.layout import RESERVED_NAMES, search_of
 from rope_spectra.config import claims
 from rope_spectra.config.design import Contrasts, parse_arm
 from rope_spectra.config.experiment import Experiment
@@ -85,7 +85,7 @@ def consistency(config: Config) -> Iterator[str]:
     """Sizes and choices fit together; needs all references to be good."""
     yield from _labels(config)
     for name, training in config.training.items():
-        if "/" not in name:  # that of a round is a share of one that is checked
+        if search_of(name) is None:  # that of a round is a share of one that is checked
             yield from _batch(f"training.{name}", training)
     for name, dataset in config.datasets.items():
         if isinstance(dataset, DocumentSection):
