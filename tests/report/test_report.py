@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from rope_spectra.artifacts import layout
 from support.browser import Browser, started
@@ -184,10 +185,11 @@ def test_no_script_of_a_description_page_or_figure_runs(browser: Report, evil_pa
 
 
 def test_the_start_page_holds_the_configuration(opened: Report) -> None:
-    settings = opened.value("document.querySelector('#app .prose details').textContent")
-    assert "learning_rate: 0.003" in settings
-    assert "weight_decay: 0.1" in settings, "defaults are included"
-    assert "geo_500k: {family: geometric, theta: 500000.0}" in settings
+    text = opened.value("document.querySelector('#app .prose details').textContent")
+    settings = yaml.safe_load(text.partition("\n")[2])
+    assert settings["training"]["quick"]["learning_rate"] == 0.003
+    assert settings["training"]["quick"]["weight_decay"] == 0.1, "defaults are included"
+    assert settings["spectra"]["geo_500k"] == {"family": "geometric", "theta": 500000.0}
 
 
 def test_runtimes_are_drawn(opened: Report) -> None:
