@@ -238,6 +238,15 @@ def test_a_text_within_the_sample_never_loads_it(
     assert shards(tmp_path, small_tokenizer, 1000) == expected
 
 
+def test_the_sample_ends_within_a_batch(
+    small_tokenizer: Path, expected: bytes, tmp_path: Path
+) -> None:
+    """One batch holds all documents here; the reference encodes no more than those asked for."""
+    tokenize(split_settings(STORIES, BUDGET), small_tokenizer, tmp_path / "shards", 10**6, 2)
+    assert (tmp_path / "shards/00000.bin").read_bytes() == expected
+    assert "gave the same ids for 2 documents" in backend(tmp_path)["why"]
+
+
 def test_long_documents_make_a_short_sample(
     small_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.kept import Store
-from rope_spectra.config.frozen import TokenizeOptions
-from rope_spectra.data.sources import SplitSettings
+from rope_spectra.data.sources import SplitSettings, TokenizeOptions
 from rope_spectra.data.tokenization import tokenize
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError

@@ -12,7 +12,7 @@ from rope_spectra.config.design import Design
 from rope_spectra.config.search import SearchPart
 from rope_spectra.config.sections import Config, EvaluationSettings, RunOptions, TrainingRecipe
 from rope_spectra.data.base import DocumentSection, TrainedTokenizer
-from rope_spectra.data.sources import LearnedTokenizer, SplitSettings
+from rope_spectra.data.sources import LearnedTokenizer, SplitSettings, TokenizeOptions
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.errors import UserError
@@ -33,12 +33,6 @@ class RunSettings(Settings):
     spectrum: NamedSpectrum
     model: ModelConfig
     training: TrainingRecipe
-
-
-class TokenizeOptions(Settings):
-    """Options that may change without making the tokens again."""
-
-    tokenizer_check: int | None = 2000
 
 
 class SentenceSettings(Settings):

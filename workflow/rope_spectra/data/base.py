@@ -8,6 +8,7 @@ Snakefile reads the configuration for every job.
 
 import filecmp
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
@@ -226,7 +227,7 @@ def _is_equal(one: Path, other: Path) -> bool:
 
 def whole(texts: Iterable[str]) -> Iterator[Piece]:
     """Passes documents on as one piece each."""
-    return (Piece(text, is_last=True) for text in texts)
+    return map(Piece, texts, repeat(True))
 
 
 def joined(pieces: Iterable[Piece]) -> Iterator[str]:
@@ -241,12 +242,13 @@ def joined(pieces: Iterable[Piece]) -> Iterator[str]:
 
 def not_empty(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
     """Passes pieces on; UserError at the end if none of them held a character."""
-    found = False
+    pieces = iter(pieces)
     for piece in pieces:
-        found = found or bool(piece.text)
         yield piece
-    if not found:
-        raise UserError(f"{name}: an empty corpus; name a source with text in it")
+        if piece.text:
+            yield from pieces
+            return
+    raise UserError(f"{name}: an empty corpus; name a source with text in it")
 
 
 def text_of(row: Any, column: str, where: str) -> str:

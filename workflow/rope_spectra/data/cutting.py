@@ -41,6 +41,10 @@ class Cutter:
         tried = _PIECE  # up to here no place is good
         parts: list[str] = []
         for piece in pieces:
+            is_whole = piece.is_last and not text and not parts
+            if is_whole and len(piece.text) <= _PIECE:
+                yield piece
+                continue
             parts.append(piece.text)
             if not piece.is_last and self._has_given_up():
                 continue

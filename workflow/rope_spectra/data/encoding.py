@@ -15,6 +15,7 @@ that all of them have to be encoded again.
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -241,28 +242,47 @@ class Encoder:
 
         Raises Disagreement where ids that were yielded before may be wrong.
         """
-        encode = self._reference
+        encode = None if self._sample_documents else self._reference
         sample: list[tuple[list[str], Encoded]] = []
-        is_chosen = not self._sample_documents
-        for pieces in batches:
-            texts = [piece.text for piece in pieces]
-            if not is_chosen and not self._needs_more(sample):
-                encode = self._choose(sample)
-                is_chosen = True
-            encoded = encode(texts)
-            if not is_chosen:
-                sample.append((texts, encoded))
-            yield pieces, encoded
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            for pieces in batches:
+                texts = [piece.text for piece in pieces]
+                done = 0
+                if encode is None:
+                    done = self._end_of_sample(sample, texts)
+                    # With text behind the sample, gigatoken loads while that is encoded.
+                    loading = thread.submit(self._load) if done < len(texts) else None
+                    if done:
+                        sample.append((texts[:done], self._reference(texts[:done])))
+                        yield pieces[:done], sample[-1][1]
+                    if loading:
+                        encode = self._choose(loading, sample)
+                if encode:
+                    yield pieces[done:], encode(texts[done:])
 
-    def _needs_more(self, sample: list[tuple[list[str], Encoded]]) -> bool:
-        lengths = [len(text) for texts, _ in sample for text in texts]
-        return len(lengths) < self._sample_documents and sum(lengths) < _SAMPLE_CHARACTERS
+    def _end_of_sample(self, sample: list[tuple[list[str], Encoded]], texts: list[str]) -> int:
+        """The number of the next texts that are still in the sample."""
+        lengths = [len(text) for group, _ in sample for text in group]
+        documents = self._sample_documents - len(lengths)
+        characters = _SAMPLE_CHARACTERS - sum(lengths)
+        count = 0
+        while count < min(documents, len(texts)) and characters > 0:
+            characters -= len(texts[count])
+            count += 1
+        return count
 
-    def _choose(self, sample: list[tuple[list[str], Encoded]]) -> Encode:
-        """gigatoken, if it agrees on the sample and the hard cases, else the reference."""
+    def _load(self) -> CheckedEncoder:
+        """gigatoken, which agrees on the hard cases; else Disagreement, or what it raises."""
+        encoder = CheckedEncoder(Gigatoken(self._tokenizer_file), self._reference)
+        encoder.check_sample(HARD_CASES, self._reference(HARD_CASES))
+        return encoder
+
+    def _choose(
+        self, loading: Future[CheckedEncoder], sample: list[tuple[list[str], Encoded]]
+    ) -> Encode:
+        """gigatoken, if it agrees on the hard cases and the sample, else the reference."""
         try:
-            encoder = CheckedEncoder(Gigatoken(self._tokenizer_file), self._reference)
-            encoder.check_sample(HARD_CASES, self._reference(HARD_CASES))
+            encoder = loading.result()
             for texts, expected in sample:
                 encoder.check_sample(texts, expected)
         except ImportError:

@@ -48,6 +48,12 @@ class SplitSettings(Settings):
         return self
 
 
+class TokenizeOptions(Settings):
+    """Options that may change without making the tokens again."""
+
+    tokenizer_check: int | None = 2000
+
+
 class LearnedTokenizer(TrainedTokenizer):
     """Frozen settings of a tokenizer that is learned here: with the text that it learns from."""
 

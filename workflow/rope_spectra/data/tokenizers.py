@@ -82,7 +82,8 @@ def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
             f"{where}: not a byte-level tokenizer;"
             " choose one that is, such as EleutherAI/gpt-neox-20b"
         )
-    size = vocab_size(tokenizer)
+    counts = _byte_counts(tokenizer)
+    size = max(counts, default=-1) + 1
     if not size:
         raise UserError(f"{where}: its vocabulary is empty; choose another tokenizer")
     if size > MAX_VOCAB_SIZE:
@@ -90,7 +91,7 @@ def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
             f"{where}: {size} tokens, but ids are stored as uint16;"
             f" choose one of at most {MAX_VOCAB_SIZE}"
         )
-    longest = max(_byte_counts(tokenizer).values())
+    longest = max(counts.values())
     if longest > MAX_TOKEN_BYTES:
         raise UserError(
             f"{where}: a token of {longest} bytes, but sizes are stored as uint16;"
@@ -110,9 +111,9 @@ def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     The sum over the tokens of a document is the size of the document as the tokenizer normalizes it
     (NeoX: NFC).
     """
-    sizes = np.zeros(vocab_size(tokenizer), np.uint16)
-    for index, size in _byte_counts(tokenizer).items():
-        sizes[index] = size
+    counts = _byte_counts(tokenizer)
+    sizes = np.zeros(max(counts) + 1, np.uint16)
+    sizes[[*counts]] = [*counts.values()]
     return sizes
 
 
