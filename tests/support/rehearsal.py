@@ -4,6 +4,7 @@ The study's 50m model with two layers: a training that is stopped and resumes, i
 2048 and 16384 tokens, and parts of both with a fault in the code, one fault at a time.
 """
 
+import gc
 import json
 import os
 import tempfile
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_map_only
 
 from rope_spectra import evaluate
@@ -89,6 +91,11 @@ def new_run(folder: Path) -> Run:
     return Run(folder, asked, cache(folder / "train.npy", tokens), options)
 
 
+def memory_for(rows: int, asked: RunSettings) -> int:
+    """Bytes of the logits of so many rows, the largest tensor of a step."""
+    return rows * asked.training.seq_len * asked.model.vocab_size * torch.float32.itemsize
+
+
 class Stopped(Exception):
     pass
 
@@ -116,9 +123,8 @@ def train(folder: Path, watch: Watch) -> Found:
         save(path, state)
         raise Stopped
 
-    logits_of_a_row = run.settings.training.seq_len * run.settings.model.vocab_size * 4
     with (
-        patch.object(watch, "memory", ROWS_THAT_FIT * logits_of_a_row),
+        patch.object(watch, "memory", memory_for(ROWS_THAT_FIT, run.settings)),
         patch.object(Trainer, "_fits_gpu", noted_fits),
         patch.object(loop, "Trainer", noted_trainer),
     ):
@@ -156,7 +162,7 @@ def evaluate_it(folder: Path) -> Found:
     return {"tied": model.lm_head.weight is model.embed_tokens.weight, "shapes": shapes}
 
 
-def two_steps() -> Found:
+def two_steps(_: Watch) -> Found:
     """A step, its state through a file on the CPU, and a step."""
     asked = settings()
     recipe = asked.training.model_copy(update={"batch_size": 2, "micro_batch_size": 1})
@@ -168,7 +174,27 @@ def two_steps() -> Found:
     return {"tensors": [tensors(made)]}
 
 
-def long_text() -> Found:
+def search(watch: Watch) -> Found:
+    """The search for a micro-batch: bytes on the card each time that its cache is emptied."""
+    asked = settings()
+    alive: list[int] = []
+
+    def noted() -> None:
+        on_card = [each for each in gc.get_objects() if type(each) is FakeTensor and each.is_cuda]
+        alive.append(sum(each.nbytes for each in on_card))
+
+    gc.collect()
+    with (
+        patch.object(watch, "memory", memory_for(ROWS_THAT_FIT, asked)),
+        patch.object(torch.cuda, "empty_cache", noted),
+    ):
+        model = build_model(asked.model, asked.spectrum)
+        Trainer(model, asked.training, torch.device("cuda"))
+    weights = sum(each.nbytes for each in model.parameters())
+    return {"alive": [size / weights for size in alive]}
+
+
+def long_text(_: Watch) -> Found:
     """The perplexity of one text of 16384 tokens."""
     asked = settings()
     model = build_model(asked.model, asked.spectrum).to(torch.device("cuda")).eval()
@@ -228,6 +254,19 @@ def losses_that_are_read(made: Trainer, ids: Tensor, share: float, _: bool) -> T
     return loss.detach()
 
 
+def errors_that_are_kept(made: Trainer, size: int) -> bool:
+    ids = torch.zeros(size, made.recipe.seq_len, dtype=torch.long, device=made.device)
+    try:
+        made.objective(ids).backward()
+    except torch.OutOfMemoryError as error:
+        made.kept = error
+        return False
+    finally:
+        made.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+    return True
+
+
 def attention_as_a_matrix(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
     return (q @ k.mT).softmax(-1).to(v.dtype) @ v
 
@@ -239,7 +278,7 @@ def no_autocast(*_: object) -> AbstractContextManager[None]:
 ATTENTION = "scaled_dot_product_attention"
 all_logits_at_once = partial(perplexity.token_nll, head_rows=LONG)
 
-Fault = tuple[Callable[[], Found], object, str, Callable[..., Any]]
+Fault = tuple[Callable[[Watch], Found], object, str, Callable[..., Any]]
 FAULTS: dict[str, Fault] = {
     "spectrum left on the CPU": (two_steps, Llama, "to", spectrum_left_behind),
     "weights in bf16": (two_steps, Llama, "to", weights_in_bf16),
@@ -251,6 +290,7 @@ FAULTS: dict[str, Fault] = {
     "residual in bf16": (two_steps, llama.Block, "forward", residual_in_bf16),
     "rotated in bf16": (two_steps, llama, "apply_rotary", rotated_in_bf16),
     "losses that are read": (two_steps, Trainer, "_backward", losses_that_are_read),
+    "errors that are kept": (search, Trainer, "_fits_gpu", errors_that_are_kept),
     "evaluation without autocast": (long_text, passes, "autocast", no_autocast),
     "all logits at once": (long_text, perplexity, "token_nll", all_logits_at_once),
     "attention as a matrix": (long_text, F, ATTENTION, attention_as_a_matrix),
@@ -276,11 +316,11 @@ def main() -> None:
     with card() as watch, tempfile.TemporaryDirectory() as name:
         found["train"] = rehearsed(watch, partial(train, Path(name), watch))
         found["evaluate"] = rehearsed(watch, partial(evaluate_it, Path(name)))
-        for scenario in (two_steps, long_text):
-            found[scenario.__name__] = rehearsed(watch, scenario)
+        for scenario in (search, two_steps, long_text):
+            found[scenario.__name__] = rehearsed(watch, partial(scenario, watch))
         for fault, (scenario, target, attribute, wrong) in FAULTS.items():
             with patch.object(target, attribute, wrong):
-                found[fault] = rehearsed(watch, scenario)
+                found[fault] = rehearsed(watch, partial(scenario, watch))
     print(json.dumps(found))
 
 

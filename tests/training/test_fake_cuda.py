@@ -126,6 +126,11 @@ def evaluation_is_small(found: Found) -> list[Any]:
     return [each for each in passes if each["largest"] > 1024 * VOCABULARY]
 
 
+def what_failed_is_freed(found: Found) -> list[Any]:
+    """More than the weights on the card, in parts of them, after a size of rows was tried."""
+    return [size for size in found.get("alive", []) if size > 1.1]
+
+
 RULES: list[Callable[[Found], list[Any]]] = [
     on_the_card,
     held_in_fp32,
@@ -134,10 +139,11 @@ RULES: list[Callable[[Found], list[Any]]] = [
     a_step_reads_nothing,
     batches_are_pinned,
     evaluation_is_small,
+    what_failed_is_freed,
 ]
 
 
-@pytest.mark.parametrize("scenario", ["train", "evaluate", "two_steps", "long_text"])
+@pytest.mark.parametrize("scenario", ["train", "evaluate", "search", "two_steps", "long_text"])
 @pytest.mark.parametrize("rule", RULES)
 def test_the_rules_hold(
     rehearsals: dict[str, Found], scenario: str, rule: Callable[[Found], list[Any]]
@@ -163,6 +169,7 @@ def test_the_rules_hold(
         ("ids not pinned", batches_are_pinned),
         ("all logits at once", evaluation_is_small),
         ("attention as a matrix", evaluation_is_small),
+        ("errors that are kept", what_failed_is_freed),
     ],
 )
 def test_a_fault_breaks_its_rule(
@@ -186,6 +193,7 @@ def test_the_largest_micro_batch_that_fits_is_found(rehearsals: dict[str, Found]
     assert found["tried"] == 2 * [[32, False], [16, True]]
     assert found["record"]["micro_batch_size"] == 16
     assert found["gradients"] == []
+    assert len(rehearsals["search"]["alive"]) == 2
 
 
 def largest(found: Found, phase: str, *names: str) -> int:
