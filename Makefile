@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint envs/constraints.txt
 
-.PHONY: demo status test lm-eval test-slow test-slurm lint clean
+.PHONY: demo status test lm-eval test-slow test-slurm lint benchmark clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all --resources gpu=1
@@ -34,6 +34,10 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/snakemake --lint
+
+# Training on this machine's CPU, as rows for the table of docs/performance.md.
+benchmark: .venv/installed
+	$(BIN)/python benchmarks/training.py --job-steps 0
 
 .venv/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

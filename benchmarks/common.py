@@ -101,6 +101,7 @@ def machine() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if can_tell else os.cpu_count()
     facts = {
         "processor": _processor(),
+        "isa": _isa(),
         "cores": cores,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_average": os.getloadavg()[0],
@@ -116,13 +117,39 @@ def machine() -> dict[str, Any]:
     return facts
 
 
-def _processor() -> str:
+def machine_in_words() -> str:
+    """The machine as a cell of a table: processor, widest instructions, cores, load, torch."""
+    facts = machine()
+    return (
+        f"{facts['processor']}, {facts['isa']}, {facts['cores']} cores,"
+        f" load {facts['load_average']:.1f}, torch {facts['versions']['torch']}"
+    )
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first core; empty elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except FileNotFoundError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _processor() -> str:
+    """Its name, with the numbers that tell its generation where the name does not."""
+    facts = _cpuinfo()
+    name = facts.get("model name", platform.processor() or platform.machine())
+    if "cpu family" not in facts:
+        return name
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})"
+
+
+def _isa() -> str:
+    """The instructions that decide the speed of products: the widest of those there are."""
+    flags = _cpuinfo().get("flags", "").split()
+    widest_first = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+    return next((name for name in widest_first if name in flags), platform.machine())
 
 
 def publish(
@@ -166,6 +193,21 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
         numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         aligned.append([first.ljust(widths[0]), *numbers])
     return "\n".join(f"| {' | '.join(row)} |" for row in [aligned[0], rule, *aligned[1:]])
+
+
+def append_rows(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Appends rows, with the machine in front, to results/table.md here; returns them as Markdown.
+
+    The file collects the runs of several days, and of several machines if it is copied to them.
+    """
+    path = RESULTS / "table.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    machine_now = machine_in_words()
+    text = markdown([["machine", *heading], *([machine_now, *row] for row in rows)]) + "\n"
+    lines = text.splitlines(keepends=True)
+    with path.open("a") as file:
+        file.writelines(lines if path.stat().st_size == 0 else lines[2:])
+    return text
 
 
 def number(value: float | None) -> str:

@@ -4,9 +4,11 @@
     PYTHONPATH=workflow python benchmarks/training.py --sizes 50m 350m          # on a GPU
 
 Per size: tokens/s, MFU, the fraction of the matrix product speed measured here, peak memory of the
-device, ratios to the plain loop. Then seconds outside training of `python -m rope_spectra.train`,
-with an empty compile cache and with a warm one. Needs torch, numpy, pandas and safetensors; the
-transformers side needs transformers and accelerate and is left out without them.
+device, ratios to the plain loop. On a CPU, speed is by CPU time, products in bf16 are a side where
+there are any, and results/table.md here gets a row for each side. Then seconds outside training of
+`python -m rope_spectra.train`, with an empty compile cache and with a warm one. Needs torch, numpy,
+pandas and safetensors; the transformers side needs transformers and accelerate and is left out
+without them.
 """
 
 import argparse
@@ -21,7 +23,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import common
 import numpy as np
@@ -155,9 +159,12 @@ def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
 
 
 def our_side(
-    size: Size, device: torch.device, bf16: bool, compiled: bool | str, deterministic: bool = True
+    size: Size,
+    device: torch.device,
+    precision: str,
+    compiled: bool | str,
+    deterministic: bool = True,
 ) -> Figures:
-    precision = "bf16" if bf16 else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
     torch.use_deterministic_algorithms(deterministic)
@@ -226,8 +233,13 @@ def transformers_side(size: Size, device: torch.device, bf16: bool) -> Figures:
     return {"tokens_per_s": size.tokens / wall, "tokens_per_cpu_s": size.tokens / cpu}
 
 
+def speed_of(device: torch.device) -> str:
+    """The figure that a share of the ceiling is of: on a CPU, which may be shared, by CPU time."""
+    return "tokens_per_s" if device.type == "cuda" else "tokens_per_cpu_s"
+
+
 def product_ceiling(device: torch.device) -> float:
-    """FLOP/s of a square matrix product of ours here, the best of ten.
+    """FLOP/s of a square matrix product of ours here, the best of ten; on a CPU, of one core.
 
     bf16 at a side of 8192 on a GPU, fp32 at 1024 on a CPU.
     """
@@ -236,7 +248,7 @@ def product_ceiling(device: torch.device) -> float:
     product = Linear(side, side).to(device, dtype)
     best = 0.0
     for _ in range(10):
-        speed = timed(device, 1, lambda: product(a))["tokens_per_s"]
+        speed = timed(device, 1, lambda: product(a))[speed_of(device)]
         best = max(best, 2 * side**3 * speed)
     return best
 
@@ -316,7 +328,7 @@ def set_up(threads: int) -> None:
 
 
 def apart(
-    side: Callable[..., Figures], size: Size, device: torch.device, *options: bool
+    side: Callable[..., Figures], size: Size, device: torch.device, *options: bool | str
 ) -> Figures:
     """Runs a side; on a CPU in a process of its own, because ours has glibc keep freed memory."""
     if device.type == "cuda":
@@ -326,23 +338,28 @@ def apart(
         return pool.submit(side, size, device, *options).result()
 
 
-def measure(name: str, device: torch.device, rounds: int) -> dict[str, object]:
+def measure(name: str, device: torch.device, rounds: int) -> dict[str, Any]:
     """All sides of one size, with what the speed of the last one means."""
     size, bf16 = SIZES[name], device.type == "cuda"
     sides = {"plain": lambda: apart(plain_side, size, device, bf16)}
     if importlib.util.find_spec("accelerate") and importlib.util.find_spec("transformers"):
         sides["transformers"] = lambda: apart(transformers_side, size, device, bf16)
-    sides |= {"ours": lambda: apart(our_side, size, device, bf16, device.type == "cuda")}
-    if device.type == "cuda":
-        sides["ours, not deterministic"] = lambda: apart(our_side, size, device, bf16, True, False)
+    ours = partial(apart, our_side, size, device)
+    if bf16:
+        sides["ours"] = partial(ours, "bf16", True)
+        sides["ours, not deterministic"] = partial(ours, "bf16", True, False)
     else:
-        sides["ours, compiled"] = lambda: apart(our_side, size, device, bf16, True)
+        sides["ours"] = partial(ours, "fp32", False)
+        sides["ours, compiled"] = partial(ours, "fp32", True)
+    if not bf16 and torch.cpu._is_avx512_bf16_supported():
+        sides["ours, bf16 products"] = partial(ours, "bf16_products", False)
+        sides["ours, bf16 products, compiled"] = partial(ours, "bf16_products", True)
     results = common.compare(sides, rounds)
     ceiling, peak = product_ceiling(device), _data_sheet(device)
     # A step of training costs three times its forward pass.
     flop_per_token = 3 * size.model.forward_flop(size.seq_len)
     for side in results.values():
-        flop_per_s = side["median"]["tokens_per_s"] * flop_per_token
+        flop_per_s = side["median"][speed_of(device)] * flop_per_token
         side["median"]["of_ceiling"] = flop_per_s / ceiling
         if peak:
             side["median"]["mfu"] = flop_per_s / peak
@@ -356,6 +373,21 @@ def measure(name: str, device: torch.device, rounds: int) -> dict[str, object]:
 def _data_sheet(device: torch.device) -> float | None:
     name = torch.cuda.get_device_name() if device.type == "cuda" else ""
     return next((peak for card, peak in DATA_SHEET.items() if card in name), None)
+
+
+def rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """A row for each size and side, for the table of all machines."""
+    return [
+        [
+            size,
+            name,
+            common.number(side["median"]["tokens_per_cpu_s"]),
+            f"{side['ratio']['tokens_per_cpu_s']:.2f}",
+            f"{side['median']['of_ceiling']:.2f}",
+        ]
+        for size, result in results.items()
+        for name, side in result["sides"].items()
+    ]
 
 
 def main() -> None:
@@ -373,7 +405,10 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument(
-        "--job-steps", type=int, default=60, help="steps of the whole jobs (default: %(default)s)"
+        "--job-steps",
+        type=int,
+        default=60,
+        help="steps of the whole jobs, 0 for none (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
@@ -385,15 +420,19 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     results = {name: measure(name, device, args.rounds) for name in args.sizes}
     for name, result in results.items():
-        result["outside_training"] = outside_training(name, args.job_steps)
+        if args.job_steps:
+            result["outside_training"] = outside_training(name, args.job_steps)
         columns = {
-            "tokens_per_s": "tokens/s",
+            speed_of(device): "tokens/s" if device.type == "cuda" else "tokens/CPU s",
             "mfu": "MFU",
             "of_ceiling": "of ceiling",
             "peak_bytes": "peak bytes",
         }
         table = common.table(result["sides"], columns, RATIOS)
-        print(f"\n{name}\n\n{table}\n{result['outside_training']}")
+        print(f"\n{name}\n\n{table}\n{result.get('outside_training', '')}")
+    if device.type == "cpu":
+        heading = ["model", "side", "tokens/CPU s", "x plain", "of ceiling"]
+        print(common.append_rows(heading, rows(results)))
     print(common.publish("training", vars(args), results, args.output))
 
 

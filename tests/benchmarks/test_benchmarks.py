@@ -62,6 +62,19 @@ def test_sides_take_turns_and_ratios_are_those_of_each_round(
     )
 
 
+def test_rows_of_every_run_follow_one_heading_and_name_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
+    for speed in ("10", "11"):
+        common.append_rows(["side", "rate"], [["ours", speed]])
+    heading, _, *lines = (tmp_path / "results" / "table.md").read_text().splitlines()
+    assert heading.split() == ["|", "machine", "|", "side", "|", "rate", "|"]
+    machine = common.machine()
+    assert [line.split()[-2] for line in lines] == ["10", "11"]
+    assert all(machine["processor"] in line and machine["isa"] in line for line in lines)
+
+
 def test_a_failed_command_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)ended with status 3.*a reason"):
         common.measure_command([sys.executable, "-c", "print('a reason'); exit(3)"])

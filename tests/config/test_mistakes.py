@@ -438,6 +438,13 @@ MISTAKES: list[tuple[str, Any, str, str, str]] = [
     ),
     ("training/tiny/micro_batch_size", 0, "training.tiny.micro_batch_size", "too small", "1"),
     ("training/tiny/precision", "fp16", "training.tiny.precision", "unknown value", "bf16, fp32"),
+    (
+        "training/tiny/precision",
+        "bf16_products",
+        "training.tiny.precision",
+        "is for a CPU",
+        "device: cpu",
+    ),
     ("training/tiny/compile", "true", "training.tiny.compile", "is text", "it"),
     ("training/tiny/compile", 1, "training.tiny.compile", "unknown value", "auto, true, false"),
     (

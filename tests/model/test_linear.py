@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from rope_spectra.model.linear import Linear
+from rope_spectra.model.linear import Linear, multiply_in_bf16
+from rope_spectra.runtime.errors import UserError
+from support.tiny_model import GEOMETRIC, llama
 
 
 def pair(inputs: int, outputs: int) -> tuple[Linear, nn.Linear]:
@@ -41,3 +43,35 @@ def test_autocast_decides_as_it_does_for_torch() -> None:
     x = torch.randn(4, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.mark.skipif(
+    not torch.cpu._is_avx512_bf16_supported(), reason="this CPU has no products in bf16"
+)
+@pytest.mark.parametrize("size", [(24, 56), (56, 24)], ids=str)
+def test_products_in_bf16_are_those_of_rounded_factors_rounded_once(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    ours, theirs = pair(*size)
+    multiply_in_bf16(ours)
+    x = torch.randn(3, 5, size[0]).bfloat16().float().requires_grad_()
+    same = x.detach().clone().requires_grad_()
+    theirs.weight.data = ours.weight.data.bfloat16().float()
+    y, exact = ours(x), theirs(same)
+    grad = torch.randn_like(y).bfloat16().float()
+    y.backward(grad)
+    exact.backward(grad)
+    assert y.dtype == ours.weight.grad.dtype == torch.float32
+    # Half a step of bf16, and where fp32 sums of another order lie on two sides of a tie, a step.
+    close = {"rtol": 2**-8, "atol": 1e-5}
+    torch.testing.assert_close(y, exact, **close)
+    torch.testing.assert_close(x.grad, same.grad, **close)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, **close)
+    assert torch.equal(y, y.bfloat16().float())
+
+
+def test_products_in_bf16_are_refused_where_the_cpu_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    with pytest.raises(UserError, match=r"^precision: bf16_products .* precision: fp32$"):
+        multiply_in_bf16(llama(GEOMETRIC, 7))

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from rope_spectra.config.sections import EvaluationSettings
+from rope_spectra.evaluation import passes
 from rope_spectra.model import attention
 from rope_spectra.model.llama import Llama
 from rope_spectra.training.trainer import Trainer, is_worth_compiling
@@ -18,6 +20,10 @@ from support.checkout import ROOT
 from support.tiny_model import GEOMETRIC, SIZES, config, llama, tokens
 
 TEXT = tokens(64 * 8 * 20)
+
+needs_bf16 = pytest.mark.skipif(
+    not torch.cpu._is_avx512_bf16_supported(), reason="this CPU has no products in bf16"
+)
 
 
 def losses(**changes) -> list[float]:
@@ -44,12 +50,39 @@ def test_bf16_is_used_and_stays_close() -> None:
     np.testing.assert_allclose(bf16, fp32, rtol=0.02)
 
 
+@needs_bf16
+def test_products_in_bf16_stay_close_and_give_the_same_bits_again() -> None:
+    fp32, bf16 = losses(), losses(precision="bf16_products")
+    assert fp32 != bf16
+    assert bf16 == losses(precision="bf16_products")
+    np.testing.assert_allclose(bf16, fp32, rtol=0.02)
+
+
+@needs_bf16
+def test_a_model_trained_with_products_in_bf16_is_evaluated_in_fp32() -> None:
+    model = llama(GEOMETRIC, 7)
+    Trainer(model, config(precision="bf16_products"), torch.device("cpu"))
+    loaded = llama(GEOMETRIC, 8)
+    loaded.load_state_dict(model.state_dict())
+    settings = EvaluationSettings(lengths=[64, 128])
+    scores = [
+        passes.perplexities(loaded, TEXT, settings, 64, precision)[0]
+        for precision in ("fp32", "bf16_products", "bf16")
+    ]
+    assert scores[0] == scores[1] != scores[2]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler"
 )
-def test_compiled_training_follows_eager() -> None:
-    np.testing.assert_allclose(losses(compile=True), losses(), rtol=1e-4)
+@pytest.mark.parametrize(
+    ("precision", "rtol"),
+    [("fp32", 1e-4), pytest.param("bf16_products", 5e-3, marks=needs_bf16)],
+)
+def test_compiled_training_follows_eager(precision: str, rtol: float) -> None:
+    eager = losses(precision=precision)
+    np.testing.assert_allclose(losses(precision=precision, compile=True), eager, rtol=rtol)
 
 
 @pytest.mark.parametrize(

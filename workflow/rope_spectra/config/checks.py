@@ -134,6 +134,8 @@ def _batch(path: str, training: Training) -> Iterator[str]:
             yield f"{path}.{key}: {part} does not divide batch_size {batch}; give a divisor"
     if training.gpus_per_run > 1 and training.runs_per_gpu > 1:
         yield f"{path}.runs_per_gpu: a run of several GPUs shares none; leave it out"
+    if training.precision == "bf16_products" and training.device != "cpu":
+        yield (f"{path}.precision: bf16_products is for a CPU; give device: cpu, or bf16 for a GPU")
     step = training.seq_len * batch
     tokens = training.tokens
     if tokens is not None and tokens < step:

@@ -71,8 +71,10 @@ class TrainingRecipe(Section):
     """AdamW's two decay rates"""
     grad_clip: float = Field(1.0, gt=0)
     """Largest global norm of the gradient"""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Of the matrix products on a GPU (bf16 is autocast); weights and optimizer are fp32 always"""
+    precision: Literal["bf16", "fp32", "bf16_products"] = "bf16"
+    """Of the matrix products (bf16 is autocast, for a GPU; bf16_products is for `device: cpu`: the
+    linear layers train in bf16, attention and evaluation are fp32); weights and optimizer are fp32
+    always"""
     deterministic: bool = True
     """Same seed gives the same bits on the same machine"""
     compile: Literal["auto"] | bool = "auto"

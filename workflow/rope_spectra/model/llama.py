@@ -18,7 +18,10 @@ IGNORE_INDEX = -100
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context in which products are in bf16 on fp32 weights, or in fp32 throughout (`fp32`)."""
+    """A context in which products are in bf16 on fp32 weights (`bf16`), or in fp32.
+
+    `bf16_products` is of training alone, which sets it for the layers; so it is fp32 here.
+    """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.data.cache import Tokens
+from rope_spectra.model.linear import multiply_in_bf16
 from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import batches
@@ -94,6 +95,8 @@ class Trainer:
         if self.compiled and recipe.deterministic:
             # Sets the compiler's own flag too, which make_deterministic does not, for its cost.
             torch.use_deterministic_algorithms(True)
+        if recipe.precision == "bf16_products":
+            multiply_in_bf16(model)
         self.objective: nn.Module = Objective(self.model, recipe.precision)
         if self.compiled:
             # One graph serves every spectrum and seed, because the frequencies are a buffer.
