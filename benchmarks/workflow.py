@@ -1,4 +1,4 @@
-"""The cost of the workflow next to that of its work: dry runs, and the demo outside its training.
+"""The cost of the workflow next to that of its work: plans, starts of jobs, the rest of the demo.
 
     python benchmarks/workflow.py --rounds 3
 
@@ -6,6 +6,8 @@ Dry run: CPU and wall seconds of `snakemake -n` over all experiments of config.y
 --runs runs, next to a bare workflow of that shape: the same runs, each with frozen settings,
 training and evaluation, a table per experiment, and no settings, checks or resources. Both are
 planned in folders of their own, from a copy of this checkout.
+Starts: CPU and wall seconds of the steps train and evaluate on the demo's model, with one optimizer
+step and one chunk of text, next to those of `import torch` alone.
 Demo: wall seconds of `snakemake` on config.yaml, less those in which a job of train or evaluate was
 running, by Snakemake's own benchmark files.
 """
@@ -26,9 +28,12 @@ from typing import Any, TypeAlias
 import common
 import yaml
 
+from rope_spectra.artifacts import seal
+
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 SEEDS = 25  # of the sweep
+PARTS = ("dry_run", "starts", "demo")
 
 Content: TypeAlias = dict[str, Any]  # of a YAML or JSON file
 
@@ -141,6 +146,53 @@ def dry_runs(folder: Path, runs: int, rounds: int) -> Content:
     return {"runs": sum(map(len, folders.values())), "sides": common.compare(sides, rounds)}
 
 
+def starts(folder: Path, rounds: int) -> Content:
+    """Trains for one step and evaluates one chunk, each next to what torch alone takes to load."""
+    copy_checkout(folder)
+    run, data = "results/demo/geo_500k/seed42", "results/data/toy-stories"
+    needed = [f"{run}/config.json", "results/demo/evaluation.json"]
+    needed += [f"{data}/{split}.json" for split in ("train", "validation")]
+    common.measure_command([SNAKEMAKE, "--cores", "all", *needed], cwd=folder)
+    settings = json.loads((folder / run / "config.json").read_text())
+    recipe = settings["training"]
+    recipe["tokens"] = recipe["batch_size"] * recipe["seq_len"]
+    freeze(folder / "run/config.json", settings)
+    asked = json.loads((folder / "results/demo/evaluation.json").read_text())
+    one_chunk = {"lengths": [recipe["seq_len"]], "protocols": ["first_chunks"], "chunks": 1}
+    freeze(folder / "one_chunk.json", asked | one_chunk)
+    train = (
+        "-m rope_spectra.train --settings run/config.json --output run --curves curves --threads 1"
+        f" --tokens {data}/train.npy --manifest {data}/train.json"
+    )
+    evaluate = (
+        "-m rope_spectra.evaluate --run run --settings one_chunk.json --threads 1"
+        f" --tokens {data}/validation.npy --manifest {data}/validation.json"
+    )
+    commands = {
+        "import torch": ["-c", "import torch"],
+        "train": train.split(),
+        "evaluate": evaluate.split(),
+    }
+    environment = os.environ | {"PYTHONPATH": str(folder / "workflow")}
+    sides = {
+        name: partial(
+            common.measure_command,
+            [sys.executable, *command],
+            cwd=folder,
+            env=environment,
+        )
+        for name, command in commands.items()
+    }
+    return common.compare(sides, rounds)
+
+
+def freeze(path: Path, settings: Content) -> None:
+    """Writes settings as a rule would; the seal of those that they were made from is dropped."""
+    path.parent.mkdir(exist_ok=True)
+    content = {key: value for key, value in settings.items() if key != "seal"}
+    path.write_text(seal.dumps(content) + "\n")
+
+
 def demo(folder: Path) -> dict[str, float]:
     """Runs the demo once: its wall seconds, and those of them outside training and evaluation."""
     copy_checkout(folder)
@@ -176,9 +228,9 @@ def main() -> None:
         help="runs of the sweep, a multiple of 25 (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=3, help="rounds of dry runs (default: %(default)s)"
+        "--rounds", type=int, default=3, help="rounds of dry runs and starts (default: %(default)s)"
     )
-    parser.add_argument("--no-demo", action="store_true", help="plan only")
+    parser.add_argument("--only", choices=PARTS, help="this part alone")
     parser.add_argument(
         "--output",
         type=Path,
@@ -186,14 +238,20 @@ def main() -> None:
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        results = {"dry_run": dry_runs(Path(folder), args.runs, args.rounds)}
-        if not args.no_demo:
-            results["demo"] = demo(Path(folder) / "demo")
-    dry_run = results["dry_run"]
-    print(f"{dry_run['runs']} runs\n")
+        parts = {
+            "dry_run": partial(dry_runs, Path(folder), args.runs, args.rounds),
+            "starts": partial(starts, Path(folder) / "starts", args.rounds),
+            "demo": partial(demo, Path(folder) / "demo"),
+        }
+        results = {name: parts[name]() for name in PARTS if args.only in (None, name)}
     columns = {"cpu_s": "CPU s", "wall_s": "wall s"}
-    print(common.table(dry_run["sides"], columns, {"cpu_s": "x bare"}))
-    print(f"demo: {common.in_words(results['demo'])}" if "demo" in results else "")
+    if "dry_run" in results:
+        print(f"{results['dry_run']['runs']} runs\n")
+        print(common.table(results["dry_run"]["sides"], columns, {"cpu_s": "x bare"}))
+    if "starts" in results:
+        print(common.table(results["starts"], columns, {"cpu_s": "x torch"}))
+    if "demo" in results:
+        print(f"demo: {common.in_words(results['demo'])}")
     print(common.publish("workflow", vars(args), results, args.output))
 
 

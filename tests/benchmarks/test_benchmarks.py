@@ -110,6 +110,13 @@ def test_tokenization_is_compared_on_the_text_that_is_given(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_the_workflow_is_compared_with_a_bare_one(tmp_path: Path) -> None:
-    results = benchmark("workflow", tmp_path / "out.json", "--runs", "25", "--no-demo")
+    results = benchmark("workflow", tmp_path / "out.json", "--runs", "25", "--only", "dry_run")
     assert results["dry_run"]["runs"] > 25
     assert results["dry_run"]["sides"].keys() == {"bare", "ours"}
+
+
+@pytest.mark.slow
+def test_the_starts_of_jobs_are_compared_with_that_of_torch(tmp_path: Path) -> None:
+    results = benchmark("workflow", tmp_path / "out.json", "--rounds", "1", "--only", "starts")
+    assert results.keys() == {"starts"}
+    assert results["starts"].keys() == {"import torch", "train", "evaluate"}

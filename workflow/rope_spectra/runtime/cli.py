@@ -5,6 +5,8 @@ A command ends with `if __name__ == "__main__": cli.run(main)`; its `main` build
 """
 
 import argparse
+import atexit
+import gc
 import logging
 import os
 import signal
@@ -78,6 +80,9 @@ def parse(
 
 def run(main: Callable[[], None]) -> None:
     """Runs a command; a user's mistake or a failing disk ends it with one line and status 1."""
+    # At its end Python looks for garbage once more. Among all that torch has loaded there is none,
+    # and the search took 0.5 s of CPU.
+    atexit.register(gc.freeze)
     try:
         with heartbeat.ending_with_block():
             _with_short_errors(main)

@@ -25,6 +25,7 @@ from rope_spectra.model.llama import Llama, autocast
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import batches
 from rope_spectra.training.checkpoint import State
+from rope_spectra.training.optimizer import AdamW
 from rope_spectra.training.ranks import World
 from rope_spectra.training.run import LogRow
 
@@ -101,7 +102,7 @@ class Trainer:
         if self.compiled:
             # One graph serves every spectrum and seed, because the frequencies are a buffer.
             self.objective = cast(nn.Module, torch.compile(self.objective, dynamic=False))
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             model.parameters(),
             lr=0.0,  # set anew for every step
             betas=(recipe.betas[0], recipe.betas[1]),
