@@ -195,6 +195,29 @@ def test_without_the_later_comparison_that_error_would_stay(
     assert shards(tmp_path, small_tokenizer, 1) != expected
 
 
+def test_the_chance_to_catch_a_rare_error_does_not_fall_with_the_position() -> None:
+    """Of documents anywhere in a text, however long, one in 200 is compared."""
+
+    def true(texts: Sequence[str]) -> Encoded:
+        return encoding.concatenate([np.array([int(text)], "<u2") for text in texts])
+
+    def is_caught(number: int) -> bool:
+        def wrong(texts: Sequence[str]) -> Encoded:
+            ids = true(texts).ids
+            return Encoded(ids ^ (ids == number), np.arange(1, len(ids) + 1))
+
+        encoder = encoding.CheckedEncoder(wrong, true)
+        try:
+            for start in range(0, 4000, 150):
+                encoder.encode([str(index) for index in range(start, start + 150)])
+        except encoding.Disagreement:
+            return True
+        return False
+
+    assert [number for number in range(3401, 4000, 67) if is_caught(number)] == []
+    assert [number for number in range(0, 4000, 100) if is_caught(number)] == [*range(0, 4000, 200)]
+
+
 def test_a_character_not_seen_before_is_compared(
     small_tokenizer: Path, reference: Encode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from rope_spectra.data.base import Piece, joined, text_of, whole
+from rope_spectra.data.base import text_of
 from rope_spectra.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,24 +28,32 @@ _SPACE = re.compile(r"\s*")
 _DELIMITERS = {"csv": ",;\t|", "tsv": "\t"}
 
 
-def split_pieces(blocks: Iterable[str], separator: str) -> Iterator[Piece]:
-    """Yields what str.split gives of the joined blocks, in pieces no longer than a block."""
+def split_lists(blocks: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """Yields what str.split gives of the joined blocks, as a list for each block.
+
+    The last text of a list goes on with the first text of the next list.
+    """
     # A separator may begin in one block and end in the next: so much of the end waits.
     waits = len(separator) - 1
     rest = ""
     for block in blocks:
         *ended, last = (rest + block).split(separator)
-        yield from whole(ended)
         at = max(0, len(last) - waits)
-        if at:
-            yield Piece(last[:at], is_last=False)
+        yield [*ended, last[:at]]
         rest = last[at:]
-    yield Piece(rest, is_last=True)
+    yield [rest]
 
 
 def split_blocks(blocks: Iterable[str], separator: str) -> Iterator[str]:
     """Yields what str.split gives of the joined blocks, which are never all in memory."""
-    return joined(split_pieces(blocks, separator))
+    parts: list[str] = []
+    for *ended, last in split_lists(blocks, separator):
+        if ended:
+            yield "".join([*parts, ended[0]])
+            yield from ended[1:]
+            parts = []
+        parts.append(last)
+    yield "".join(parts)
 
 
 def json_texts(path: Path, blocks: Iterable[str], column: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from rope_spectra.data.base import (
     whole,
 )
 from rope_spectra.data.formats import Format, FormatName, decode, recognize
-from rope_spectra.data.tables import csv_texts, json_texts, parquet_texts, split_pieces
+from rope_spectra.data.tables import csv_texts, json_texts, parquet_texts, split_lists
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, PathText
 
@@ -117,29 +117,15 @@ class _Cut:
 
         Warns once of a long text without a separator.
         """
-        ends = 0
-        held = ""  # white space within a document, or at its end
-        is_begun = False
-        for piece in split_pieces(self._watch(path, blocks), self._separator):
-            if piece.is_last and not is_begun:
-                # Nearly all documents are within one block: no more than needed is done for each.
-                ends += 1
-                body = piece.text.strip()
-                if body:
-                    yield Piece(body, is_last=True)
-                continue
-            text = held + piece.text if is_begun else piece.text.lstrip()
-            body = text.rstrip()
-            held = text[len(body) :]
-            if body:
-                is_begun = True
-                yield Piece(body, is_last=False)
-            if piece.is_last:
-                yield Piece("", is_last=True)
-                ends += 1
-                is_begun = False
-                held = ""
-        self._is_found = self._is_found or ends > 1
+        document = _Document()
+        for *ended, last in split_lists(self._watch(path, blocks), self._separator):
+            if ended:
+                self._is_found = True
+                yield from document.end(ended[0])
+                # Nearly all documents are within one block: these cost no line of Python each.
+                yield from whole(filter(None, map(str.strip, ended[1:])))
+            yield from document.go_on(last)
+        yield from document.end("")
 
     def _watch(self, path: Path, blocks: Iterator[str]) -> Iterator[str]:
         windows = self._separator.replace("\n", "\r\n")
@@ -168,6 +154,31 @@ class _Cut:
             f"{names}: separator {self._separator!r} never occurs; correct it, or write"
             " separator: null if each file is one document"
         )
+
+
+class _Document:
+    """A document that comes in parts, without white space around it; then the next one."""
+
+    def __init__(self) -> None:
+        self._held = ""  # white space within the document, or at its end
+        self._is_begun = False
+
+    def go_on(self, text: str) -> Iterator[Piece]:
+        """Yields what the next part has, as far as it is not held."""
+        text = self._held + text if self._is_begun else text.lstrip()
+        body = text.rstrip()
+        self._held = text[len(body) :]
+        if body:
+            self._is_begun = True
+            yield Piece(body, is_last=False)
+
+    def end(self, text: str) -> Iterator[Piece]:
+        """Yields the last part, and the end unless the document is empty."""
+        yield from self.go_on(text)
+        if self._is_begun:
+            yield Piece("", is_last=True)
+        self._held = ""
+        self._is_begun = False
 
 
 def find_files(patterns: list[str]) -> list[Path]:
