@@ -15,6 +15,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])
 )
 
+# Tests run in as many processes as there are cores. With more threads than that, torch's would wait
+# for each other in busy loops. A step that is given threads by its command line has these.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell that starts the tests in the background makes them and their children ignore Ctrl-C, which
 # some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
