@@ -179,6 +179,7 @@ TARGETS = [
 ]
 
 
+@pytest.mark.slow
 def test_targets_on_the_command_line_cannot_leave_the_known_names(fresh: Path) -> None:
     """No rule makes them and no shell sees them; a good target still works."""
     before = {path for path in fresh.rglob("*") if ".snakemake" not in path.parts}
