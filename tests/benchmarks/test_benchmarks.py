@@ -30,7 +30,7 @@ def benchmark(name: str, output: Path, *options: str | Path) -> dict[str, Any]:
     ]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "\n| side " in done.stdout
+    assert "\n| side " in "\n" + done.stdout
     written = json.loads(output.read_text())
     assert written["benchmark"] == name
     assert {"processor", "cores", "versions"} <= written["machine"].keys()
