@@ -80,7 +80,7 @@ def rows_of(claim: Claim) -> Iterator[pd.Series]:
         table = summary_of_runs(path, contrast) if is_runs else tables.read_csv(path)
         # The tables of a search are in its folder and name no experiment.
         names = table.get("experiment", pd.Series([path.parent.name]))
-        assert set(names) == {claim.experiment}
+        assert set(names) == set(listed(claim.row.get("experiment", claim.experiment)))
         if "phase" in table and "phase" not in wanted:
             table = table[table["phase"] != SELECTION]
         columns = [column for column in wanted if column in table or column in claim.row]
