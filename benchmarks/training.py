@@ -36,7 +36,7 @@ from rope_spectra.config.frozen import RunSettings
 from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.model import attention
 from rope_spectra.model.config import ModelConfig
-from rope_spectra.model.linear import Linear
+from rope_spectra.model.linear import Linear, has_bf16_products
 from rope_spectra.model.llama import Llama
 from rope_spectra.rope.families import NamedSpectrum
 from rope_spectra.runtime.determinism import make_deterministic
@@ -351,7 +351,7 @@ def measure(name: str, device: torch.device, rounds: int) -> dict[str, Any]:
     else:
         sides["ours"] = partial(ours, "fp32", False)
         sides["ours, compiled"] = partial(ours, "fp32", True)
-    if not bf16 and torch.cpu._is_avx512_bf16_supported():
+    if not bf16 and has_bf16_products():
         sides["ours, bf16 products"] = partial(ours, "bf16_products", False)
         sides["ours, bf16 products, compiled"] = partial(ours, "bf16_products", True)
     results = common.compare(sides, rounds)

@@ -189,8 +189,7 @@ def starts(folder: Path, rounds: int) -> Content:
 def freeze(path: Path, settings: Content) -> None:
     """Writes settings as a rule would; the seal of those that they were made from is dropped."""
     path.parent.mkdir(exist_ok=True)
-    content = {key: value for key, value in settings.items() if key != "seal"}
-    path.write_text(seal.dumps(content) + "\n")
+    seal.freeze(path, {key: value for key, value in settings.items() if key != "seal"})
 
 
 def demo(folder: Path) -> dict[str, float]:

@@ -6,7 +6,7 @@ from torch import nn
 
 from rope_spectra.model.linear import Linear, multiply_in_bf16
 from rope_spectra.runtime.errors import UserError
-from support.tiny_model import GEOMETRIC, llama
+from support.tiny_model import GEOMETRIC, llama, needs_bf16
 
 
 def pair(inputs: int, outputs: int) -> tuple[Linear, nn.Linear]:
@@ -45,9 +45,7 @@ def test_autocast_decides_as_it_does_for_torch() -> None:
         assert torch.equal(ours(x), theirs(x))
 
 
-@pytest.mark.skipif(
-    not torch.cpu._is_avx512_bf16_supported(), reason="this CPU has no products in bf16"
-)
+@needs_bf16
 @pytest.mark.parametrize("size", [(24, 56), (56, 24)], ids=str)
 def test_products_in_bf16_are_those_of_rounded_factors_rounded_once(size: tuple[int, int]) -> None:
     torch.manual_seed(0)

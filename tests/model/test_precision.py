@@ -17,13 +17,9 @@ from rope_spectra.model import attention
 from rope_spectra.model.llama import Llama
 from rope_spectra.training.trainer import Trainer, is_worth_compiling
 from support.checkout import ROOT
-from support.tiny_model import GEOMETRIC, SIZES, config, llama, tokens
+from support.tiny_model import GEOMETRIC, SIZES, config, llama, needs_bf16, tokens
 
 TEXT = tokens(64 * 8 * 20)
-
-needs_bf16 = pytest.mark.skipif(
-    not torch.cpu._is_avx512_bf16_supported(), reason="this CPU has no products in bf16"
-)
 
 
 def losses(**changes) -> list[float]:

@@ -1,10 +1,12 @@
 """A model of a few thousand parameters, a text that it can learn from, and a way to train it."""
 
 import numpy as np
+import pytest
 import torch
 
 from rope_spectra.config.sections import TrainingRecipe
 from rope_spectra.model.config import ModelConfig
+from rope_spectra.model.linear import has_bf16_products
 from rope_spectra.model.llama import Llama
 from rope_spectra.model.weights import build_model
 from rope_spectra.rope.families import NamedSpectrum
@@ -18,6 +20,8 @@ SIZES = ModelConfig(
     vocab_size=61,
 )
 GEOMETRIC = {"family": "geometric", "theta": 500_000.0}
+
+needs_bf16 = pytest.mark.skipif(not has_bf16_products(), reason="this CPU has no products in bf16")
 
 
 def tokens(count: int, seed: int = 0) -> np.ndarray:

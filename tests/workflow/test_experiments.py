@@ -14,7 +14,7 @@ from rope_spectra.config import frozen
 from rope_spectra.config.design import CONFIRMATION
 from rope_spectra.config.load import load
 from rope_spectra.config.search import SearchPart
-from support.checkout import ROOT, snakemake
+from support.checkout import ROOT, fresh_checkout, snakemake
 
 LIBRARY = load(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 BEYOND = ["theta_controls", "yarn_compare", "ten_seeds", "evq", "retrieval"]
@@ -173,10 +173,16 @@ def test_every_spectrum_of_the_library_can_be_made_for_every_model() -> None:
             assert np.isfinite(spectrum.inv_freq(design.head_dim)).all()
 
 
+@pytest.fixture(scope="module")
+def without_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of its own: runs that other tests leave in theirs would be planned no more."""
+    return fresh_checkout(tmp_path_factory.mktemp("without-runs"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", BEYOND + SMALL)
-def test_snakemake_plans_every_run(fresh: Path, experiment: str) -> None:
-    plan = snakemake(fresh, "-n", "--config", f"run={experiment}").stdout
+def test_snakemake_plans_every_run(without_runs: Path, experiment: str) -> None:
+    plan = snakemake(without_runs, "-n", "--config", f"run={experiment}").stdout
     counts = dict(re.findall(r"^(train|evaluate) +([0-9]+)$", plan, flags=re.MULTILINE))
     runs = str(len(frozen.runs(LIBRARY, experiment)))
     assert counts == {"train": runs, "evaluate": runs}

@@ -93,12 +93,17 @@ class Linear(nn.Linear):
         return F.linear(x, self.weight)
 
 
+def has_bf16_products() -> bool:
+    """True where oneDNN multiplies in bf16; elsewhere that would be slower than in fp32."""
+    return _HAS_BOTH and torch.cpu._is_avx512_bf16_supported()
+
+
 def multiply_in_bf16(model: nn.Module) -> None:
     """Has all linear layers of a model multiply in bf16 on a CPU; its weights stay fp32.
 
-    UserError on a CPU that has no such products, where they would be slower than those in fp32.
+    UserError on a CPU that has no such products.
     """
-    if not (_HAS_BOTH and torch.cpu._is_avx512_bf16_supported()):
+    if not has_bf16_products():
         raise UserError(
             "precision: bf16_products needs a CPU with avx512_bf16, which this one lacks;"
             " use precision: fp32"
