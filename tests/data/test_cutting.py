@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from rope_spectra.artifacts import seal
 from rope_spectra.data import cache, cutting, encoding, synthetic, tokenizers
-from rope_spectra.data.base import Piece, joined, whole
+from rope_spectra.data.base import Pieces, apart, joined, piece, whole
 from rope_spectra.data.cutting import Cutter
 from rope_spectra.data.tokenization import tokenize
 from support.data_steps import learn_tokenizer, split_settings, text_source
@@ -80,17 +80,17 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "_CONTEXT", 20)
 
 
-def ids(tokenizer: Tokenizer, pieces: list[Piece]) -> list[int]:
+def ids(tokenizer: Tokenizer, pieces: list[Pieces]) -> list[int]:
     found: list[int] = []
-    for piece in pieces:
-        found += tokenizer.encode(piece.text, add_special_tokens=False).ids
+    for text, _ in apart(pieces):
+        found += tokenizer.encode(text, add_special_tokens=False).ids
     return found
 
 
-def in_blocks(text: str, size: int) -> Iterator[Piece]:
+def in_blocks(text: str, size: int) -> Iterator[Pieces]:
     for start in range(0, len(text), size):
-        yield Piece(text[start : start + size], is_last=False)
-    yield Piece("", is_last=True)
+        yield piece(text[start : start + size], is_last=False)
+    yield piece("", is_last=True)
 
 
 @pytest.mark.parametrize("name", [*CUT, *OTHERS])
@@ -112,9 +112,10 @@ def test_pieces_have_the_tokens_of_the_whole(name: str, text: str, size: int) ->
 @pytest.mark.parametrize("text", [TEXT, CHINESE * 50, "0.5 17 1e-3 " * 90, "a\n1\nb\n" * 90])
 def test_long_text_is_cut(name: str, text: str) -> None:
     pieces = list(Cutter(CUT[name]).cut(whole([text])))
-    assert max(len(piece.text) for piece in pieces) < 200
+    texts, are_last = zip(*apart(pieces), strict=True)
+    assert max(map(len, texts)) < 200
     assert ids(CUT[name], pieces) == CUT[name].encode(text, add_special_tokens=False).ids
-    assert [piece.is_last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert [*are_last] == [False] * (len(pieces) - 1) + [True]
 
 
 def test_a_tokenizer_that_joins_words_gets_whole_documents() -> None:
@@ -143,8 +144,8 @@ def test_a_cache_of_long_documents_is_that_of_whole_ones(
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"  {name} {TEXT}<eot>{CHINESE}<eot> \n<eot>{TEXT[::-1]}\n")
     made = []
-    for number, piece in enumerate((1 << 20, 500, 40)):
-        monkeypatch.setattr(cutting, "_PIECE", piece)
+    for number, longest in enumerate((1 << 20, 500, 40)):
+        monkeypatch.setattr(cutting, "_PIECE", longest)
         for separator in (None, "<eot>"):
             split = split_settings(text_source(tmp_path / "*.txt", separator=separator), budget)
             folder = tmp_path / f"{number}{bool(separator)}"

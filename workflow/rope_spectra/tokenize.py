@@ -12,8 +12,12 @@ of the same text, by content, and the same tokenizer.
 import os
 from pathlib import Path
 
+# numpy starts threads for linear algebra, of which there is none here, and these wait busily.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.kept import Store
+from rope_spectra.data.encoding import THREADS
 from rope_spectra.data.sources import SplitSettings, TokenizeOptions
 from rope_spectra.data.tokenization import tokenize
 from rope_spectra.runtime import cli
@@ -44,8 +48,7 @@ def main() -> None:
     args = cli.parse(parser)
     if args.threads < 1 or args.shard_tokens < 1:
         raise UserError("--threads and --shard-tokens should be at least 1")
-    # Both tokenizer libraries take the number of their threads from here.
-    os.environ["RAYON_NUM_THREADS"] = str(args.threads)
+    os.environ[THREADS] = str(args.threads)
 
     settings = seal.load_settings(args.settings, SplitSettings)
     options = TokenizeOptions()

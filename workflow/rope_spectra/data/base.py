@@ -8,9 +8,10 @@ Snakefile reads the configuration for every job.
 
 import filecmp
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
@@ -25,11 +26,36 @@ Language: TypeAlias = Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None
 Facts: TypeAlias = dict[str, JsonValue]
 
 
-class Piece(NamedTuple):
-    """A part of a document, and if the document ends with it."""
+@dataclass(frozen=True)
+class Pieces:
+    """Parts of documents in their order, and of each if its document ends with it.
 
-    text: str
-    is_last: bool
+    Where there are many, as of short documents, no line of Python is run for each of them.
+    """
+
+    texts: list[str]
+    are_last: list[bool]
+
+    @classmethod
+    def of_documents(cls, texts: list[str]) -> "Pieces":
+        """Whole documents."""
+        return cls(texts, [True] * len(texts))
+
+    def __iter__(self) -> Iterator[tuple[str, bool]]:
+        return zip(self.texts, self.are_last, strict=True)
+
+    def add(self, others: "Pieces") -> None:
+        """Appends others, in place."""
+        self.texts.extend(others.texts)
+        self.are_last.extend(others.are_last)
+
+    def first(self, count: int) -> "Pieces":
+        """The first so many of them."""
+        return Pieces(self.texts[:count], self.are_last[:count])
+
+    def behind(self, count: int) -> "Pieces":
+        """Those that follow the first so many."""
+        return Pieces(self.texts[count:], self.are_last[count:])
 
 
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
@@ -134,7 +160,7 @@ class DataSplit(Settings):
 class DocumentSplit(DataSplit):
     """A split of text."""
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[Pieces]:
         """Yields the documents in order, in pieces of which few are in memory at a time.
 
         Raises UserError where the source cannot be read (missing, undecodable, malformed, offline)
@@ -225,27 +251,38 @@ def _is_equal(one: Path, other: Path) -> bool:
     return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
-def whole(texts: Iterable[str]) -> Iterator[Piece]:
-    """Passes documents on as one piece each."""
-    return map(Piece, texts, repeat(True))
+def piece(text: str, is_last: bool) -> Pieces:
+    """A single piece."""
+    return Pieces([text], [is_last])
 
 
-def joined(pieces: Iterable[Piece]) -> Iterator[str]:
+def whole(texts: Iterable[str]) -> Iterator[Pieces]:
+    """Passes documents on, one at a time, each whole."""
+    for text in texts:
+        yield piece(text, is_last=True)
+
+
+def apart(pieces: Iterable[Pieces]) -> Iterator[tuple[str, bool]]:
+    """Yields each piece by itself: its text, and if its document ends with it."""
+    return chain.from_iterable(pieces)
+
+
+def joined(pieces: Iterable[Pieces]) -> Iterator[str]:
     """Yields documents that come in pieces."""
     parts: list[str] = []
-    for piece in pieces:
-        parts.append(piece.text)
-        if piece.is_last:
+    for text, is_last in apart(pieces):
+        parts.append(text)
+        if is_last:
             yield "".join(parts)
             parts = []
 
 
-def not_empty(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
+def not_empty(pieces: Iterable[Pieces], name: str) -> Iterator[Pieces]:
     """Passes pieces on; UserError at the end if none of them held a character."""
     pieces = iter(pieces)
-    for piece in pieces:
-        yield piece
-        if piece.text:
+    for some in pieces:
+        yield some
+        if any(some.texts):
             yield from pieces
             return
     raise UserError(f"{name}: an empty corpus; name a source with text in it")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from tokenizers import Tokenizer
 
-from rope_spectra.data.base import Piece
+from rope_spectra.data.base import Pieces, piece
 
 log = logging.getLogger("rope_spectra")
 
@@ -35,35 +35,35 @@ class Cutter:
         self._is_proved = False
         self._failures = 0  # since the last good place
 
-    def cut(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+    def cut(self, pieces: Iterable[Pieces]) -> Iterator[Pieces]:
         """Yields the same documents in other pieces."""
         text = ""
         tried = _PIECE  # up to here no place is good
         parts: list[str] = []
-        for piece in pieces:
-            is_whole = piece.is_last and not text and not parts
-            if is_whole and len(piece.text) <= _PIECE:
-                yield piece
+        for some in pieces:
+            if not text and not parts and _are_short(some):
+                yield some
                 continue
-            parts.append(piece.text)
-            if not piece.is_last and self._has_given_up():
-                continue
-            text = "".join([text, *parts])
-            parts = []
-            begin = 0
-            while len(text) - _CONTEXT > tried and not self._has_given_up():
-                at, tried = self._place(text, tried)
-                if at:
-                    yield Piece(text[begin:at], is_last=False)
-                    begin = at
-                    tried = begin + _PIECE
-            # Once for each block, not for each piece: a long document may come as one.
-            text = text[begin:]
-            tried -= begin
-            if piece.is_last:
-                yield Piece(text, is_last=True)
-                text = ""
-                tried = _PIECE
+            for part, is_last in some:
+                parts.append(part)
+                if not is_last and self._has_given_up():
+                    continue
+                text = "".join([text, *parts])
+                parts = []
+                begin = 0
+                while len(text) - _CONTEXT > tried and not self._has_given_up():
+                    at, tried = self._place(text, tried)
+                    if at:
+                        yield piece(text[begin:at], is_last=False)
+                        begin = at
+                        tried = begin + _PIECE
+                # Once for each block, not for each piece: a long document may come as one.
+                text = text[begin:]
+                tried -= begin
+                if is_last:
+                    yield piece(text, is_last=True)
+                    text = ""
+                    tried = _PIECE
 
     def _has_given_up(self) -> bool:
         return self._failures >= _TRIES and not self._is_proved
@@ -108,3 +108,8 @@ class Cutter:
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _are_short(pieces: Pieces) -> bool:
+    """True of whole documents that need no cut."""
+    return all(pieces.are_last) and max(map(len, pieces.texts), default=0) <= _PIECE

@@ -13,18 +13,20 @@ that all of them have to be encoded again.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import filterfalse
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from rope_spectra.data.base import Piece
+from rope_spectra.data.base import Pieces
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 
@@ -33,8 +35,11 @@ log = logging.getLogger("rope_spectra")
 _SAMPLE_CHARACTERS = 1 << 21  # of long documents fewer are enough
 _COMPARE_EVERY = 200  # documents: half a percent of the text
 _CONTEXT = 100  # characters compared on either side of a new one
-_RELOAD_CHARACTERS = 1 << 28
+_RELOAD_TOKENS = 1 << 26
 _REFERENCE_CHARACTERS = 1 << 20
+
+# Both libraries take the number of their threads from this variable of the environment.
+THREADS = "RAYON_NUM_THREADS"
 
 HARD_CASES = (
     "",
@@ -101,7 +106,8 @@ Encode: TypeAlias = Callable[[Sequence[str]], Encoded]
 
 def concatenate(documents: Sequence[np.ndarray]) -> Encoded:
     """Documents one after the other, each given as its ids, uint16 [tokens]."""
-    return Encoded(np.concatenate(documents), np.cumsum([len(ids) for ids in documents]))
+    ids = np.concatenate([np.empty(0, "<u2"), *documents])
+    return Encoded(ids, np.cumsum([len(part) for part in documents], dtype=np.int64))
 
 
 def reference(tokenizer: Tokenizer) -> Encode:
@@ -155,20 +161,25 @@ class Gigatoken:
         from gigatoken import Tokenizer
 
         self._tokenizer = Tokenizer(self._file)
-        self._characters = 0
+        self._tokens = 0
+        # Of two threads the other one is busy with reading, comparing and writing.
+        self._is_parallel = int(os.environ.get(THREADS, 1)) > 2
 
     def __call__(self, texts: Sequence[str]) -> Encoded:
         # It remembers every word that it has met; loaded anew it has none, which bounds the memory.
-        if self._characters > _RELOAD_CHARACTERS:
+        if self._tokens > _RELOAD_TOKENS:
             self._load()
-        self._characters += sum(map(len, texts))
         # All ids in one array, and where each document begins.
-        layout = self._tokenizer.encode_batch(list(texts)).layout
-        return Encoded(layout.content.data.astype("<u2"), layout.offsets.data[1:])
+        layout = self._tokenizer.encode_batch(list(texts), parallel=self._is_parallel).layout
+        ids = layout.content.data.astype("<u2")
+        self._tokens += len(ids)
+        return Encoded(ids, layout.offsets.data[1:])
 
 
 def check_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> None:
     """Raises Disagreement, naming the first such text, unless all have the ids expected."""
+    if np.array_equal(found.ids, expected.ids) and np.array_equal(found.ends, expected.ends):
+        return
     for index, text in enumerate(texts):
         if not np.array_equal(found.document(index), expected.document(index)):
             raise Disagreement(
@@ -184,6 +195,7 @@ class CheckedEncoder:
         self._reference = reference
         self._known_characters = np.zeros(sys.maxunicode + 1, bool)
         self._documents = 0
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
     def check_sample(self, texts: Sequence[str], expected: Encoded) -> None:
         """Raises Disagreement unless these documents get the ids that the reference gave."""
@@ -192,13 +204,14 @@ class CheckedEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The ids of the next documents; Disagreement where one of those compared is wrong."""
-        encoded = self._fast(texts)
         # Every so many documents of the whole text, wherever the batches begin.
         compared = range(-self._documents % _COMPARE_EVERY, len(texts), _COMPARE_EVERY)
-        if compared:
-            documents = [texts[index] for index in compared]
-            found = concatenate([encoded.document(index) for index in compared])
-            check_equal(documents, found, self._reference(documents))
+        documents = [texts[index] for index in compared]
+        # The two encode at the same time.
+        expected = self._thread.submit(self._reference, documents)
+        encoded = self._fast(texts)
+        found = concatenate([encoded.document(index) for index in compared])
+        check_equal(documents, found, expected.result())
         excerpts = self._around_new_characters(texts)
         if excerpts:
             check_equal(excerpts, self._fast(excerpts), self._reference(excerpts))
@@ -208,7 +221,7 @@ class CheckedEncoder:
     def _around_new_characters(self, texts: Sequence[str]) -> list[str]:
         """An excerpt around each character that no text has had before, which are known then."""
         # ASCII is in HARD_CASES as far as it is special, and most text is nothing else.
-        text = "".join(text for text in texts if not text.isascii())
+        text = "".join(filterfalse(str.isascii, texts))
         codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
         new = np.flatnonzero(~self._known_characters[codes])
         self._known_characters[codes] = True
@@ -237,7 +250,7 @@ class Encoder:
             why = f"the first {sample} documents, to check gigatoken on"
         self._use("tokenizers", why)
 
-    def encode(self, batches: Iterable[list[Piece]]) -> Iterator[tuple[list[Piece], Encoded]]:
+    def encode(self, batches: Iterable[Pieces]) -> Iterator[tuple[Pieces, Encoded]]:
         """Yields each batch with its ids; each piece is encoded as a document of its own.
 
         Raises Disagreement where ids that were yielded before may be wrong.
@@ -246,7 +259,7 @@ class Encoder:
         sample: list[tuple[list[str], Encoded]] = []
         with ThreadPoolExecutor(max_workers=1) as thread:
             for pieces in batches:
-                texts = [piece.text for piece in pieces]
+                texts = pieces.texts
                 done = 0
                 if encode is None:
                     done = self._end_of_sample(sample, texts)
@@ -254,11 +267,12 @@ class Encoder:
                     loading = thread.submit(self._load) if done < len(texts) else None
                     if done:
                         sample.append((texts[:done], self._reference(texts[:done])))
-                        yield pieces[:done], sample[-1][1]
+                        yield pieces.first(done), sample[-1][1]
                     if loading:
                         encode = self._choose(loading, sample)
                 if encode:
-                    yield pieces[done:], encode(texts[done:])
+                    rest = pieces.behind(done) if done else pieces
+                    yield rest, encode(rest.texts)
 
     def _end_of_sample(self, sample: list[tuple[list[str], Encoded]], texts: list[str]) -> int:
         """The number of the next texts that are still in the sample."""

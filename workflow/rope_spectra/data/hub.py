@@ -12,7 +12,7 @@ from rope_spectra.data.base import (
     DocumentSection,
     DocumentSplit,
     Facts,
-    Piece,
+    Pieces,
     SplitName,
     is_local,
     not_empty,
@@ -71,7 +71,7 @@ class HubSplit(DocumentSplit):
         # `datasets` prefers a folder to an id of the same name.
         return is_local(self.path) or Path(self.path).is_dir()
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[Pieces]:
         return not_empty(whole(self._texts()), self.path)
 
     def _texts(self) -> Iterator[str]:

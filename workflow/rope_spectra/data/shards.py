@@ -3,7 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, starmap, takewhile
+from operator import not_
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from rope_spectra.artifacts import seal
 from rope_spectra.artifacts.files import atomic
-from rope_spectra.data.base import Piece
+from rope_spectra.data.base import Pieces, apart, piece
 from rope_spectra.data.encoding import Backend, Encoded
 from rope_spectra.data.sources import SplitSettings
 from rope_spectra.runtime.errors import UserError
@@ -135,17 +136,17 @@ def count_documents(index: ShardIndex) -> int:
     return sum(shard.documents for shard in index.shards) + is_cut
 
 
-def _pieces_of(shard: Shard, pieces: Iterator[Piece]) -> Iterator[str]:
+def _texts_of(shard: Shard, pieces: Iterator[tuple[str, bool]]) -> Iterator[str]:
     """Yields the texts of the next pieces that are in a shard."""
     documents = 0
     while documents < shard.documents:
-        piece = next(pieces, None)
-        if piece is None:
+        text, is_last = next(pieces, (None, False))
+        if text is None:
             return
-        documents += piece.is_last
-        yield piece.text
-    for piece in islice(pieces, shard.pieces):
-        yield piece.text
+        documents += is_last
+        yield text
+    for text, _ in islice(pieces, shard.pieces):
+        yield text
 
 
 class ShardWriter:
@@ -184,51 +185,67 @@ class ShardWriter:
 
     def _start_shard(self) -> None:
         self._ids: list[np.ndarray] = []
+        self._tokens = 0
         self._documents = 0
         self._pieces = 0
+        self._bytes = 0
         self._text = hashlib.sha256()
 
-    def skip(self, pieces: Iterator[Piece]) -> None:
-        """Reads past the pieces that are in shards already; UserError if these have changed."""
+    def skip(self, pieces: Iterator[Pieces]) -> Iterator[Pieces]:
+        """Reads past the pieces that are in shards already, and gives those behind them.
+
+        Raises UserError if the text of the shards has changed.
+        """
+        if not self.shards:
+            return pieces
+        each = apart(pieces)
         for shard in self.shards:
-            text = hashlib.sha256()
-            for piece in _pieces_of(shard, pieces):
-                text.update(piece.encode())
-            if text.hexdigest() != shard.text_sha256:
+            digest = hashlib.sha256()
+            for text in _texts_of(shard, each):
+                digest.update(text.encode())
+            if digest.hexdigest() != shard.text_sha256:
                 raise UserError(
                     f"{self.folder}: the text of {shard.file} has changed since;"
                     " delete this folder and run again"
                 )
+        return starmap(piece, each)
 
-    def add(self, pieces: list[Piece], encoded: Encoded) -> None:
+    def add(self, pieces: Pieces, encoded: Encoded) -> None:
         """Appends pieces of documents to the shard that is being filled."""
         self._ids.append(encoded.ids)
-        for piece in pieces:
-            self._documents += piece.is_last
-            self._pieces = 0 if piece.is_last else self._pieces + 1
-            # One by one they stay in the processor's cache: faster than all of them joined.
-            self._text.update(piece.text.encode())
+        self._tokens += len(encoded.ids)
+        self._bytes += int(self.token_bytes.take(encoded.ids).sum())
+        documents = sum(pieces.are_last)
+        if documents:
+            self._pieces = 0
+        self._documents += documents
+        self._pieces += sum(1 for _ in takewhile(not_, reversed(pieces.are_last)))
+        # One by one they stay in the processor's cache: faster than all of them joined.
+        for encoded_text in map(str.encode, pieces.texts):
+            self._text.update(encoded_text)
         self.tokens += len(encoded.ids)
 
     def is_full(self) -> bool:
         """Says that the shard has the tokens after which it ends."""
-        return sum(map(len, self._ids)) >= self.shard_tokens
+        return self._tokens >= self.shard_tokens
 
     def publish(self, backend: Backend) -> None:
         """Writes the documents added since the last shard as a shard, if there are any."""
         if not self._documents and not self._pieces:
             return
-        ids = np.concatenate(self._ids)
         name = f"{len(self.shards):05d}.bin"
-        with atomic(self.folder / name) as temporary:
-            temporary.write_bytes(ids.data)
+        digest = hashlib.sha256()
+        with atomic(self.folder / name) as temporary, temporary.open("wb") as file:
+            for ids in self._ids:
+                file.write(ids.data)
+                digest.update(ids.data)
         shard = Shard(
             file=name,
-            tokens=len(ids),
+            tokens=self._tokens,
             documents=self._documents,
             pieces=self._pieces,
-            bytes=int(self.token_bytes[ids].sum()),
-            sha256=hashlib.sha256(ids.data).hexdigest(),
+            bytes=self._bytes,
+            sha256=digest.hexdigest(),
             text_sha256=self._text.hexdigest(),
         )
         self.shards.append(shard)

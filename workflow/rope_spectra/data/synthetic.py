@@ -18,7 +18,7 @@ from rope_spectra.data.base import (
     DocumentSplit,
     Facts,
     Language,
-    Piece,
+    Pieces,
     SplitName,
     whole,
 )
@@ -192,7 +192,7 @@ class SyntheticSplit(DocumentSplit):
     def facts(self) -> Facts:
         return self.content()
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[Pieces]:
         return whole(stories(self.seed, self.split))
 
 

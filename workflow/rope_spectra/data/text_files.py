@@ -13,9 +13,10 @@ from rope_spectra.data.base import (
     DocumentSection,
     DocumentSplit,
     Facts,
-    Piece,
+    Pieces,
     SplitName,
     not_empty,
+    piece,
     whole,
 )
 from rope_spectra.data.formats import Format, FormatName, decode, recognize
@@ -66,10 +67,10 @@ class TextSplit(DocumentSplit):
     def _format(self, path: Path) -> Format:
         return recognize(path, None if self.format == "auto" else self.format)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[Pieces]:
         return not_empty(self._pieces(), ", ".join(self.files))
 
-    def _pieces(self) -> Iterator[Piece]:
+    def _pieces(self) -> Iterator[Pieces]:
         cut = _Cut(self.separator) if self.separator else None
         plain = []
         for path in find_files(self.files):
@@ -83,8 +84,8 @@ class TextSplit(DocumentSplit):
             characters = decode(path, form.compression)
             if cut is None:
                 for block in characters:
-                    yield Piece(block, is_last=False)
-                yield Piece("", is_last=True)
+                    yield piece(block, is_last=False)
+                yield piece("", is_last=True)
             else:
                 yield from cut.documents(path, characters)
         if cut and plain:
@@ -112,7 +113,7 @@ class _Cut:
         self._has_other_ends = False  # the separator, with the line ends of Windows
         self._seen = 0  # characters
 
-    def documents(self, path: Path, blocks: Iterator[str]) -> Iterator[Piece]:
+    def documents(self, path: Path, blocks: Iterator[str]) -> Iterator[Pieces]:
         """Yields the documents of one file, without white space around them, empty ones left out.
 
         Warns once of a long text without a separator.
@@ -123,7 +124,7 @@ class _Cut:
                 self._is_found = True
                 yield from document.end(ended[0])
                 # Nearly all documents are within one block: these cost no line of Python each.
-                yield from whole(filter(None, map(str.strip, ended[1:])))
+                yield Pieces.of_documents([*filter(None, map(str.strip, ended[1:]))])
             yield from document.go_on(last)
         yield from document.end("")
 
@@ -163,20 +164,20 @@ class _Document:
         self._held = ""  # white space within the document, or at its end
         self._is_begun = False
 
-    def go_on(self, text: str) -> Iterator[Piece]:
+    def go_on(self, text: str) -> Iterator[Pieces]:
         """Yields what the next part has, as far as it is not held."""
         text = self._held + text if self._is_begun else text.lstrip()
         body = text.rstrip()
         self._held = text[len(body) :]
         if body:
             self._is_begun = True
-            yield Piece(body, is_last=False)
+            yield piece(body, is_last=False)
 
-    def end(self, text: str) -> Iterator[Piece]:
+    def end(self, text: str) -> Iterator[Pieces]:
         """Yields the last part, and the end unless the document is empty."""
         yield from self.go_on(text)
         if self._is_begun:
-            yield Piece("", is_last=True)
+            yield piece("", is_last=True)
         self._held = ""
         self._is_begun = False
 

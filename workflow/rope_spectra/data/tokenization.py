@@ -6,8 +6,10 @@ depend neither on interruptions nor on threads or the size of a shard.
 
 import logging
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +17,7 @@ from rope_spectra.artifacts import kept
 from rope_spectra.artifacts.files import locked, sha256, sync_folder
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.data import kinds
-from rope_spectra.data.base import DocumentSplit, Piece
+from rope_spectra.data.base import DocumentSplit, Pieces
 from rope_spectra.data.cache import check_kept
 from rope_spectra.data.content import of_tokens
 from rope_spectra.data.cutting import Cutter
@@ -34,18 +36,20 @@ _BATCH_CHARACTERS = 1 << 22
 _RULES = {"train": "tokenize_train", "validation": "tokenize_val"}
 
 
-def batches(pieces: Iterable[Piece], characters: int) -> Iterator[list[Piece]]:
-    """Groups pieces into lists that end with the piece that brings them to `characters`."""
-    batch: list[Piece] = []
+def batches(pieces: Iterable[Pieces], characters: int) -> Iterator[Pieces]:
+    """Groups pieces, so that each group ends with the one that brings it to `characters`."""
+    batch = Pieces([], [])
     size = 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(piece.text)
-        if size >= characters:
-            yield batch
-            batch = []
-            size = 0
-    if batch:
+    for some in pieces:
+        batch.add(some)
+        size += sum(map(len, some.texts))
+        while size >= characters:
+            ends = [*accumulate(map(len, batch.texts))]
+            count = bisect_left(ends, characters) + 1
+            yield batch.first(count)
+            batch = batch.behind(count)
+            size -= ends[count - 1]
+    if batch.texts:
         yield batch
 
 
@@ -64,8 +68,8 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
 
 
 def first_tokens(
-    encoded: Iterable[tuple[list[Piece], Encoded]], tokens: int
-) -> Iterator[tuple[list[Piece], Encoded]]:
+    encoded: Iterable[tuple[Pieces, Encoded]], tokens: int
+) -> Iterator[tuple[Pieces, Encoded]]:
     """Passes batches on up to so many tokens, and asks for no batch beyond.
 
     The last one ends with the piece that brings them, of which only the first ids are taken.
@@ -74,7 +78,7 @@ def first_tokens(
         return
     for pieces, ids in encoded:
         taken = ids.first(tokens)
-        yield pieces[: len(taken.ends)], taken
+        yield pieces.first(len(taken.ends)), taken
         tokens -= len(taken.ids)
         if tokens <= 0:
             return
@@ -156,16 +160,15 @@ def _encode(settings: SplitSettings, cutter: Cutter, encoder: Encoder, writer: S
     source = settings.source
     if not isinstance(source, DocumentSplit):
         raise UserError(f"source: {source.source!r} holds no text to tokenize; give one that does")
-    pieces = cutter.cut(source.pieces())
-    writer.skip(pieces)
+    pieces = writer.skip(cutter.cut(source.pieces()))
     label = f"{settings.split} tokens"
     progress = Progress(label, settings.tokens, "tokens", start=writer.tokens)
     # A token is a character at least, so batches are no longer than shards, which end with a batch.
     size = min(_BATCH_CHARACTERS, writer.shard_tokens)
     encoded = encoder.encode(prefetch(batches(pieces, size)))
     wanted = (settings.tokens or sys.maxsize) - writer.tokens
-    for texts, ids in prefetch(first_tokens(encoded, wanted)):
-        writer.add(texts, ids)
+    for batch, ids in prefetch(first_tokens(encoded, wanted)):
+        writer.add(batch, ids)
         progress.update(writer.tokens)
         if writer.is_full():
             writer.publish(encoder.backend)

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rope_spectra.artifacts import kept, seal
 from rope_spectra.artifacts.kept import Store
 from rope_spectra.artifacts.layout import TOKENIZER_RECORD
 from rope_spectra.data import kinds
-from rope_spectra.data.base import Piece, ReadyTokenizer, is_local, joined, whole
+from rope_spectra.data.base import Pieces, ReadyTokenizer, apart, is_local, joined, piece, whole
 from rope_spectra.data.content import of_tokenizer
 from rope_spectra.data.cutting import Cutter
 from rope_spectra.data.sources import LearnedTokenizer, TokenizerSettings
@@ -82,8 +83,7 @@ def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
             f"{where}: not a byte-level tokenizer;"
             " choose one that is, such as EleutherAI/gpt-neox-20b"
         )
-    counts = _byte_counts(tokenizer)
-    size = max(counts, default=-1) + 1
+    size = vocab_size(tokenizer)
     if not size:
         raise UserError(f"{where}: its vocabulary is empty; choose another tokenizer")
     if size > MAX_VOCAB_SIZE:
@@ -91,7 +91,7 @@ def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
             f"{where}: {size} tokens, but ids are stored as uint16;"
             f" choose one of at most {MAX_VOCAB_SIZE}"
         )
-    longest = max(counts.values())
+    longest = max(_byte_counts(tokenizer).values())
     if longest > MAX_TOKEN_BYTES:
         raise UserError(
             f"{where}: a token of {longest} bytes, but sizes are stored as uint16;"
@@ -102,7 +102,7 @@ def parse_tokenizer(content: bytes, where: str) -> Tokenizer:
 
 def vocab_size(tokenizer: Tokenizer) -> int:
     """One more than the largest id, added tokens included; 0 if there are no tokens."""
-    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    return max(_byte_counts(tokenizer), default=-1) + 1
 
 
 def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
@@ -112,11 +112,12 @@ def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     (NeoX: NFC).
     """
     counts = _byte_counts(tokenizer)
-    sizes = np.zeros(max(counts) + 1, np.uint16)
+    sizes = np.zeros(vocab_size(tokenizer), np.uint16)
     sizes[[*counts]] = [*counts.values()]
     return sizes
 
 
+@lru_cache(maxsize=1)  # a large vocabulary takes a while to come out of the library
 def _byte_counts(tokenizer: Tokenizer) -> dict[int, int]:
     """Bytes of UTF-8 by token id."""
     # A character of the byte-level alphabet stands for one byte.
@@ -214,7 +215,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     # In pieces of whole words, of which alone it learns, it needs less memory.
     # (The one that learns is locked.)
     pieces = Cutter(_untrained()).cut(whole(texts))
-    tokenizer.train_from_iterator((piece.text for piece in pieces), trainer)
+    tokenizer.train_from_iterator((text for text, _ in apart(pieces)), trainer)
     return tokenizer
 
 
@@ -243,12 +244,12 @@ def marked(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def first_characters(pieces: Iterable[Piece], characters: int) -> Iterator[Piece]:
+def first_characters(pieces: Iterable[Pieces], characters: int) -> Iterator[Pieces]:
     """Yields the first documents up to so many characters, the last document shortened."""
-    for piece in pieces:
-        is_enough = len(piece.text) >= characters
-        yield Piece(piece.text[:characters], piece.is_last or is_enough)
-        characters -= len(piece.text)
+    for text, is_last in apart(pieces):
+        is_enough = len(text) >= characters
+        yield piece(text[:characters], is_last or is_enough)
+        characters -= len(text)
         if is_enough:
             return
 
