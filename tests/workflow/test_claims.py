@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rope_spectra.analysis.summary_table import summarize
 from rope_spectra.artifacts import tables
-from rope_spectra.config.design import SELECTION, label
+from rope_spectra.config.design import NATIVE, SELECTION
 from support.checkout import ROOT
 
 TABLES = ROOT / "docs/tables"
@@ -161,8 +161,12 @@ def test_the_number_stands_in_the_paragraph_of_its_words(number: int) -> None:
 def check_summary(summary: pd.DataFrame, runs: pd.DataFrame) -> None:
     """Raises AssertionError unless the runs lead to this summary, as far as they do."""
     for phase, rows in summary.groupby("phase"):
+        # Names with their remap: a bare one would be compared at the same remap.
         arms = zip(rows["spectrum"], rows["remap"], rows["baseline"], strict=True)
-        compared = {label((name, remap)): other for name, remap, other in arms}
+        compared = {
+            f"{name}+{remap}": other if "+" in other else f"{other}+{NATIVE}"
+            for name, remap, other in arms
+        }
         contrasts = [f"{name} vs {other}" for name, other in compared.items() if name != other]
         first = next(iter(compared.values()))
         again = summarize(runs[runs["phase"] == phase], first, contrasts, MARGIN)
