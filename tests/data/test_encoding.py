@@ -5,7 +5,7 @@ All that it gave is thrown away if it errs later.
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def backend(folder: Path) -> dict[str, str]:
 def wrong_for(is_wrong: Callable[[str], bool], true: Encode) -> Encode:
     """An encoder that errs by one id, and only in documents that `is_wrong` picks."""
 
-    def encode(texts: Sequence[str]) -> Encoded:
+    def encode(texts: list[str]) -> Encoded:
         documents = [true([text]).ids for text in texts]
         for text, ids in zip(texts, documents, strict=True):
             ids[3:4] ^= is_wrong(text)
@@ -138,7 +138,7 @@ def test_a_difference_in_a_hard_case_leaves_it_unused(
 ) -> None:
     use(monkeypatch, wrong_for(lambda text: text == hard, reference))
     encoder = encoding.Encoder(load_tokenizer(small_tokenizer), small_tokenizer, 1)
-    assert len(list(encoder.encode(base.whole("ab")))) == 2
+    assert len(list(encoder.encode([base.piece(text, is_last=True) for text in "ab"]))) == 2
     assert encoder.backend.name == "tokenizers"
 
 
@@ -198,11 +198,11 @@ def test_without_the_later_comparison_that_error_would_stay(
 def test_the_chance_to_catch_a_rare_error_does_not_fall_with_the_position() -> None:
     """Of documents anywhere in a text, however long, one in 200 is compared."""
 
-    def true(texts: Sequence[str]) -> Encoded:
+    def true(texts: list[str]) -> Encoded:
         return encoding.concatenate([np.array([int(text)], "<u2") for text in texts])
 
     def is_caught(number: int) -> bool:
-        def wrong(texts: Sequence[str]) -> Encoded:
+        def wrong(texts: list[str]) -> Encoded:
             ids = true(texts).ids
             return Encoded(ids ^ (ids == number), np.arange(1, len(ids) + 1))
 

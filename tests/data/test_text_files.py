@@ -60,6 +60,23 @@ def test_decoding_does_not_depend_on_the_blocks(
         )
 
 
+@given(
+    st.text(" a\u3000é漢<>", max_size=40),
+    st.sampled_from(["<", "a<", "é", "<漢>"]),
+    st.integers(3, 9),
+)
+def test_documents_do_not_depend_on_the_blocks(
+    tmp_path_factory: pytest.TempPathFactory, content: str, separator: str, size: int
+) -> None:
+    content = f"x{separator}{content}"
+    path = tmp_path_factory.mktemp("text") / "a.txt"
+    path.write_bytes(content.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "_BLOCK", size)
+        found = list(documents(text_source(path, separator=separator)))
+    assert found == [text.strip() for text in content.split(separator) if text.strip()]
+
+
 def test_json_lines_plain_and_gzip_in_pattern_order(tmp_path: Path) -> None:
     (tmp_path / "z.jsonl").write_text(
         '{"story": "one\\u2028still one", "id": 1}\r\n\n{"story": "two"}\n'
@@ -81,11 +98,11 @@ def test_the_byte_of_undecodable_text_is_named(
     monkeypatch.setattr(formats, "_BLOCK", 4)
     content = "\ufeffgrün und ".encode() + b"\xff und mehr"
     (tmp_path / "bad.txt").write_bytes(content)
-    assert f"bad.txt: not UTF-8 at byte {content.index(255)};" in error_of(
-        text_source(tmp_path / "bad.txt")
-    )
     (tmp_path / "cut.txt").write_bytes("grün und grü".encode()[:-1])
-    assert "cut.txt: not UTF-8 at byte 12;" in error_of(text_source(tmp_path / "cut.txt"))
+    for separator in (None, " ", "u", "never"):
+        for name, at in (("bad.txt", content.index(255)), ("cut.txt", 12)):
+            message = error_of(text_source(tmp_path / name, separator=separator))
+            assert f"{name}: not UTF-8 at byte {at};" in message
 
 
 @pytest.mark.parametrize(
@@ -173,7 +190,7 @@ def test_a_separator_may_lie_across_two_blocks(
 def test_settings_without_effect_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(text_files, "_WARN_CHARACTERS", 4)
+    monkeypatch.setattr(text_files, "_WARN_BYTES", 4)
     monkeypatch.setattr(formats, "_BLOCK", 2)
     (tmp_path / "a.txt").write_text("one and <eot> two")
     (tmp_path / "a.jsonl").write_text('{"text": "one"}')

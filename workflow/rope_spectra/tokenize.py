@@ -9,6 +9,7 @@ interruptions, threads or --shard-tokens. With --kept nothing is encoded if the 
 of the same text, by content, and the same tokenizer.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def main() -> None:
     if args.threads < 1 or args.shard_tokens < 1:
         raise UserError("--threads and --shard-tokens should be at least 1")
     os.environ[THREADS] = str(args.threads)
+    # Python looks for garbage while it imports; there is none, nor is any made later.
+    gc.set_threshold(100_000)
 
     settings = seal.load_settings(args.settings, SplitSettings)
     options = TokenizeOptions()

@@ -58,6 +58,8 @@ class Pieces:
         return Pieces(self.texts[count:], self.are_last[count:])
 
 
+_GROUP_CHARACTERS = 1 << 16  # of documents that are passed on together
+
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 # The tasks of the retrieval probe, which data/episodes.py puts into words.
 Task: TypeAlias = Literal["key", "keys", "item", "variable", "pairs"]
@@ -257,9 +259,18 @@ def piece(text: str, is_last: bool) -> Pieces:
 
 
 def whole(texts: Iterable[str]) -> Iterator[Pieces]:
-    """Passes documents on, one at a time, each whole."""
+    """Passes documents on whole, some at a time."""
+    some: list[str] = []
+    size = 0
     for text in texts:
-        yield piece(text, is_last=True)
+        some.append(text)
+        size += len(text)
+        if size >= _GROUP_CHARACTERS:
+            yield Pieces.of_documents(some)
+            some = []
+            size = 0
+    if some:
+        yield Pieces.of_documents(some)
 
 
 def apart(pieces: Iterable[Pieces]) -> Iterator[tuple[str, bool]]:

@@ -41,7 +41,7 @@ _REFERENCE_CHARACTERS = 1 << 20
 # Both libraries take the number of their threads from this variable of the environment.
 THREADS = "RAYON_NUM_THREADS"
 
-HARD_CASES = (
+HARD_CASES = [
     "",
     " ",
     "\n",
@@ -64,7 +64,7 @@ HARD_CASES = (
     "\x00\x01\x07\x08\x0b\x0c\x1b\x1f\x7f\x85 control",
     "\ufffd \ue000 \U0010ffff \ud7ff",
     "def f(x):\n    return {'a': [x ** 2]}\t# comment\n\n\n",
-)
+]
 
 
 class Disagreement(Exception):
@@ -101,7 +101,7 @@ class Encoded:
         return Encoded(self.ids[:tokens], np.minimum(self.ends[:documents], tokens))
 
 
-Encode: TypeAlias = Callable[[Sequence[str]], Encoded]
+Encode: TypeAlias = Callable[[list[str]], Encoded]
 
 
 def concatenate(documents: Sequence[np.ndarray]) -> Encoded:
@@ -113,7 +113,7 @@ def concatenate(documents: Sequence[np.ndarray]) -> Encoded:
 def reference(tokenizer: Tokenizer) -> Encode:
     """Encoding with the `tokenizers` library, without special tokens."""
 
-    def encode(texts: Sequence[str]) -> Encoded:
+    def encode(texts: list[str]) -> Encoded:
         try:
             documents: list[np.ndarray] = []
             for group in _groups(texts):
@@ -132,7 +132,7 @@ def reference(tokenizer: Tokenizer) -> Encode:
     return encode
 
 
-def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+def _groups(texts: list[str]) -> Iterator[list[str]]:
     """Texts that the reference encodes together: it needs some 150 bytes for each character."""
     group: list[str] = []
     size = 0
@@ -165,18 +165,18 @@ class Gigatoken:
         # Of two threads the other one is busy with reading, comparing and writing.
         self._is_parallel = int(os.environ.get(THREADS, 1)) > 2
 
-    def __call__(self, texts: Sequence[str]) -> Encoded:
+    def __call__(self, texts: list[str]) -> Encoded:
         # It remembers every word that it has met; loaded anew it has none, which bounds the memory.
         if self._tokens > _RELOAD_TOKENS:
             self._load()
         # All ids in one array, and where each document begins.
-        layout = self._tokenizer.encode_batch(list(texts), parallel=self._is_parallel).layout
+        layout = self._tokenizer.encode_batch(texts, parallel=self._is_parallel).layout
         ids = layout.content.data.astype("<u2")
         self._tokens += len(ids)
         return Encoded(ids, layout.offsets.data[1:])
 
 
-def check_equal(texts: Sequence[str], found: Encoded, expected: Encoded) -> None:
+def check_equal(texts: list[str], found: Encoded, expected: Encoded) -> None:
     """Raises Disagreement, naming the first such text, unless all have the ids expected."""
     if np.array_equal(found.ids, expected.ids) and np.array_equal(found.ends, expected.ends):
         return
@@ -197,12 +197,12 @@ class CheckedEncoder:
         self._documents = 0
         self._thread = ThreadPoolExecutor(max_workers=1)
 
-    def check_sample(self, texts: Sequence[str], expected: Encoded) -> None:
+    def check_sample(self, texts: list[str], expected: Encoded) -> None:
         """Raises Disagreement unless these documents get the ids that the reference gave."""
         check_equal(texts, self._fast(texts), expected)
         self._around_new_characters(texts)
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
+    def encode(self, texts: list[str]) -> Encoded:
         """The ids of the next documents; Disagreement where one of those compared is wrong."""
         # Every so many documents of the whole text, wherever the batches begin.
         compared = range(-self._documents % _COMPARE_EVERY, len(texts), _COMPARE_EVERY)
@@ -218,7 +218,7 @@ class CheckedEncoder:
         self._documents += len(texts)
         return encoded
 
-    def _around_new_characters(self, texts: Sequence[str]) -> list[str]:
+    def _around_new_characters(self, texts: list[str]) -> list[str]:
         """An excerpt around each character that no text has had before, which are known then."""
         # ASCII is in HARD_CASES as far as it is special, and most text is nothing else.
         text = "".join(filterfalse(str.isascii, texts))

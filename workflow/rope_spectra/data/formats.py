@@ -236,6 +236,12 @@ def _is_json_lines(head: bytes) -> bool:
     return bool(values) and all(isinstance(value, dict) and value for value in values)
 
 
+def without_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Passes the blocks of a UTF-8 file on, without a byte order mark."""
+    yield next(blocks, b"").removeprefix(codecs.BOM_UTF8)
+    yield from blocks
+
+
 def decode(path: Path, compression: Compression | None = None) -> Iterator[str]:
     """Yields the text of a UTF-8 file in blocks, without a byte order mark.
 

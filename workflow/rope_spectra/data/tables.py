@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, AnyStr, TypeAlias
 
 from rope_spectra.data.base import text_of
 from rope_spectra.runtime.errors import UserError
@@ -28,14 +28,14 @@ _SPACE = re.compile(r"\s*")
 _DELIMITERS = {"csv": ",;\t|", "tsv": "\t"}
 
 
-def split_lists(blocks: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """Yields what str.split gives of the joined blocks, as a list for each block.
+def split_lists(blocks: Iterable[AnyStr], separator: AnyStr) -> Iterator[list[AnyStr]]:
+    """Yields what `split` gives of the joined blocks, as a list for each block.
 
     The last text of a list goes on with the first text of the next list.
     """
     # A separator may begin in one block and end in the next: so much of the end waits.
     waits = len(separator) - 1
-    rest = ""
+    rest = separator[:0]
     for block in blocks:
         *ended, last = (rest + block).split(separator)
         at = max(0, len(last) - waits)

@@ -1,5 +1,7 @@
 """Text files, plain or in rows, also compressed: read as a stream of documents."""
 
+import codecs
+import collections
 import glob
 import logging
 import os
@@ -19,7 +21,15 @@ from rope_spectra.data.base import (
     piece,
     whole,
 )
-from rope_spectra.data.formats import Format, FormatName, decode, recognize
+from rope_spectra.data.formats import (
+    Compression,
+    Format,
+    FormatName,
+    decode,
+    read_blocks,
+    recognize,
+    without_mark,
+)
 from rope_spectra.data.tables import csv_texts, json_texts, parquet_texts, split_lists
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Distinct, PathText
@@ -27,7 +37,7 @@ from rope_spectra.runtime.settings import Distinct, PathText
 log = logging.getLogger("rope_spectra")
 
 _LOOKED_AT = 50  # files, before anything runs: each job reads the configuration
-_WARN_CHARACTERS = 1 << 24  # without a separator
+_WARN_BYTES = 1 << 24  # without a separator
 
 _FormatKey: TypeAlias = Literal["auto"] | FormatName
 
@@ -81,13 +91,12 @@ class TextSplit(DocumentSplit):
                 yield from whole(self._rows(path, form))
                 continue
             plain.append(path)
-            characters = decode(path, form.compression)
             if cut is None:
-                for block in characters:
+                for block in decode(path, form.compression):
                     yield piece(block, is_last=False)
                 yield piece("", is_last=True)
             else:
-                yield from cut.documents(path, characters)
+                yield from cut.documents(path, form.compression)
         if cut and plain:
             cut.check(plain)
         elif cut:
@@ -109,34 +118,45 @@ class _Cut:
 
     def __init__(self, separator: str) -> None:
         self._separator = separator
+        self._encoded = separator.encode()
         self._is_found = False
         self._has_other_ends = False  # the separator, with the line ends of Windows
-        self._seen = 0  # characters
+        self._seen = 0  # bytes
 
-    def documents(self, path: Path, blocks: Iterator[str]) -> Iterator[Pieces]:
+    def documents(self, path: Path, compression: Compression | None) -> Iterator[Pieces]:
         """Yields the documents of one file, without white space around them, empty ones left out.
 
-        Warns once of a long text without a separator.
+        Warns once of a long text without a separator. Raises UserError as `decode`.
         """
+        try:
+            yield from self._decoded(self._watch(path, read_blocks(path, compression)))
+        except UnicodeDecodeError:
+            collections.deque(decode(path, compression), maxlen=0)  # says where
+            raise
+
+    def _decoded(self, blocks: Iterator[bytes]) -> Iterator[Pieces]:
         document = _Document()
-        for *ended, last in split_lists(self._watch(path, blocks), self._separator):
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        # Each document is decoded by itself: most are ASCII, which is faster, few blocks are.
+        for *ended, last in split_lists(blocks, self._encoded):
             if ended:
                 self._is_found = True
-                yield from document.end(ended[0])
+                yield from document.end(decoder.decode(ended[0], final=True))
                 # Nearly all documents are within one block: these cost no line of Python each.
-                yield Pieces.of_documents([*filter(None, map(str.strip, ended[1:]))])
-            yield from document.go_on(last)
-        yield from document.end("")
+                texts = map(str.strip, map(bytes.decode, ended[1:]))
+                yield Pieces.of_documents([*filter(None, texts)])
+            yield from document.go_on(decoder.decode(last))
+        yield from document.end(decoder.decode(b"", final=True))
 
-    def _watch(self, path: Path, blocks: Iterator[str]) -> Iterator[str]:
-        windows = self._separator.replace("\n", "\r\n")
-        for block in blocks:
+    def _watch(self, path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        windows = self._encoded.replace(b"\n", b"\r\n")
+        for block in without_mark(blocks):
             if not self._is_found:
-                self._is_found = self._separator in block
+                self._is_found = self._encoded in block
                 self._has_other_ends = self._has_other_ends or windows in block
                 before = self._seen
                 self._seen += len(block)
-                if before < _WARN_CHARACTERS <= self._seen and not self._is_found:
+                if before < _WARN_BYTES <= self._seen and not self._is_found:
                     log.warning("%s: separator %r has not occurred yet", path, self._separator)
             yield block
 

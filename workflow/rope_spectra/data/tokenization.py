@@ -41,14 +41,17 @@ def batches(pieces: Iterable[Pieces], characters: int) -> Iterator[Pieces]:
     batch = Pieces([], [])
     size = 0
     for some in pieces:
-        batch.add(some)
-        size += sum(map(len, some.texts))
-        while size >= characters:
-            ends = [*accumulate(map(len, batch.texts))]
-            count = bisect_left(ends, characters) + 1
-            yield batch.first(count)
-            batch = batch.behind(count)
-            size -= ends[count - 1]
+        rest = some
+        ends = [*accumulate(map(len, rest.texts), initial=size)]
+        while ends[-1] >= characters:
+            count = bisect_left(ends, characters)
+            batch.add(rest.first(count))
+            yield batch
+            batch = Pieces([], [])
+            rest = rest.behind(count)
+            ends = [end - ends[count] for end in ends[count:]]
+        batch.add(rest)
+        size = ends[-1]
     if batch.texts:
         yield batch
 
