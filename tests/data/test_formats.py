@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -276,6 +276,7 @@ def test_files_read_as_before_have_the_facts_of_older_versions(tmp_path: Path) -
     st.integers(1, 9),
     st.sampled_from([None, 1]),
 )
+@example(["\n"], 9, None)
 def test_arrays_and_csv_do_not_depend_on_the_blocks(
     texts: list[str], size: int, indent: int | None
 ) -> None:

@@ -191,8 +191,8 @@ def csv_texts(path: Path, blocks: Iterable[str], column: str, kind: str) -> Iter
         columns = next(reader)
         index = columns.index(column)
         for row in reader:
-            # The end of the last line makes one more, with nothing in it.
-            if not row or row == ["\n"]:
+            # Behind the end of the last line is one more, with nothing in it.
+            if not row:
                 continue
             if len(row) != len(columns):
                 raise UserError(
