@@ -8,9 +8,11 @@ import gc
 import json
 import os
 import sys
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from snakemake import common, rules as rule_module
 from snakemake.dag import DAG
 from snakemake.report import html_reporter
 from snakemake.utils import min_version
@@ -49,7 +51,7 @@ from rope_spectra.config.hypotheses import FEWEST_SPECTRA
 from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
-from rope_spectra.planning import call, finished, hidden_jobs, limits, prospects
+from rope_spectra.planning import call, finished, hidden_jobs, limits, prospects, signatures
 from rope_spectra.planning.settle import settle
 from rope_spectra.report import in_snakemake
 from rope_spectra.runtime import stale_locks
@@ -67,6 +69,7 @@ if IS_REAL and stale_locks.begin(Path(".snakemake")):
     or_exit(finished.put_back)  # the one before was killed, and could not do it
 
 hidden_jobs.see(DAG)
+signatures.see(common, rule_module)
 in_snakemake.see(html_reporter.data)
 
 
@@ -129,7 +132,7 @@ PROPOSED = sorted({name for part in PARTS_OF_SEARCHES for name in frozen.propose
 wildcard_constraints:
     experiment=layout.any_of(config.experiments),
     search=layout.any_of(config.searches),
-    spectrum=layout.any_of([*config.spectra, *PROPOSED]),
+    spectrum=layout.ANY_SPECTRUM,
     dataset=layout.any_of(config.datasets),
     split="|".join(layout.SPLITS),
     figure="[a-z_]+",
@@ -182,5 +185,5 @@ rule all:
         layout.SUMMARY,
         layout.SUMMARY_MD,
         [experiment_files(name) for name in config.tabulated],
-        [layout.run_files(name, *run) for name in config.trained for run in all_runs(name)],
+        files_of_runs(),
         expand(layout.SEARCH_FILES, search=config.sought),

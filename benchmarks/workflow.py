@@ -21,7 +21,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +28,8 @@ import common
 import yaml
 
 from rope_spectra.artifacts import seal
+from rope_spectra.config import frozen
+from rope_spectra.config.load import load
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
@@ -105,12 +106,15 @@ def sweep(config: Mapping[str, Any], runs: int) -> Content:
     }
 
 
-def run_folders(experiments: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The runs of each experiment, as folders below its own."""
+def run_folders(config: Content, added: Content) -> dict[str, list[str]]:
+    """The runs of each experiment that is built, as folders below its own."""
+    merged = config | added
+    merged |= {key: config[key] | added[key] for key in ("experiments", "spectra")}
+    loaded = load(merged, reads_text=False)
     folders: dict[str, list[str]] = {}
-    for name, parts in experiments.items():
-        pairs = product(parts["spectra"], parts["seeds"])
-        folders[name] = [f"{spectrum}/seed{seed}" for spectrum, seed in pairs]
+    for name in loaded.built:
+        runs = frozen.runs(loaded, name) + frozen.repeats(loaded, name)
+        folders[name] = [f"{spectrum}/seed{seed}" for spectrum, seed in runs]
     return folders
 
 
@@ -135,7 +139,7 @@ def dry_runs(folder: Path, runs: int, rounds: int) -> Content:
     bare.mkdir()
     (bare / "Snakefile").write_text(BARE)
     (bare / "tokens.npy").touch()
-    folders = run_folders(config["experiments"] | added["experiments"])
+    folders = run_folders(config, added)
     (bare / "runs.json").write_text(json.dumps(folders))
     plan_bare = [SNAKEMAKE, "--cores", "1", "-n"]
     plan_ours = [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"]

@@ -189,6 +189,11 @@ def test_targets_on_the_command_line_cannot_leave_the_known_names(fresh: Path) -
         said = done.stdout + done.stderr  # a dry run says it on standard output
         assert "MissingRuleException" in said, target
         assert "Traceback" not in said
+    mistyped = "results/demo/geo_50k/seed1"
+    done = snakemake(fresh, "-n", f"{mistyped}/eval.csv", ok=False)
+    assert done.returncode == 1
+    assert f"{mistyped}/config.json" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert {path for path in fresh.rglob("*") if ".snakemake" not in path.parts} == before
     assert snakemake(fresh, "-n", "results/demo/geo_500k/seed1/config.json").returncode == 0
 

@@ -230,6 +230,21 @@ def test_a_lost_run_is_made_again_and_no_other(finished: Path) -> None:
     )
 
 
+def test_each_lost_file_of_a_run_is_missed_although_the_tables_are_there(finished: Path) -> None:
+    """Nothing else asks for them then: the default target does, for the lost ones alone."""
+    names = ("run.json", "train.csv", "eval.npz", "eval.json")
+    files = [finished / run / name for run, name in zip(RUNS, names, strict=True)]
+    away = [file.rename(file.with_suffix(".lost")) for file in files]
+    try:
+        counts = planned(finished, "--configfile", "quick.yaml")
+    finally:
+        for file, kept in zip(files, away, strict=True):
+            kept.rename(file)
+    # An evaluation follows each of the two trainings.
+    assert (counts["train"], counts["evaluate"]) == (2, 4)
+    assert planned(finished, "--configfile", "quick.yaml") == {}
+
+
 def test_dag_prints_dot_and_nothing_else(fresh: Path) -> None:
     for option in ("--dag", "--rulegraph"):
         out = snakemake(fresh, option).stdout

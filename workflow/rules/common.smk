@@ -1,6 +1,23 @@
 # The inputs of jobs that depend on the configuration, and the entries of the report page.
 
 
+def of_experiment(estimate):
+    """An estimate for a job of an experiment; a dry run makes it once, and not for each job.
+
+    In a run it may change: the tokens of a text are known once it is tokenized.
+    """
+    of_config = partial(estimate, config)
+    return cache(of_config) if DRY_RUN else of_config
+
+
+train_minutes = of_experiment(limits.train_minutes)
+train_mb = of_experiment(limits.train_mb)
+evaluate_minutes = of_experiment(limits.evaluate_minutes)
+evaluate_mb = of_experiment(limits.evaluate_mb)
+usage_minutes = of_experiment(limits.usage_minutes)
+needs = of_experiment(checks.needs)
+
+
 def dataset_of(experiment):
     """The name of an experiment's dataset."""
     return config.experiments[experiment].dataset
@@ -91,6 +108,28 @@ def finished_runs(wildcards):
         for run in all_runs(wildcards.experiment)
         for path in layout.run_files(wildcards.experiment, *run)
     ]
+
+
+def files_of_runs():
+    """The files of runs that the default target asks for, so that a lost one is made again.
+
+    As long as the tables of an experiment are to be made, they ask for all of its runs. After that
+    only files that are not there matter; Snakemake would look for a rule for each of the others.
+    """
+    files = []
+    for name in config.trained:
+        of_runs = [path for run in all_runs(name) for path in layout.run_files(name, *run)]
+        if name in config.tabulated and are_results_here():
+            is_done = os.path.exists(layout.RUNS.format(experiment=name))
+            of_runs = [path for path in of_runs if is_done and not os.path.exists(path)]
+        files += of_runs
+    return files
+
+
+def are_results_here():
+    """False where results/ is in an object storage or below the prefix that a module has."""
+    is_elsewhere = workflow.storage_settings.default_storage_provider is not None
+    return workflow.modifier.is_main_snakefile() and not is_elsewhere
 
 
 def repeated_runs(wildcards):

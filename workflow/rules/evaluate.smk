@@ -40,8 +40,8 @@ rule evaluate:
     resources:
         gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
         runs_per_gpu=lambda w: config.training_of(w.experiment).runs_per_gpu,
-        runtime=lambda w, attempt: limits.evaluate_minutes(config, w.experiment, attempt),
-        mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
+        runtime=lambda w, attempt: evaluate_minutes(w.experiment, attempt),
+        mem_mb=lambda w, attempt: evaluate_mb(w.experiment, attempt),
     params:
         token_bytes=lambda w, input: (
             f"--token-bytes {input.token_bytes}" if input.token_bytes else ""
@@ -88,8 +88,8 @@ rule usage:
     resources:
         gpu=lambda w: min(1, config.training_of(w.experiment).gpus),
         runs_per_gpu=lambda w: config.training_of(w.experiment).runs_per_gpu,
-        runtime=lambda w, attempt: limits.usage_minutes(config, w.experiment, attempt),
-        mem_mb=lambda w, attempt: limits.evaluate_mb(config, w.experiment, attempt),
+        runtime=lambda w, attempt: usage_minutes(w.experiment, attempt),
+        mem_mb=lambda w, attempt: evaluate_mb(w.experiment, attempt),
     shell:
         "python -m rope_spectra.usage --run $(dirname {input.run}) --settings {input.settings}"
         " --tokens {input.tokens} --manifest {input.manifest} --threads {threads} --runs-per-gpu {resources.runs_per_gpu} --log {log}"

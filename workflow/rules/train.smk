@@ -7,6 +7,8 @@ rule run_config:
         layout.RUN_CONFIG,
     log:
         layout.log("run_config/{experiment}/{spectrum}/seed{seed}"),
+    wildcard_constraints:
+        spectrum=layout.any_of([*config.spectra, *PROPOSED]),
     conda:
         "../../envs/environment.yaml"
     params:
@@ -52,15 +54,14 @@ rule train:
     threads: lambda w: config.training_of(w.experiment).threads
     resources:
         gpu=lambda w: config.training_of(w.experiment).gpus,
-        runtime=lambda w, attempt: limits.train_minutes(
-            config,
+        runtime=lambda w, attempt: train_minutes(
             w.experiment,
             attempt,
             limits.resumed(w.experiment, w.spectrum, w.seed),
         ),
-        mem_mb=lambda w, attempt: limits.train_mb(config, w.experiment, attempt),
+        mem_mb=lambda w, attempt: train_mb(w.experiment, attempt),
         # No resource, but neither a setting of the run: as a parameter it would train again.
-        validation_tokens=lambda w: checks.needs(config, w.experiment)["validation"].tokens,
+        validation_tokens=lambda w: needs(w.experiment)["validation"].tokens,
     params:
         curves=layout.CURVES,
         sentence=sentence_option,

@@ -10,6 +10,10 @@ from typing import Literal
 
 from rope_spectra.runtime import names
 
+# The wildcard of a spectrum. Only the rule that makes RUN_CONFIG has the list of those there are:
+# Snakemake goes through the text of a constraint for each file of each job.
+ANY_SPECTRUM = "[A-Za-z0-9][A-Za-z0-9._-]*"
+
 SPLITS: tuple[Literal["train", "validation"], ...] = ("train", "validation")
 
 # The data of one dataset. The settings of a `part` (tokenizer, train, validation ...) are frozen in
@@ -219,7 +223,7 @@ def figure_files(experiment: str) -> list[str]:
 def run_files(experiment: str, spectrum: str, seed: int | str) -> list[str]:
     """The files of a finished run that the tables read.
 
-    They are in the default target too, so that a deleted run is made again.
+    The default target asks for those that are lost, so that a deleted run is made again.
     """
     paths = (RUN, TRAIN_LOG, EVAL, EVAL_NLL, EVAL_RECORD)
     return [path.format(experiment=experiment, spectrum=spectrum, seed=seed) for path in paths]
