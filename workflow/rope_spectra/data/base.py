@@ -258,19 +258,24 @@ def piece(text: str, is_last: bool) -> Pieces:
     return Pieces([text], [is_last])
 
 
-def whole(texts: Iterable[str]) -> Iterator[Pieces]:
-    """Passes documents on whole, some at a time."""
-    some: list[str] = []
+def groups(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Yields the texts in lists, each of which ends with the one that brings it to `characters`."""
+    group: list[str] = []
     size = 0
     for text in texts:
-        some.append(text)
+        group.append(text)
         size += len(text)
-        if size >= _GROUP_CHARACTERS:
-            yield Pieces.of_documents(some)
-            some = []
+        if size >= characters:
+            yield group
+            group = []
             size = 0
-    if some:
-        yield Pieces.of_documents(some)
+    if group:
+        yield group
+
+
+def whole(texts: Iterable[str]) -> Iterator[Pieces]:
+    """Passes documents on whole, some at a time."""
+    return map(Pieces.of_documents, groups(texts, _GROUP_CHARACTERS))
 
 
 def apart(pieces: Iterable[Pieces]) -> Iterator[tuple[str, bool]]:

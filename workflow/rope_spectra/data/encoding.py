@@ -26,7 +26,7 @@ from typing import TypeAlias
 import numpy as np
 from tokenizers import Tokenizer
 
-from rope_spectra.data.base import Pieces
+from rope_spectra.data.base import Pieces, groups
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.settings import Record
 
@@ -36,7 +36,7 @@ _SAMPLE_CHARACTERS = 1 << 21  # of long documents fewer are enough
 _COMPARE_EVERY = 200  # documents: half a percent of the text
 _CONTEXT = 100  # characters compared on either side of a new one
 _RELOAD_TOKENS = 1 << 26
-_REFERENCE_CHARACTERS = 1 << 20
+_REFERENCE_CHARACTERS = 1 << 20  # at a time: the reference needs some 150 bytes for each
 
 # Both libraries take the number of their threads from this variable of the environment.
 THREADS = "RAYON_NUM_THREADS"
@@ -116,7 +116,7 @@ def reference(tokenizer: Tokenizer) -> Encode:
     def encode(texts: list[str]) -> Encoded:
         try:
             documents: list[np.ndarray] = []
-            for group in _groups(texts):
+            for group in groups(texts, _REFERENCE_CHARACTERS):
                 encodings = tokenizer.encode_batch_fast(group, add_special_tokens=False)
                 documents += [np.array(encoding.ids, "<u2") for encoding in encodings]
         except (KeyboardInterrupt, SystemExit):
@@ -130,21 +130,6 @@ def reference(tokenizer: Tokenizer) -> Encode:
         return concatenate(documents)
 
     return encode
-
-
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """Texts that the reference encodes together: it needs some 150 bytes for each character."""
-    group: list[str] = []
-    size = 0
-    for text in texts:
-        group.append(text)
-        size += len(text)
-        if size >= _REFERENCE_CHARACTERS:
-            yield group
-            group = []
-            size = 0
-    if group:
-        yield group
 
 
 class Gigatoken:
