@@ -28,8 +28,8 @@ import common
 import yaml
 
 from rope_spectra.artifacts import seal
-from rope_spectra.config import frozen
-from rope_spectra.config.load import load
+from rope_spectra.config import files, frozen
+from rope_spectra.config.sections import Config
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
@@ -106,11 +106,8 @@ def sweep(config: Mapping[str, Any], runs: int) -> Content:
     }
 
 
-def run_folders(config: Content, added: Content) -> dict[str, list[str]]:
+def run_folders(loaded: Config) -> dict[str, list[str]]:
     """The runs of each experiment that is built, as folders below its own."""
-    merged = config | added
-    merged |= {key: config[key] | added[key] for key in ("experiments", "spectra")}
-    loaded = load(merged, reads_text=False)
     folders: dict[str, list[str]] = {}
     for name in loaded.built:
         runs = frozen.runs(loaded, name) + frozen.repeats(loaded, name)
@@ -133,13 +130,13 @@ def dry_runs(folder: Path, runs: int, rounds: int) -> Content:
     copy_checkout(ours)
     put_books(ours)
     config = yaml.safe_load((ours / "config.yaml").read_text())
-    added = sweep(config, runs)
-    (ours / "sweep.yaml").write_text(yaml.safe_dump(added))
+    (ours / "sweep.yaml").write_text(yaml.safe_dump(sweep(config, runs)))
     bare = folder / "bare"
     bare.mkdir()
     (bare / "Snakefile").write_text(BARE)
     (bare / "tokens.npy").touch()
-    folders = run_folders(config, added)
+    both = [ours / name for name in ("config.yaml", "sweep.yaml")]
+    folders = run_folders(files.read(both, reads_text=False))
     (bare / "runs.json").write_text(json.dumps(folders))
     plan_bare = [SNAKEMAKE, "--cores", "1", "-n"]
     plan_ours = [SNAKEMAKE, "--configfile", "sweep.yaml", "-n"]
