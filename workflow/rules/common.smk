@@ -116,6 +116,8 @@ def files_of_runs():
     As long as the tables of an experiment are to be made, they ask for all of its runs. After that
     only files that are not there matter; Snakemake would look for a rule for each of the others.
     """
+    if not workflow.is_main_process:
+        return []  # a job has a target of its own, and the disk may be slow
     files = []
     for name in config.trained:
         of_runs = [path for run in all_runs(name) for path in layout.run_files(name, *run)]
