@@ -64,11 +64,12 @@ class _OneDNNInBf16(torch.autograd.Function):
 def _gradients(grad_NO: Tensor, x_NI: Tensor, w_OI: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of x and of w."""
     # The gradient of w is grad^T x, or the transpose of x^T grad. oneDNN copies a transposed first
-    # factor and not a transposed second one, so the narrower of the two goes first.
+    # factor and not a transposed second one, so the narrower of the two goes first. It is copied
+    # here, where torch.compile can do it: 4 % of a step of 4 layers on a core of Zen 4.
     if x_NI.shape[1] < grad_NO.shape[1]:
-        grad_OI = _product(x_NI.t(), grad_NO.t()).t()
+        grad_OI = _product(x_NI.t().contiguous(), grad_NO.t()).t()
     else:
-        grad_OI = _product(grad_NO.t(), x_NI.t())
+        grad_OI = _product(grad_NO.t().contiguous(), x_NI.t())
     return _product(grad_NO, w_OI.t()), grad_OI
 
 

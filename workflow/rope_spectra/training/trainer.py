@@ -29,7 +29,7 @@ from rope_spectra.training.optimizer import AdamW
 from rope_spectra.training.ranks import World
 from rope_spectra.training.run import LogRow
 
-# Some ten minutes of fp32 on a core; compiled steps take 0.91 to 0.94 of the eager ones' time.
+# Some ten minutes of fp32 on a core; compiled steps take 0.8 to 0.94 of the eager ones' time.
 _CPU_FLOP_TO_COMPILE = 5e13
 # Logits of one micro-batch on a CPU, where running out of memory kills the process instead of
 # raising an error, so that trying what fits is no way.
