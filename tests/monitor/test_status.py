@@ -33,7 +33,7 @@ from rope_spectra.monitor.state import Part
 from rope_spectra.runtime import cli, heartbeat, progress
 from rope_spectra.runtime.errors import UserError
 from rope_spectra.runtime.heartbeat import Heartbeat, Position
-from support import small_experiment
+from support import searched, small_experiment
 from support.checkout import ROOT, SNAKEMAKE
 
 RUN = {"experiment": "demo", "spectrum": "geo", "seed": 1}
@@ -258,6 +258,15 @@ def test_the_repeats_of_a_noise_floor_are_listed(tmp_path: Path) -> None:
     names = [part.name for part in experiment.parts if part.kind == "run"]
     assert names[-2:] == ["geo seed1-repeat1", "geo seed1-repeat2"]
     assert len(names) == 2 * 2 + 2
+
+
+def test_a_search_is_shown_with_its_candidates_and_its_best(tmp_path: Path) -> None:
+    leave_heartbeat(tmp_path, "propose/s/round0", state="failed", error="optuna is missing")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(view.screen(look(tmp_path, searched.config_of())))
+    text = console.export_text()
+    assert re.search("failed +candidates +while choosing the candidates", text)
+    assert re.search("waiting +best spectrum", text)
 
 
 def step(tmp_path: Path, main: Any, *arguments: str) -> Heartbeat | None:

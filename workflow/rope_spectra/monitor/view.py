@@ -33,13 +33,13 @@ _DOING = {
     "tokenize_train": "tokenizing",
     "tokenize_val": "tokenizing",
     "memmap_cache": "writing the token cache",
-    "sentence": "preparing the retrieval probe",
-    "probe_words": "preparing the retrieval probe",
+    "propose": "choosing the candidates",
     "train": "training",
     "evaluate": "evaluating",
     "aggregate": "making the tables",
     "page": "writing the page",
     "figures": "drawing the figures",
+    "best": "writing the best spectrum",
     "course": "writing the page",
 }
 _STATE_WIDTH = 9
