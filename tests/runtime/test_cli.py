@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from rope_spectra.runtime import cli
+from rope_spectra.runtime import cli, heartbeat
 from rope_spectra.runtime.errors import UserError, or_exit
 
-EVIL = "\x1b]0;pwned\x07\u202e"
+# Control characters, and a byte of a file's name that is no UTF-8.
+EVIL = "\x1b]0;pwned\x07\u202e\udcff"
+SHOWN = r"a.json: unknown \x1b]0;pwned\x07\u202e\udcff"
 
 
 def fail(_: Any = None) -> None:
@@ -22,12 +24,16 @@ def test_an_error_that_quotes_a_file_is_shown_and_logged_as_text(
     with pytest.raises(SystemExit):
         cli.run(lambda: fail(cli.parse(cli.parser("doc"), ["--log", str(log)])))
     for text in (capsys.readouterr().err, log.read_text()):
-        assert text.endswith("error: a.json: unknown \\x1b]0;pwned\\x07\\u202e\n")
+        assert text.endswith(f"error: {SHOWN}\n")
+    beat = heartbeat.read(log)
+    assert beat is not None
+    assert (beat.state, beat.error) == ("failed", SHOWN)
 
 
 def test_an_error_in_the_snakefile_too() -> None:
-    with pytest.raises(SystemExit, match=r"a.json: unknown \\x1b]0;pwned\\x07\\u202e$"):
+    with pytest.raises(SystemExit) as ended:
         or_exit(fail)
+    assert ended.value.code == SHOWN
 
 
 @pytest.mark.parametrize(("ours", "speaks"), [(False, True), (True, False)])

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from rope_spectra.runtime.foreign import read_end
+from rope_spectra.runtime.foreign import printable, read_end
 from rope_spectra.runtime.rank import is_main_process
 from rope_spectra.runtime.settings import Printable, Record
 
@@ -126,7 +126,8 @@ def beat(position: Position) -> None:
 def end(state: JobState, error: str | None = None) -> None:
     """The last heartbeat: how the job ended and why. Nothing is written after it."""
     global _file, _latest
-    _update(state=state, error=error)
+    # It may name a file whose name is no UTF-8, which JSON cannot hold.
+    _update(state=state, error=error and printable(error))
     _file = _latest = None
 
 
@@ -164,7 +165,7 @@ def _update(**changes: Any) -> None:
     _latest = _latest.model_copy(update=changes)
     temporary = _file.with_name(f"{_file.name}.tmp.{os.getpid()}")
     with contextlib.suppress(OSError):
-        temporary.write_text(_latest.model_dump_json())
+        temporary.write_bytes(_latest.model_dump_json().encode())
         temporary.replace(_file)
 
 
