@@ -419,11 +419,18 @@ def test_what_a_rule_puts_into_its_shell_line_is_safe_or_quoted() -> None:
 
 
 def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "sizes.npy", np.array([{"run": "me"}], dtype=object))
     from rope_spectra import evaluate
 
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        evaluate.read_token_bytes(tmp_path / "sizes.npy")
+    sizes = tmp_path / "sizes.npy"
+    contents: list[Any] = [np.array([{"run": "me"}], dtype=object), np.ones(2), np.ones((3, 1))]
+    for content in contents:
+        np.save(sizes, content)
+        with pytest.raises(UserError, match="not the sizes of 3 tokens"):
+            evaluate.read_token_bytes(sizes, vocab_size=3)
+    for text in ("", "sizes"):
+        sizes.write_text(text)
+        with pytest.raises(UserError, match="not the sizes of 3 tokens"):
+            evaluate.read_token_bytes(sizes, vocab_size=3)
 
 
 def test_weights_are_kept_in_safetensors_only() -> None:

@@ -80,7 +80,9 @@ def main() -> None:
     output = args.output or args.run
 
     def evaluate() -> None:
-        sizes = read_token_bytes(args.token_bytes) if args.token_bytes else None
+        sizes = None
+        if args.token_bytes:
+            sizes = read_token_bytes(args.token_bytes, manifest.vocab_size)
         model = _load(args.run, run, args.threads, args.runs_per_gpu)
         _evaluate(model, tokens, sentence, sizes, facts, output)
 
@@ -120,11 +122,20 @@ def _evaluate(
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_token_bytes(path: Path) -> NDArray[np.uint16]:
-    """UTF-8 bytes of each token id [vocab]; UserError if its record certifies another file."""
+def read_token_bytes(path: Path, vocab_size: int) -> NDArray[np.uint16]:
+    """UTF-8 bytes of each token id [vocab_size]; UserError if the file is no such array."""
     check_record(path)
-    # A pickle in its place could run code.
-    return np.load(path, allow_pickle=False)
+    try:
+        # A pickle in its place could run code.
+        sizes = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        sizes = None
+    if np.ndim(sizes) != 1 or len(sizes) < vocab_size:
+        raise UserError(
+            f"{path}: not the sizes of {vocab_size} tokens; give the token_bytes.npy next to their"
+            " tokenizer.json"
+        )
+    return sizes
 
 
 def _load(folder: Path, run: RunRecord, threads: int | None, runs_per_gpu: int) -> "Llama":
