@@ -188,7 +188,8 @@ def best(
     style.plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.set(xlabel="Rotary pair k", ylabel="Wavelength 2π/ω (tokens)")
     style.label_ends(axes, ends, styles)
-    text = f"Dots: the knots of {style.shown(names[0])}. Pairs that do not rotate are not drawn."
+    text = f"Dots: the knots of {style.shown(names[0])}. Pairs that do not rotate are not drawn: "
+    text += "there a line leads to the name."
     style.caption(axes, text)
     return figure
 
