@@ -107,6 +107,11 @@ def test_it_prints_a_plan_of_looks(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0.6 < float(last[3].strip("%")) / 100 < 0.75
 
 
+def test_an_effect_that_no_ratio_holds_is_inf(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--effect", "1000", "--spread", "1")
+    assert "1000 (inf times PPL)" in capsys.readouterr().out
+
+
 GIVEN = ["--effect", "0.1", "--spread", "0.1"]
 TABLE = ["--table", "TABLE", "--contrast", "own"]
 

@@ -23,7 +23,7 @@ from scipy import stats
 from rope_spectra.analysis import assumed, looks, power
 from rope_spectra.analysis.assumed import Assumed, Wanted
 from rope_spectra.analysis.endpoints import METRICS
-from rope_spectra.analysis.statistics import smallest_p
+from rope_spectra.analysis.statistics import exponential, smallest_p
 from rope_spectra.artifacts import tables
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
@@ -115,7 +115,8 @@ def _show(found: Assumed, contrasts: int, text: float, plan: list[int] | None) -
     if found.name:
         console.print(f"[bold]{found.name}[/bold], {found.pairs} pairs")
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("mean difference", f"{found.effect:.4g} ({math.exp(found.effect):.4g} times PPL)")
+    ratio = exponential(found.effect)
+    facts.add_row("mean difference", f"{found.effect:.4g} ({ratio:.4g} times PPL)")
     facts.add_row("standard deviation", f"{found.spread:.4g} over the seeds")
     family = "1 contrast" if contrasts == 1 else f"{contrasts} contrasts, the others without effect"
     facts.add_row("family", family)

@@ -6,6 +6,7 @@ never 0. Definitions and assumptions: docs/statistics.md.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +51,12 @@ def seed_summary(values: ArrayLike) -> SeedSummary:
         max=float(x.max()),
         geomean=float(np.exp(np.log(x).mean())),
     )
+
+
+def exponential(values: ArrayLike) -> Any:
+    """The exponential; inf where no float holds it, as of a run that has diverged."""
+    with np.errstate(over="ignore"):
+        return np.exp(values)
 
 
 def std(values: ArrayLike) -> float:

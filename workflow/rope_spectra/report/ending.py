@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import RenderableType
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rope_spectra.analysis.endpoints import METRICS
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.artifacts import layout
 from rope_spectra.config import frozen
 from rope_spectra.config.design import SELECTION, Design
@@ -85,10 +85,9 @@ def _table(compared: Comparisons) -> Table:
 def _numbers(row: Any) -> list[str]:
     names = METRICS[row.metric]
     ratio = number(getattr(row, names.ratio))
-    with np.errstate(over="ignore"):
-        low, high = np.exp(
-            [getattr(row, f"{names.delta}_crossed95{end}") for end in ("_low", "_high")]
-        )
+    low, high = exponential(
+        [getattr(row, f"{names.delta}_crossed95_{end}") for end in ("low", "high")]
+    )
     wins = getattr(row, names.wins)
     won = "" if pd.isna(wins) else wins.replace("/", " of ")
     return [ratio, interval(low, high, digits=2), number(row.p_holm), won]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rope_spectra.analysis.endpoints import PRIMARY
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.design import Design
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval, named, number, text
@@ -59,9 +60,9 @@ def _place(row: Any) -> str:
 
 def _growth(row: Any, by: str) -> str:
     """The exponential of a mean of a logarithm, such as `1.756 (1.590 to 1.940)`."""
-    low, high = np.exp([getattr(row, f"{by}_crossed95_{side}") for side in ("low", "high")])
+    low, high = exponential([getattr(row, f"{by}_crossed95_{side}") for side in ("low", "high")])
     between = interval(low, high, digits=3)
-    return f"{np.exp(getattr(row, by)):.3f}" + (f" ({between})" if between else "")
+    return f"{exponential(getattr(row, by)):.3f}" + (f" ({between})" if between else "")
 
 
 def _percent(row: Any, name: str, sign: str = "", lowest: float = 0.0) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from rope_spectra.analysis.endpoints import METRICS
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.design import SELECTION, Design
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval, named, number, spaced
-from rope_spectra.report.pages import METRIC_WORDS, comparisons, exponential, finding
+from rope_spectra.report.pages import METRIC_WORDS, comparisons, finding
 from rope_spectra.report.rankings import protocols, rankings
 
 # Follows the names of experiments that are not of this run.

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from rope_spectra.analysis import statistics
 from rope_spectra.analysis.declaration import Standing
 from rope_spectra.analysis.endpoints import METRICS, PRIMARY
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.analysis.verdicts import UNDECIDED, Finding
 from rope_spectra.config.design import NATIVE, SELECTION, Design, label, parse_arm
 from rope_spectra.report import markdown, retrieval_section, usage_section
@@ -121,12 +121,6 @@ def _growth(row: pd.Series) -> str:
     low, high = exponential([row["degradation_ci95_low"], row["degradation_ci95_high"]])
     between = interval(low, high, digits=3)
     return f"{exponential(row['degradation_mean']):.3f}" + (f" ({between})" if between else "")
-
-
-def exponential(values: ArrayLike) -> Any:
-    """The exponential; inf where no float holds it, as of a run that has diverged."""
-    with np.errstate(over="ignore"):
-        return np.exp(values)
 
 
 def _diverged(summary: pd.DataFrame) -> list[str]:

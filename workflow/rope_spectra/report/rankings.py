@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.experiment import Metric, Primary
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import mean_std, named, number
@@ -77,7 +77,7 @@ def _ranking(rows: pd.DataFrame, protocol: str, primary: Primary | None) -> Rank
             "seeds": str(row["n_seeds"]),
         }
         if by == "degradation":
-            line[f"growth at {length}"] = f"{np.exp(row['degradation_mean']):.3f}"
+            line[f"growth at {length}"] = f"{exponential(row['degradation_mean']):.3f}"
         line |= {str(each): by_length.loc[arm, each] for each in lengths}
         if is_split:
             at = longest.loc[arm]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rope_spectra.analysis.rates import FAILED
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.design import Design
 from rope_spectra.report import markdown
 from rope_spectra.report.markdown import interval
@@ -19,7 +19,7 @@ def rates_section(design: Design, table: pd.DataFrame) -> dict[str, Any]:
         header += f" / PPL at {design.train_length}"
     lines = []
     for row in table.itertuples():
-        low, high = np.exp([row.value_crossed95_low, row.value_crossed95_high])
+        low, high = exponential([row.value_crossed95_low, row.value_crossed95_high])
         between = interval(low, high, digits=3)
         line = {
             "learning rate": f"{row.learning_rate:g}",
@@ -27,7 +27,7 @@ def rates_section(design: Design, table: pd.DataFrame) -> dict[str, Any]:
             "seeds": str(row.n_seeds),
             "failed": str(row.n_failed),
             f"PPL at {design.train_length}": f"{row.ppl_in_length:.3f}",
-            header: f"{np.exp(row.value):.3f}" + (f" ({between})" if between else ""),
+            header: f"{exponential(row.value):.3f}" + (f" ({between})" if between else ""),
             "rank": "" if pd.isna(row.rank) else str(int(row.rank)),
             "rank, 95 %": interval(row.rank_ci95_low, row.rank_ci95_high, digits=0),
         }

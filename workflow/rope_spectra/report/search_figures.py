@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.candidates import SearchStep
 from rope_spectra.config.design import Design
 from rope_spectra.report import style
@@ -249,8 +250,7 @@ def _coordinate_axis(axes: Axes, name: str) -> None:
 
 def _scaled(metric: str, values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Values as they are drawn: a degradation as a ratio, retrieval in points of accuracy lost."""
-    with np.errstate(over="ignore"):
-        return np.exp(values) if metric == "degradation" else 100 * values
+    return exponential(values) if metric == "degradation" else 100 * values
 
 
 def _neutral(metric: str) -> float:

@@ -1,8 +1,8 @@
 """The page of a search, its summary.md, from its tables and those of its confirmation."""
 
-import numpy as np
 import pandas as pd
 
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.candidates import SearchStep
 from rope_spectra.config.design import SELECTION, Design
 from rope_spectra.report import markdown
@@ -89,5 +89,4 @@ def _score(metric: str, value: float, error: float) -> str:
 
 def _value(metric: str, value: float) -> str:
     """A difference as the page has it: a ratio of degradations, or points of accuracy."""
-    with np.errstate(over="ignore"):
-        return f"{np.exp(value):.3f}" if metric == "degradation" else f"{100 * value:+.1f}"
+    return f"{exponential(value):.3f}" if metric == "degradation" else f"{100 * value:+.1f}"
