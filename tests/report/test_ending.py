@@ -59,6 +59,12 @@ def test_the_verdict_is_in_words_with_its_numbers(monkeypatch: pytest.MonkeyPatc
     assert "results/quest/best.yaml" in text
 
 
+def test_names_that_look_like_numbers_stay_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(make_design("007", "nan"), {"007": 8.0, "nan": 4.0}, monkeypatch)
+    assert "against 007" in text
+    assert any(line.startswith("nan") for line in text.splitlines())
+
+
 def test_too_few_seeds_say_what_they_show(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(make_design("geo", "own"), {"geo": 8.0, "own": 4.0}, monkeypatch)
     assert "3 of 3 seeds better; 3 seeds" in " ".join(text.split())

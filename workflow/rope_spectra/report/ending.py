@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.statistics import exponential
-from rope_spectra.artifacts import layout
+from rope_spectra.artifacts import layout, tables
 from rope_spectra.config import frozen
 from rope_spectra.config.design import SELECTION, Design
 from rope_spectra.config.sections import Config
@@ -42,7 +42,7 @@ def lines(config: Config, program: str) -> Iterator[RenderableType]:
 def _experiment(design: Design) -> Iterator[RenderableType]:
     name = design.experiment
     yield Text(name, "bold")
-    summary = pd.read_csv(layout.EXPERIMENT_SUMMARY.format(experiment=name))
+    summary = tables.read_csv(layout.fill(layout.EXPERIMENT_SUMMARY, experiment=name))
     tested = summary[summary["phase"] != SELECTION]
     # Only with a selection whose confirmation has not run is there none.
     compared = comparisons(design, tested, None) if not tested.empty else None
