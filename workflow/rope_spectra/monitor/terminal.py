@@ -65,6 +65,7 @@ _SILENT = {
     LogEvent.PROGRESS,
     LogEvent.RULEGRAPH,
     LogEvent.GROUP_INFO,
+    LogEvent.GROUP_ERROR,  # of each job in the group it tells by itself
 }
 
 # The last lines of a run that succeeds.
@@ -148,7 +149,6 @@ class Terminal(logging.Handler):
             LogEvent.JOB_INFO: self._start,
             LogEvent.JOB_FINISHED: self._finish,
             LogEvent.JOB_ERROR: self._fail,
-            LogEvent.GROUP_ERROR: self._fail_group,
         }
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -228,11 +228,6 @@ class Terminal(logging.Handler):
         self._print(*(Text(f"    {line}") for line in job.reason()))
         # A scheduler has a log of its own, with what the job could not say.
         self._print(*(Text(f"    see also {path}") for path in record.log[1:]))
-
-    def _fail_group(self, record: Any) -> None:
-        for info in record.job_error_info:
-            log = Path(info["log"][0]) if info["log"] else None
-            self._failed[info["jobid"]] = _Job(info["rule_name"], {}, log)
 
     def _place(self) -> str:
         width = len(str(self._total))
