@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from rope_spectra.analysis import looks as plan
 from rope_spectra.analysis.crossed import STRETCHES, crossed
+from rope_spectra.analysis.looks import levels
 from rope_spectra.analysis.statistics import ALPHA, smallest_p
 
 POWER = 0.8
@@ -52,7 +52,7 @@ def power_by_look(
     size = abs(effect) / spread
     declared = np.zeros(STUDIES, dtype=bool)
     shares = [0.0]
-    for n, level in zip(looks, plan.levels(looks, contrasts), strict=True):
+    for n, level in zip(looks, levels(looks, contrasts), strict=True):
         if contrasts * smallest_p(n) < level:
             declared |= _declared(size, text / spread, n, level / contrasts)
             # The power of the t test is known: only how the rule differs from it is simulated.

@@ -12,9 +12,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rope_spectra.analysis import looks as plan
 from rope_spectra.analysis import statistics
 from rope_spectra.analysis.crossed import crossed
+from rope_spectra.analysis.looks import levels
 from rope_spectra.analysis.statistics import ALPHA
 
 Verdict: TypeAlias = Literal[
@@ -86,8 +86,8 @@ def judge(
     tables = [np.asarray(deltas, dtype=np.float64) for deltas in contrasts]
     n_seeds = max((len(table) for table in tables), default=0)
     looks = looks or [n_seeds]
-    levels = plan.levels(looks, len(tables))
-    reached = [(n, level) for n, level in zip(looks, levels, strict=True) if n <= n_seeds]
+    planned = zip(looks, levels(looks, len(tables)), strict=True)
+    reached = [(n, level) for n, level in planned if n <= n_seeds]
     limit = float(np.log1p(margin))
     evidence = [_evidence(table, reached, limit) for table in tables]
     different = statistics.holm([item.p_difference for item in evidence])
