@@ -144,36 +144,57 @@ def repeated_runs(wildcards):
     ]
 
 
-def experiment_files(experiment):
-    """The tables and figures of an experiment, each where the experiment has what it shows.
+@cache
+def optional_patterns(experiment):
+    """The tables and figures that this experiment has and not every other, as patterns of paths.
 
     The comparison with published numbers needs the study's protocol among those evaluated.
     """
+    settings = config.experiments[experiment]
     evaluation = config.evaluation_of(experiment)
-    files = layout.experiment_files(experiment)
     patterns = []
     as_published = "first_chunks" in evaluation.protocols and "none" in evaluation.remaps
     if experiment in counterparts.COUNTERPARTS and as_published:
         patterns += [layout.PUBLISHED, layout.PUBLISHED_FIGURE]
-    if config.experiments[experiment].noise_floor:
+    if settings.noise_floor:
         patterns.append(layout.NOISE_FLOOR)
     if evaluation.retrieval:
         patterns += [layout.RETRIEVAL, layout.RETRIEVAL_RUNS, layout.RETRIEVAL_FIGURE]
         if evaluation.retrieval.tasks:
             patterns += [layout.RETRIEVAL_DISTANCE, layout.RETRIEVAL_DISTANCE_FIGURE]
-    if has_theory(experiment):
+    # Enough spectra, as they were trained, to correlate over them.
+    if len(settings.spectra) >= FEWEST_SPECTRA and "none" in evaluation.remaps:
         patterns.append(layout.THEORY)
-    if config.experiments[experiment].hypotheses:
+    if settings.hypotheses:
         patterns.append(layout.HYPOTHESES)
-    if config.experiments[experiment].retrieval:
+    if settings.retrieval:
         patterns += [layout.FRONTIER, layout.FRONTIER_FIGURE]
-    if config.experiments[experiment].rates:
+    if settings.rates:
         patterns.append(layout.RATES)
     if evaluation.usage:
         patterns += [layout.USAGE_TABLE, layout.USAGE_RUNS, layout.USAGE_ATTENTION]
         patterns += layout.USAGE_FIGURES
+    return patterns
+
+
+def where_it_is_made(pattern):
+    """An input function: one of the optional tables, where the experiment has it."""
+
+    def path(wildcards):
+        is_made = pattern in optional_patterns(wildcards.experiment)
+        return pattern.format(experiment=wildcards.experiment) if is_made else []
+
+    return path
+
+
+def experiment_files(experiment):
+    """The tables and figures of an experiment, and what is measured for them besides its runs."""
+    files = layout.experiment_files(experiment)
+    if config.evaluation_of(experiment).usage:
         files += usage_files(experiment)
-    return files + [pattern.format(experiment=experiment) for pattern in patterns]
+    return files + [
+        pattern.format(experiment=experiment) for pattern in optional_patterns(experiment)
+    ]
 
 
 def paper_figures(experiment):
@@ -189,48 +210,6 @@ def summarized():
     return list(dict.fromkeys([*config.tabulated, *rates]))
 
 
-def noise_floor_table(wildcards):
-    """The table of the noise floor, where the experiment repeats a run."""
-    repeats = config.experiments[wildcards.experiment].noise_floor
-    return layout.NOISE_FLOOR.format(experiment=wildcards.experiment) if repeats else []
-
-
-def retrieval_table(wildcards):
-    """The table of the retrieval probe, where the experiment has it."""
-    probed = config.evaluation_of(wildcards.experiment).retrieval
-    return layout.RETRIEVAL.format(experiment=wildcards.experiment) if probed else []
-
-
-def has_theory(experiment):
-    """True for an experiment with enough spectra, as they were trained, to correlate over them."""
-    many = len(config.experiments[experiment].spectra) >= FEWEST_SPECTRA
-    return many and "none" in config.evaluation_of(experiment).remaps
-
-
-def theory_table(wildcards):
-    """The table of rank correlations over the spectra, where there are enough of them."""
-    has = has_theory(wildcards.experiment)
-    return layout.THEORY.format(experiment=wildcards.experiment) if has else []
-
-
-def hypotheses_table(wildcards):
-    """The table of the hypotheses, where the experiment has some."""
-    has = config.experiments[wildcards.experiment].hypotheses
-    return layout.HYPOTHESES.format(experiment=wildcards.experiment) if has else []
-
-
-def frontier_table(wildcards):
-    """The table of the frontier, where the experiment declares a retrieval endpoint."""
-    declared = config.experiments[wildcards.experiment].retrieval
-    return layout.FRONTIER.format(experiment=wildcards.experiment) if declared else []
-
-
-def rates_table(wildcards):
-    """The table of learning rates, where the experiment names others at other rates."""
-    named = config.experiments[wildcards.experiment].rates
-    return layout.RATES.format(experiment=wildcards.experiment) if named else []
-
-
 def of_all_rates(pattern):
     """An input function: a file of each experiment at another learning rate."""
     return lambda w: expand(pattern, experiment=config.experiments[w.experiment].rates)
@@ -243,12 +222,6 @@ def usage_files(experiment):
         for spectrum, seed in frozen.design(config, experiment).confirming_runs
         for pattern in (layout.USAGE, layout.USAGE_RECORD)
     ]
-
-
-def usage_table(wildcards):
-    """The table of what the runs use, where the experiment has it."""
-    used = config.evaluation_of(wildcards.experiment).usage
-    return layout.USAGE_RUNS.format(experiment=wildcards.experiment) if used else []
 
 
 def table_options(wildcards, input):

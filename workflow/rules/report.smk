@@ -75,13 +75,13 @@ rule page:
         design=layout.EXPERIMENT,
         appearance=layout.APPEARANCE,
         summary=layout.EXPERIMENT_SUMMARY,
-        noise_floor=noise_floor_table,
-        retrieval=retrieval_table,
-        theory=theory_table,
-        hypotheses=hypotheses_table,
-        frontier=frontier_table,
-        rates=rates_table,
-        usage=usage_table,
+        noise_floor=where_it_is_made(layout.NOISE_FLOOR),
+        retrieval=where_it_is_made(layout.RETRIEVAL),
+        theory=where_it_is_made(layout.THEORY),
+        hypotheses=where_it_is_made(layout.HYPOTHESES),
+        frontier=where_it_is_made(layout.FRONTIER),
+        rates=where_it_is_made(layout.RATES),
+        usage=where_it_is_made(layout.USAGE_RUNS),
     output:
         in_report(layout.EXPERIMENT_SUMMARY_MD, "experiment_page", "table", "1 Summary for reading"),
     log:
@@ -104,7 +104,7 @@ rule interactive:
         appearance=layout.APPEARANCE,
         runs=layout.RUNS,
         summary=layout.EXPERIMENT_SUMMARY,
-        frontier=frontier_table,
+        frontier=where_it_is_made(layout.FRONTIER),
     output:
         in_report(layout.INTERACTIVE, "interactive", "figure", "0 Interactive page"),
     log:
