@@ -23,6 +23,17 @@ from rope_spectra.report import markdown, pages
 from rope_spectra.runtime import cli
 from rope_spectra.runtime.errors import UserError
 
+# The tables that not every experiment has, by option: the file, and a column to know it by.
+OPTIONAL = {
+    "noise_floor": ("noise_floor.csv", "ppl_spread"),
+    "retrieval": ("retrieval.csv", "accuracy_mean"),
+    "theory": ("theory.csv", "spearman"),
+    "hypotheses": ("hypotheses.csv", "prediction"),
+    "frontier": ("frontier.csv", "non_dominated"),
+    "rates": ("rates.csv", "learning_rate"),
+    "usage": ("usage_runs.csv", "never_turning"),
+}
+
 
 def main() -> None:
     parser = cli.parser(__doc__)
@@ -36,30 +47,19 @@ def main() -> None:
         parser,
         required=False,
         appearance="appearance.json: how spectra are shown",
-        noise_floor="its noise_floor.csv, if it has one",
-        retrieval="its retrieval.csv, if it has one",
-        theory="its theory.csv, if it has one",
-        hypotheses="its hypotheses.csv, if it has one",
-        frontier="its frontier.csv, if it has one",
-        rates="its rates.csv, if it has one",
-        usage="its usage_runs.csv, if it has one",
+        **{option: f"its {file}, if it has one" for option, (file, _) in OPTIONAL.items()},
     )
     args = cli.parse(parser)
 
     design = seal.load_settings(args.definition, Design)
     record = lineage.check_table_of(design, args.summary)
-    page = pages.experiment_page(
-        design,
-        read_table(args.summary, "ppl_mean", "verdict", "endpoint"),
-        read_table(args.noise_floor, "ppl_spread") if args.noise_floor else None,
-        read_table(args.retrieval, "accuracy_mean") if args.retrieval else None,
-        record.declaration,
-        read_table(args.theory, "spearman") if args.theory else None,
-        read_table(args.hypotheses, "prediction") if args.hypotheses else None,
-        read_table(args.frontier, "non_dominated") if args.frontier else None,
-        read_table(args.rates, "learning_rate") if args.rates else None,
-        read_table(args.usage, "never_turning") if args.usage else None,
-    )
+    summary = read_table(args.summary, "ppl_mean", "verdict", "endpoint")
+    optional = {
+        option: read_table(getattr(args, option), column)
+        for option, (_, column) in OPTIONAL.items()
+        if getattr(args, option)
+    }
+    page = pages.experiment_page(design, summary, standing=record.declaration, **optional)
     shown = appearance.read(args.appearance)
     files.write_text(args.output, markdown.relabeled(page, shown))
 

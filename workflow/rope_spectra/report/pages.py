@@ -61,12 +61,9 @@ def experiment_page(
 ) -> str:
     """summary.md of one experiment.
 
-    The tables are those of summary.csv, noise_floor.csv where a run was repeated, retrieval.csv
-    where the models were probed, and usage_runs.csv where their use of the pairs was measured.
-    standing: how the claims stand against the declaration, None where the tables do not tell.
-    theory.csv and hypotheses.csv: where the experiment has them. frontier: frontier.csv, where a
-    retrieval endpoint is declared. rates: rates.csv, where the experiment names others at other
-    learning rates.
+    The tables are those of the files with these names, usage that of usage_runs.csv; None where
+    the experiment has no such table. standing: how the claims stand against the declaration, None
+    where the tables do not tell.
     """
     chosen = summary[summary["phase"] == SELECTION]
     tested = summary[summary["phase"] != SELECTION]
