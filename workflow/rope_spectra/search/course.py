@@ -60,10 +60,9 @@ def course_table(space: Space, rounds: Sequence[Round]) -> pd.DataFrame:
                 "is_allowed": each.scores[proposal].is_allowed,
             }
             values = each.scores[proposal].values
-            for metric, suffix in zip(range(len(values)), ("", "2"), strict=False):
-                row[f"value{suffix}"] = values[metric]
-                noise = pooled[metric] / len(each.seeds) ** 0.5 if pooled else np.nan
-                row[f"noise{suffix}"] = noise
+            for suffix, value, deviation in zip(("", "2"), values, pooled, strict=False):
+                row[f"value{suffix}"] = value
+                row[f"noise{suffix}"] = deviation / len(each.seeds) ** 0.5
             shape = space.shape(point)
             row |= {f"wavelength{knot}": tokens for knot, tokens in enumerate(shape.wavelengths)}
             rows.append(row | {"stilled": shape.stilled})

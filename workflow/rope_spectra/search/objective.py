@@ -158,12 +158,11 @@ def in_order(scores: Mapping[Name, Score]) -> list[Name]:
         return [*sorted(allowed, key=lambda name: scores[name].values), *beyond]
     values = np.array([scores[name].values for name in allowed])
     ranks = (values[:, None, :] > values[None, :, :]).sum(axis=1).sum(axis=1)
-    fronts = _fronts(values)
-    keys = dict(zip(allowed, zip(fronts, ranks.tolist(), strict=True), strict=True))
-    return [*sorted(allowed, key=keys.__getitem__), *beyond]
+    order = np.lexsort((ranks, _fronts(values)))  # the last key counts first
+    return [*(allowed[index] for index in order), *beyond]
 
 
-def _fronts(values: np.ndarray) -> list[int]:
+def _fronts(values: np.ndarray) -> np.ndarray:
     """The number of the frontier that each row [candidates, 2] is on, from 0."""
     number = np.full(len(values), -1)
     left = np.arange(len(values))
@@ -171,18 +170,18 @@ def _fronts(values: np.ndarray) -> list[int]:
         free = non_dominated(values[left, 0], -values[left, 1])
         number[left[free]] = front
         left = left[~free]
-    return [int(each) for each in number]
+    return number
 
 
-def pooled_noise(scores: Sequence[Score]) -> tuple[float, ...] | None:
+def pooled_noise(scores: Sequence[Score]) -> tuple[float, ...]:
     """The standard deviation of a difference of one seed, pooled over candidates, by metric.
 
-    None where no candidate has two seeds.
+    NaN where no candidate has two seeds.
     """
     tables = [np.array(each.deltas) for each in scores if len(each.deltas) > 1]
     tables = [table for table in tables if np.isfinite(table).all()]
     if not tables:
-        return None
+        return (np.nan,) * len(scores[0].values)
     squares = sum(((table - table.mean(axis=0)) ** 2).sum(axis=0) for table in tables)
     freedom = sum(len(table) - 1 for table in tables)
     return tuple(np.sqrt(squares / freedom).tolist())
