@@ -211,10 +211,11 @@ def _differences(
     if not pairs:
         return np.full((0, 1), np.nan)
     if at.measure == "retrieval":  # of which more is better
-        theirs_and_ours = (_by_trial(at, each, pairs, results.trials) for each in reversed(arms))
-        deltas = np.subtract(*theirs_and_ours)
+        first, second = (_by_trial(at, each, pairs, results.trials) for each in arms)
+        deltas = second - first
     elif design.verdict_protocol == "full":
-        deltas = np.subtract(*(_by_block(at, each, pairs, results.blocks) for each in arms))
+        first, second = (_by_block(at, each, pairs, results.blocks) for each in arms)
+        deltas = first - second
     else:
         deltas = (ours.loc[pairs] - theirs.loc[pairs]).to_numpy()[:, None]
     return in_order(deltas, pairs, seeds)

@@ -251,6 +251,21 @@ def read_shares(design: Design) -> dict[str, float]:
     return {str(task): part for task, part in share.by_task.items()}
 
 
+def read_usages(design: Design) -> dict[usage_table.Run, usage_table.Arrays]:
+    """The arrays of usage.npz by spectrum and seed, without the seeds that serve selection.
+
+    Raises UserError for one that is damaged or out of date.
+    """
+    frozen = layout.fill(layout.USAGE_CONFIG, experiment=design.experiment)
+    settings = seal.load_settings(frozen, UsageSettings)
+    usages: dict[usage_table.Run, usage_table.Arrays] = {}
+    for spectrum, seed in design.confirming_runs:
+        path = layout.fill(layout.USAGE, experiment=design.experiment, spectrum=spectrum, seed=seed)
+        with np.load(check_usage(path.parent, settings), allow_pickle=False) as file:
+            usages[spectrum, seed] = dict(file)
+    return usages
+
+
 def _probed(design: Design, run: tuple[str, int], arrays: Arrays, name: str) -> NDArray[Any]:
     """An array of the retrieval probe; UserError if the run was not probed so."""
     if name not in arrays:
@@ -282,18 +297,3 @@ def _inside_and_beyond(arrays: Arrays, name: str, train_length: int) -> tuple[fl
 
 def _ppl(nll: NDArray[np.float64], tokens: NDArray[np.integer]) -> float:
     return float(np.exp(nll.sum() / tokens.sum())) if tokens.sum() else float("nan")
-
-
-def read_usages(design: Design) -> dict[usage_table.Run, usage_table.Arrays]:
-    """The arrays of usage.npz by spectrum and seed, without the seeds that serve selection.
-
-    Raises UserError for one that is damaged or out of date.
-    """
-    frozen = layout.fill(layout.USAGE_CONFIG, experiment=design.experiment)
-    settings = seal.load_settings(frozen, UsageSettings)
-    usages: dict[usage_table.Run, usage_table.Arrays] = {}
-    for spectrum, seed in design.confirming_runs:
-        path = layout.fill(layout.USAGE, experiment=design.experiment, spectrum=spectrum, seed=seed)
-        with np.load(check_usage(path.parent, settings), allow_pickle=False) as file:
-            usages[spectrum, seed] = dict(file)
-    return usages
