@@ -152,6 +152,16 @@ def test_bad_input_ends_with_one_line(
     assert key in line
 
 
+def test_a_table_without_rows_ends_with_one_line(
+    summary: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables.write_csv(summary, tables.read_csv(summary).iloc[:0])
+    with pytest.raises(SystemExit, match="1"):
+        run("--table", str(summary), "--contrast", "own")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--table: has no rows" in line
+
+
 @pytest.mark.parametrize("arguments", [[], ["--baseline", "own+pi"], ["--baseline", "geo"]])
 def test_runs_need_a_baseline_and_two_pairs(
     runs: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from rope_spectra import aggregate
-from rope_spectra.analysis.runs import degradation, is_finished, read_positions, read_retrieval
+from rope_spectra.analysis.runs import (
+    degradation,
+    is_finished,
+    read_positions,
+    read_retrieval,
+    read_runs,
+)
 from rope_spectra.artifacts import layout
 from rope_spectra.evaluation import perplexity
 from rope_spectra.runtime.errors import UserError
@@ -39,6 +45,11 @@ def test_loss_by_position_reads_the_blocks_of_the_phase(
     losses = read_positions(design, runs, 128).groupby("seed")["nll"].unique()
     assert losses.loc[1].tolist() == [0.5]
     assert losses.loc[2].tolist() == [2.5]
+
+
+def test_without_runs_there_is_no_table() -> None:
+    with pytest.raises(UserError, match=r"demo: .* run snakemake first"):
+        read_runs(make_design("geo"), [])
 
 
 def binned(nll: np.ndarray, length: int, train_length: int) -> dict[str, np.ndarray]:

@@ -61,6 +61,14 @@ def test_each_run_is_an_action_from_its_settings_to_its_results(folder: Path) ->
         assert action["instrument"]["name"] == "rope-spectra"
 
 
+def test_without_the_page_one_line_says_what_to_run(folder: Path) -> None:
+    page = (folder / "summary.md").rename(folder / "moved")
+    status, lines = small.step("crate", "--experiment", folder, "--output", folder / "x.json")
+    page.rename(folder / "summary.md")
+    assert status == 1
+    assert "summary.md: is not there; run snakemake" in lines[-1]
+
+
 def test_without_the_library_one_line_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,8 @@ def main() -> None:
         ) from None
     folder = args.experiment
     design = seal.load_settings(folder / Path(layout.EXPERIMENT).name, Design)
+    if not (folder / SUMMARY).exists():
+        raise UserError(f"{folder / SUMMARY}: is not there; run snakemake for the experiment first")
     crate = ROCrate(version="1.2")
     crate.name = f"Experiment {design.experiment} of rope-spectra"
     crate.description = design.description or f"Results of the experiment {design.experiment}."

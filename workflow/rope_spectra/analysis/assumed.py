@@ -101,6 +101,8 @@ def of_runs(table: pd.DataFrame, wanted: Wanted) -> Assumed:
 def _of_experiment(table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     """The rows of one experiment, without those that served selection."""
     names = list(table["experiment"].unique())
+    if not names:
+        raise UserError("--table: has no rows; give that of a finished experiment")
     if wanted.experiment is None and len(names) > 1:
         raise UserError(f"--experiment: the table has several; give one of {', '.join(names)}")
     if wanted.experiment not in (None, *names):

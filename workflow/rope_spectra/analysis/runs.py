@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rope_spectra.analysis import usage_table
 from rope_spectra.analysis.retrieval_tasks import Asked, TaskKey
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.analysis.summary_table import DEGRADATION, Blocks, Key
 from rope_spectra.artifacts import layout, seal
 from rope_spectra.config.design import NATIVE, Design, label
@@ -41,7 +42,10 @@ def is_finished(experiment: str, spectrum: str, seed: int | str) -> bool:
 
 
 def read_runs(design: Design, runs: Iterable[tuple[str, int]]) -> tuple[pd.DataFrame, Blocks]:
-    """The tidy table of the runs of one phase, and protocol `full` on the blocks of that phase."""
+    """The tidy table of the runs of one phase, and protocol `full` on the blocks of that phase.
+
+    Raises UserError if there are none.
+    """
     tables = []
     measured = design.train_length in design.lengths
     blocks = Blocks(train_length=design.train_length if measured else None)
@@ -61,6 +65,8 @@ def read_runs(design: Design, runs: Iterable[tuple[str, int]]) -> tuple[pd.DataF
             blocks.tokens[int(length)] = int(arrays[f"{name}/tokens"].sum())
             if "bytes" in arrays:
                 blocks.bytes[int(length)] = int(arrays["bytes"].sum())
+    if not tables:
+        raise UserError(f"{design.experiment}: no run serves verdicts yet; run snakemake first")
     return pd.concat(tables, ignore_index=True), blocks
 
 
@@ -107,7 +113,7 @@ def rescored(rows: pd.DataFrame, arrays: Arrays) -> pd.DataFrame:
         mean = nll.sum() / count
         # Every block has as many chunks and tokens as any other.
         chunks = row.chunks * count // row.tokens
-        rows.loc[row.Index, SCORES] = [np.exp(mean), mean, count, chunks]
+        rows.loc[row.Index, SCORES] = [exponential(mean), mean, count, chunks]
     return rows.astype({"tokens": int, "chunks": int})
 
 
@@ -296,4 +302,4 @@ def _inside_and_beyond(arrays: Arrays, name: str, train_length: int) -> tuple[fl
 
 
 def _ppl(nll: NDArray[np.float64], tokens: NDArray[np.integer]) -> float:
-    return float(np.exp(nll.sum() / tokens.sum())) if tokens.sum() else float("nan")
+    return float(exponential(nll.sum() / tokens.sum())) if tokens.sum() else float("nan")
