@@ -162,6 +162,8 @@ TAR = b"a.txt".ljust(257, b"\x00") + b"ustar\x0000".ljust(255, b"\x00")
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 LATIN = "grün und süß".encode("latin-1")
 NESTED = b'{"meta": {"text": "one"}, "id": 3}\n'
+# Arrow's own schema in the footer, in base64, says that a number has 4 bits instead of 64.
+HALF_BYTES = as_parquet(text=[7]).replace(b"AAFAAAAA", b"AAEEAAAA")
 REFUSED = [
     ("a.txt", "text".encode("utf-16"), "a.txt: UTF-16", "iconv -f UTF-16 -t UTF-8 a.txt"),
     ("a.txt", "some longer text".encode("utf-16-le"), "UTF-16", "iconv"),
@@ -192,6 +194,7 @@ REFUSED = [
     ("a.parquet", b"id,text\n", "not a parquet file", "download or write"),
     ("a.parquet", b"", "not a parquet file", "download or write"),
     ("a.parquet", as_parquet()[:200], "cannot be read as parquet", "download or write"),
+    ("a.parquet", HALF_BYTES, "cannot be read as parquet (Integers", "download or write"),
     ("a.parquet.gz", gzipped(as_parquet()), "parquet within gzip", "decompress"),
     ("a.parquet", as_parquet(body=["one"]), "row 0: no column 'text'", "one of: body"),
     ("a.parquet", as_parquet(text=["one", None]), "row 1: 'text' is null", "leave out"),

@@ -72,14 +72,9 @@ class HubSplit(DocumentSplit):
         return is_local(self.path) or Path(self.path).is_dir()
 
     def pieces(self) -> Iterator[Pieces]:
-        return not_empty(whole(self._texts()), self.path)
-
-    def _texts(self) -> Iterator[str]:
-        done = 0
-        for rows in self._batches():
-            texts = texts_of(rows, self.text_column, done, self.path, f" of '{self.split}'")
-            yield from texts
-            done += len(texts)
+        within = f" of '{self.split}'"
+        texts = texts_of(self._batches(), self.text_column, self.path, within)
+        return not_empty(whole(texts), self.path)
 
     def _batches(self) -> Iterator[Rows]:
         """Yields the split in batches; only the text column where that can be read alone."""

@@ -226,13 +226,10 @@ def _delimiter(path: Path, header: str, column: str, delimiters: str) -> str:
 
 def parquet_texts(path: Path, column: str) -> Iterator[str]:
     """Yields the text of each row of a parquet file."""
-    done = 0
     try:
         with path.open("rb") as file:
-            for rows in parquet_rows(file, column):
-                yield from texts_of(rows, column, done, str(path))
-                done += _count(rows)
-    except (OSError, ValueError) as error:  # those of Arrow
+            yield from texts_of(parquet_rows(file, column), column, str(path))
+    except (OSError, ValueError, NotImplementedError) as error:  # those of Arrow
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path}: cannot be read as parquet ({reason}); download or write it again"
@@ -260,19 +257,19 @@ def _rows_at_once(parquet: "ParquetFile", group: int) -> int:
     return min(max(1, _BATCH_BYTES // size), _MOST_ROWS)
 
 
-def texts_of(rows: Rows, column: str, first: int, path: str, within: str = "") -> list[str]:
-    """The texts of a batch; `first` numbers its first row.
+def texts_of(batches: Iterable[Rows], column: str, path: str, within: str = "") -> Iterator[str]:
+    """Yields the text of each row of the batches.
 
     Raises UserError about the first row without text, as a row of `path`, of the part `within`.
     """
-    texts = rows.get(column, [])
-    # One look at a whole batch is enough as long as nothing is wrong in it: a call for every row
-    # would slow down a fast tokenizer.
-    if column not in rows or not set(map(type, texts)) <= {str}:
-        for number, values in enumerate(zip(*rows.values(), strict=True), first):
-            text_of(dict(zip(rows, values, strict=True)), column, f"{path}, row {number}{within}")
-    return texts
-
-
-def _count(rows: Rows) -> int:
-    return max(map(len, rows.values()), default=0)
+    done = 0
+    for rows in batches:
+        texts = rows.get(column, [])
+        # One look at a whole batch is enough as long as nothing is wrong in it: a call for every
+        # row would slow down a fast tokenizer.
+        if column not in rows or not set(map(type, texts)) <= {str}:
+            for number, values in enumerate(zip(*rows.values(), strict=True), done):
+                row = dict(zip(rows, values, strict=True))
+                text_of(row, column, f"{path}, row {number}{within}")
+        yield from texts
+        done += len(texts)
