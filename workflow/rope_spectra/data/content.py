@@ -84,14 +84,14 @@ def of_tokens(settings: SplitSettings, tokenizer_sha256: str | None) -> Content 
     None if there is no key: what the source holds cannot be known, or to know it would take longer
     than to encode it.
     """
-    budget = {"tokens": settings.tokens, "tokenizer": tokenizer_sha256}
-    return _content(settings.source, settings.tokens, {**budget})
+    making: Facts = {"tokens": settings.tokens, "tokenizer": tokenizer_sha256}
+    return _content(settings.source, settings.tokens, making)
 
 
 def of_tokenizer(settings: LearnedTokenizer) -> Content | None:
     """The key of a tokenizer that is learned; None as in `of_tokens`."""
-    learned = {"train": settings.train, "vocab_size": settings.vocab_size}
-    return _content(settings.source, settings.train, {**learned})
+    making: Facts = {"train": settings.train, "vocab_size": settings.vocab_size}
+    return _content(settings.source, settings.train, making)
 
 
 def _content(source: DataSplit, budget: int | None, making: Facts) -> Content | None:
@@ -114,12 +114,13 @@ def _content(source: DataSplit, budget: int | None, making: Facts) -> Content | 
     return Content(hashlib.sha256(text.encode()).hexdigest(), source, hashed)
 
 
-def _tell_of_copies(files: list[_RawFile]) -> None:
+def _tell_of_copies(raw: list[_RawFile]) -> None:
     """Warns of files with the same content, which is trained on more than once."""
     first: dict[str, Path] = {}
-    for file in files:
+    for file in raw:
         known = first.setdefault(file.sha256, file.path)
-        if known != file.path and file.stamp[0]:
+        is_empty = file.stamp[0] == 0
+        if known != file.path and not is_empty:
             log.warning("%s: the same content as %s; both are used", file.path, known)
 
 

@@ -111,7 +111,7 @@ def recognize(path: Path, wanted: FormatName | None = None) -> Format:
         if compression:
             raise UserError(f"{path}: parquet within {compression}; decompress the file")
         return Format("parquet")
-    if "parquet" in (wanted, named) and wanted in (None, "parquet"):
+    if (wanted or named) == "parquet":
         raise UserError(f"{path}: not a parquet file; download or write it again")
     if wanted:
         return Format(wanted, compression)

@@ -42,22 +42,21 @@ def _of_manifest(manifest: Path) -> dict[str, Path]:
     return token_files(manifest.with_suffix(".npy"), manifest)
 
 
-def _restore(entry: Path, record: Path, settings: Path, paths: dict[str, Path]) -> None:
+def _restore(entry: Path, record_name: str, settings: Path, paths: dict[str, Path]) -> None:
     """Puts an entry back, byte for byte, if it was made with the settings that are frozen there."""
-    (name,) = (name for name, path in paths.items() if path == record)
-    if seal.read(entry / name)["settings"] != seal.read(settings):
-        raise UserError(f"{record}: {entry} was made with other settings; run snakemake again")
+    if seal.read(entry / record_name)["settings"] != seal.read(settings):
+        raise UserError(f"{settings}: {entry} was made with other settings; run snakemake again")
     for name, path in paths.items():
         kept.place(entry / name, path, as_link=name == CACHE)
 
 
 def _restore_tokens(entry: Path, record: Path) -> None:
-    _restore(entry, record, record.with_suffix(".config.json"), _of_manifest(record))
+    _restore(entry, MANIFEST, record.with_suffix(".config.json"), _of_manifest(record))
 
 
 def _restore_tokenizer(entry: Path, record: Path) -> None:
     settings = record.parent.with_name("tokenizer.config.json")
-    _restore(entry, record, settings, tokenizer_files(record))
+    _restore(entry, TOKENIZER_RECORD, settings, tokenizer_files(record))
 
 
 TOKENS = kept.Kind(

@@ -162,7 +162,6 @@ def learn_once(store: Store, settings: LearnedTokenizer, output: Path, token_byt
     if source is None:
         publish(settings, make_tokenizer(settings), output, token_bytes)
         return
-    record = record_path(output)
 
     def adopt(entry: Path) -> None:
         known = seal.load_record(entry / kinds.TOKENIZER_RECORD, TokenizerRecord)
@@ -178,16 +177,19 @@ def learn_once(store: Store, settings: LearnedTokenizer, output: Path, token_byt
             raise UserError(f"{output}: its text has changed while it was read; run again")
         publish(settings, content, output, token_bytes, source.key)
 
-    names = (kinds.TOKENIZER, kinds.TOKEN_BYTES, kinds.TOKENIZER_RECORD)
-    paths = (output, token_bytes, record)
+    paths = {
+        kinds.TOKENIZER: output,
+        kinds.TOKEN_BYTES: token_bytes,
+        kinds.TOKENIZER_RECORD: record_path(output),
+    }
     store.make_once(
         kinds.TOKENIZERS.name,
         source.key,
-        dict(zip(names, paths, strict=True)),
+        paths,
         adopt=adopt,
         make=learn,
         what=str(output),
-        is_forced=kept.is_forced("tokenizer", *paths),
+        is_forced=kept.is_forced("tokenizer", *paths.values()),
     )
 
 
