@@ -129,13 +129,9 @@ USAGE_FIGURES = tuple(
 
 def fill(pattern: str, **parts: str | int) -> Path:
     """The path of a pattern of this module; UserError for a part that could lead elsewhere."""
-    checked = {key: _checked(str(part), key) for key, part in parts.items()}
-    return Path(pattern.format(**checked))
-
-
-def _checked(part: str, key: str) -> str:
-    check = names.check_experiment if key == "experiment" else names.check
-    return check(part, key)
+    for key, part in parts.items():
+        names.check(str(part), key, names.OF_EXPERIMENT if key == "experiment" else names.PATTERN)
+    return Path(pattern.format(**parts))
 
 
 def part_of_search(search: str, part: int | None) -> str:

@@ -12,18 +12,11 @@ OF_EXPERIMENT = (
 RULE = "use up to 100 of A-Z a-z 0-9 . _ - (a letter or digit first, no '..')"
 
 
-def check(name: object, where: str) -> str:
-    """The name itself, if it can be one part of a path and nothing else.
+def check(name: object, where: str, pattern: str = PATTERN) -> str:
+    """The name itself, if it fits a pattern of this module and so leads nowhere else in a path.
 
     Raises UserError, which begins with `where`, otherwise.
     """
-    if not isinstance(name, str) or not re.search(PATTERN, name):
-        raise UserError(f"{where}: {name!r:.120} cannot be a name; {RULE}")
-    return name
-
-
-def check_experiment(name: str, where: str) -> str:
-    """As `check`, of the name of an experiment, which is two such parts in a search."""
-    if not re.search(OF_EXPERIMENT, name):
+    if not isinstance(name, str) or not re.search(pattern, name):
         raise UserError(f"{where}: {name!r:.120} cannot be a name; {RULE}")
     return name
