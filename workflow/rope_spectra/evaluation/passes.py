@@ -6,11 +6,12 @@ measured once and stands in the rows of every remap.
 
 import math
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ HEADER = "remap,protocol,length,ppl,nll,tokens,chunks"
 _LARGEST_NLL = math.log(sys.float_info.max)
 
 Arrays = dict[str, NDArray[Any]]  # those of eval.npz, by name
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,6 @@ def perplexities(
 ) -> tuple[list[Score], Arrays]:
     """The rows of eval.csv, and the arrays of eval.npz by `<remap>/<length>/<name>`."""
     jobs = list(product(settings.remaps, settings.protocols, settings.lengths))
-    progress = Progress("evaluation", len(jobs), "lengths")
     scores = []
     arrays: Arrays = {}
 
@@ -76,12 +77,10 @@ def perplexities(
             return _measure(model, tokens, protocol, length, settings, train_length)
 
     with autocast(model.inv_freq.device, precision):
-        for done, (remap, protocol, length) in enumerate(jobs, start=1):
+        for remap, protocol, length in _with_progress("evaluation", jobs):
             mean, tables = measured(_effective(remap, length, train_length), protocol, length)
             scores.append(Score(remap, protocol, length, mean.nll, mean.tokens, mean.chunks))
             arrays |= {f"{remap}/{length}/{name}": table for name, table in tables.items()}
-            progress.update(done)
-    progress.finish(len(jobs))
     return scores, arrays
 
 
@@ -101,21 +100,18 @@ def retrieval(
     if probed is None:
         return {}
     jobs = list(product(settings.remaps, settings.lengths))
-    progress = Progress("retrieval probe", len(jobs), "lengths")
     arrays: Arrays = {}
 
     @cache
     def measured(remap: str, length: int) -> NDArray[np.float32]:
-        trials = probe.trials(sentence, tokens, length, probed.trials, probed.distractors)
+        drawn = probe.trials(sentence, tokens, length, probed.trials, probed.distractors)
         with _remapped(model, remap, length, train_length):
-            return perplexity.candidate_nll(model, trials.ids, trials.candidates)
+            return perplexity.candidate_nll(model, drawn.ids, drawn.candidates)
 
     with autocast(model.inv_freq.device, precision):
-        for done, (remap, length) in enumerate(jobs, start=1):
+        for remap, length in _with_progress("retrieval probe", jobs):
             nll = measured(_effective(remap, length, train_length), length)
             arrays[f"{remap}/{length}/retrieval"] = nll
-            progress.update(done)
-    progress.finish(len(jobs))
     return arrays
 
 
@@ -139,7 +135,6 @@ def tasks(
     if probed is None or probed.tasks is None:
         return {}
     jobs = list(product(settings.remaps, settings.lengths))
-    progress = Progress("retrieval probe", len(jobs), "lengths")
     arrays: Arrays = {}
     names = probed.tasks
 
@@ -159,7 +154,7 @@ def tasks(
         return np.split(nll, len(names))
 
     with autocast(model.inv_freq.device, precision):
-        for done, (remap, length) in enumerate(jobs, start=1):
+        for remap, length in _with_progress("retrieval probe", jobs):
             effective = _effective(remap, length, train_length)
             tables: dict[str, list[NDArray[Any]]] = {
                 "": scored(effective, length, length, is_control=False),
@@ -172,8 +167,6 @@ def tasks(
             for suffix, by_task in tables.items():
                 for task, table in zip(names, by_task, strict=True):
                     arrays[f"{remap}/{length}/retrieval/{task}{suffix}"] = table
-            progress.update(done)
-    progress.finish(len(jobs))
     return arrays
 
 
@@ -215,6 +208,15 @@ def _measure(
             " lower learning_rate or leave this spectrum out"
         )
     return mean, arrays
+
+
+def _with_progress(label: str, jobs: list[T]) -> Iterator[T]:
+    """Yields the jobs, each of which is a length, and tells how many of them are done."""
+    progress = Progress(label, len(jobs), "lengths")
+    for done, job in enumerate(jobs, start=1):
+        yield job
+        progress.update(done)
+    progress.finish(len(jobs))
 
 
 def _effective(remap: str, length: int, train_length: int) -> str:
