@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra.artifacts import seal
-from rope_spectra.artifacts.files import read_json, write_json
+from rope_spectra.artifacts.files import locked, read_json, write_json
 from rope_spectra.data import base, cache, encoding, synthetic, tokenization, tokenizers
 from rope_spectra.data.base import Pieces, ReadyTokenizer
 from rope_spectra.data.sources import SplitSettings
@@ -177,6 +178,22 @@ def test_finished_shards_are_not_overwritten(small_tokenizer: Path, tmp_path: Pa
     tokenize(split_settings(STORIES, 100), small_tokenizer, tmp_path / "shards", 1000)
     with pytest.raises(UserError, match="already holds shards"):
         tokenize(split_settings(STORIES, 100), small_tokenizer, tmp_path / "shards", 1000)
+
+
+def test_what_another_process_finishes_before_the_lock_is_taken(
+    small_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = split_settings(STORIES, 100)
+
+    def after_the_other(folder: Path) -> AbstractContextManager[bool]:
+        with monkeypatch.context() as patch:
+            patch.setattr(tokenization, "locked", locked)
+            tokenize(split, small_tokenizer, tmp_path / "shards", 1000)
+        return locked(folder)
+
+    monkeypatch.setattr(tokenization, "locked", after_the_other)
+    tokenize(split, small_tokenizer, tmp_path / "shards", 1000)
+    assert (tmp_path / "shards" / "index.json").exists()
 
 
 def test_an_empty_corpus_is_an_error_of_one_line(small_tokenizer: Path, tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def tokenize(
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: already holds shards; delete it to make them again")
     partial = output.with_name(f"{output.name}.partial")
-    with locked(partial) as waited:
-        if waited and ((output / INDEX).exists() or (output / NOTE).exists()):
+    with locked(partial):
+        # Whether this process waited for the other one, or came just as that one ended.
+        if (output / INDEX).exists() or (output / NOTE).exists():
             log.info("the other process has finished %s", output)
             return
         tokenizer = load_tokenizer(tokenizer_file)
