@@ -103,6 +103,25 @@ def test_a_failure_leaves_the_kept_result(store: Store) -> None:
     assert [path.name for path in (store.root / "runs").iterdir()] == [key]
 
 
+def test_of_two_that_keep_a_result_at_once_both_end_well(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = make_run("demo/geo/seed1")
+    rename = Path.rename
+
+    def after_the_other(path: Path, target: Path) -> Path:
+        if path.name == RUNS.key(record):  # nothing to be moved aside, until a moment later
+            path.mkdir()
+            for name, file in RUNS.files(record).items():
+                kept.link(file, path / name)
+            raise FileNotFoundError
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", after_the_other)
+    key = keep(store, record)
+    assert [path.name for path in (store.root / "runs").iterdir()] == [key]
+
+
 def test_a_key_cannot_lead_elsewhere(store: Store) -> None:
     for key in ("../../other", "", KEY.upper(), KEY + "/x"):
         with pytest.raises(UserError, match="no SHA-256"):

@@ -127,7 +127,7 @@ def _remove_leftovers(path: Path) -> None:
         if not pid.isdecimal() or (int(pid) != os.getpid() and psutil.pid_exists(int(pid))):
             continue
         if leftover.is_dir():
-            shutil.rmtree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # another process may be doing the same
         else:
             leftover.unlink(missing_ok=True)
 

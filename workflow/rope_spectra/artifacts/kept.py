@@ -5,7 +5,7 @@ each finished result is also in the store, at `<kind>/<key>`, where the key is t
 that the result depends on. The entries are hard links to the files of the experiments, or copies
 where the file system has no hard links. A step looks there first and *adopts* what it finds.
 
-The rooms that own a kind of results describe it by a `Kind`; only they read its records.
+The modules that own a kind of results describe it by a `Kind`; only they read its records.
 """
 
 import fcntl
@@ -110,6 +110,10 @@ class Store:
             with suppress(FileNotFoundError):
                 entry.rename(old)
             new.rename(entry)
+        except OSError:
+            # A planning Snakemake and the job itself may keep a result at the same moment.
+            if not _holds(entry, paths):
+                raise
         finally:
             shutil.rmtree(new, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
@@ -139,7 +143,7 @@ class Store:
             try:
                 self.keep(kind, key, paths)
             except OSError as error:
-                # The result itself is there. What is next to look for such results keeps it.
+                # The result itself is there. The next `collect` tries again to keep it.
                 log.info("not kept for other experiments: %s", error)
 
     def _made_at(self, kind: str, key: str) -> int | None:
