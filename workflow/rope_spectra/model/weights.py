@@ -13,7 +13,6 @@ from safetensors.torch import save
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from rope_spectra.artifacts.files import atomic
 from rope_spectra.model.config import ModelConfig
 from rope_spectra.model.llama import Llama
 from rope_spectra.rope.families import NamedSpectrum
@@ -54,15 +53,14 @@ class _NoDraws(TorchFunctionMode):
 
 
 def save_model(path: Path, model: Llama, identity: str) -> None:
-    """Writes the weights atomically, with the identity of their run."""
+    """Writes the weights, with the identity of their run."""
     weights = model.state_dict()
     del weights[_TIED]
     # safetensors takes neither views nor tensors that are elsewhere than on the CPU.
     weights = {name: tensor.contiguous().cpu() for name, tensor in weights.items()}
-    with atomic(path) as temporary:
-        # save_file() has a temporary file of its own, which a kill would leave, and hides the cause
-        # of a failed write.
-        temporary.write_bytes(save(weights, metadata={"identity": identity}))
+    # save_file() has a temporary file of its own, which a kill would leave, and hides the cause of
+    # a failed write.
+    path.write_bytes(save(weights, metadata={"identity": identity}))
 
 
 def load_model(path: Path, model: Llama, identity: str) -> None:
