@@ -11,6 +11,7 @@ from rope_spectra.runtime.heartbeat import Position
 log = logging.getLogger("rope_spectra")
 
 _HEARTBEAT_EVERY_S = 2.0
+_LINE_EVERY_S = 5.0
 _RECENT_BEATS = 16
 _UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -66,10 +67,8 @@ class Progress:
         unit: str,
         start: int = 0,
         each: int = 1,
-        every_s: float = 5.0,
     ) -> None:
         self.start = start
-        self.every_s = every_s
         self._position = Position(label=label, done=start, total=total, unit=unit, each=each)
         self._began = time.monotonic()
         self._last_line = self._began
@@ -89,7 +88,7 @@ class Progress:
         self._last_beat = now
         self._recent.append((now, done))
         # The last line is that of `finish`, with a speed of its own.
-        if now - self._last_line >= self.every_s and done != position.total:
+        if now - self._last_line >= _LINE_EVERY_S and done != position.total:
             self._last_line = now
             log.info("%s", describe(position))
 
