@@ -23,6 +23,7 @@ from pathlib import Path
 import common
 
 from rope_spectra.data import synthetic
+from rope_spectra.data.base import joined
 from rope_spectra.data.text_files import TextSplit, find_files
 
 Figures = dict[str, float]
@@ -124,7 +125,7 @@ def excerpt(source: TextSplit) -> tuple[list[str], int, int]:
     """
     texts: list[str] = []
     size = documents = 0
-    for text in source.documents():
+    for text in joined(source.pieces()):
         if size < 5_000_000:
             texts.append(text)
         size += len(text.encode())

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from rope_spectra.data import formats, tables
+from rope_spectra.data.base import joined
 from rope_spectra.data.formats import Format, recognize
 from rope_spectra.data.text_files import TextSplit
 from rope_spectra.runtime.errors import UserError
@@ -109,7 +110,7 @@ def write(folder: Path, name: str, content: bytes) -> Path:
 
 
 def documents(path: Path, **changes: Any) -> list[str]:
-    return list(TextSplit.model_validate(text_source(path) | changes).documents())
+    return list(joined(TextSplit.model_validate(text_source(path) | changes).pieces()))
 
 
 @pytest.mark.parametrize(("name", "content"), READ, ids=without_content)

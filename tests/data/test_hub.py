@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rope_spectra.data.base import joined
 from rope_spectra.data.hub import HubSplit
 from rope_spectra.data.text_files import TextSplit
 from rope_spectra.runtime.errors import UserError
@@ -33,7 +34,7 @@ def hub(path: Path | str, split: str = "train", text_column: str = "text") -> di
 
 
 def documents(source: dict[str, Any]) -> Iterator[str]:
-    return HubSplit.model_validate(source).documents()
+    return joined(HubSplit.model_validate(source).pieces())
 
 
 def error_of(source: dict[str, Any]) -> str:
@@ -47,7 +48,7 @@ def error_of(source: dict[str, Any]) -> str:
 @needs_tinystories
 def test_the_text_file_of_tinystories_equals_the_hub_layout() -> None:
     text = text_source(TINYSTORIES / "train.txt", separator="<|endoftext|>")
-    from_text = list(TextSplit.model_validate(text).documents())
+    from_text = list(joined(TextSplit.model_validate(text).pieces()))
     assert len(from_text) == 6872
     assert from_text == list(documents(hub(TINYSTORIES)))
 
@@ -88,9 +89,10 @@ def test_a_split_that_a_folder_of_parquet_lacks_is_named(tmp_path: Path) -> None
 
 READ_HUB = """
 import sys
+from rope_spectra.data.base import joined
 from rope_spectra.data.hub import HubSplit
 source = HubSplit.model_validate_json(sys.argv[1])
-characters = sum(map(len, source.documents()))
+characters = sum(map(len, joined(source.pieces())))
 status = open("/proc/self/status")
 print(characters, next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """

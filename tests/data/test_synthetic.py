@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra.data import synthetic
+from rope_spectra.data.base import joined
 
 
 def test_stories_are_the_same_everywhere() -> None:
@@ -44,6 +45,6 @@ def test_no_story_is_in_both_splits() -> None:
 
 def test_the_stream_of_stories_is_the_stories_in_order() -> None:
     source = synthetic.SyntheticSplit(source="synthetic", seed=5, split="train")
-    first = list(islice(source.documents(), 3))
+    first = list(islice(joined(source.pieces()), 3))
     assert first == [synthetic.story(5, "train", index) for index in range(3)]
     assert len(set(first)) == 3

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_spectra.data import formats, tables, text_files
+from rope_spectra.data.base import joined
 from rope_spectra.data.text_files import TextSplit
 from rope_spectra.runtime.errors import UserError
 from support.data_steps import text_source
 
 
 def documents(source: dict[str, Any]) -> Iterator[str]:
-    return TextSplit.model_validate(source).documents()
+    return joined(TextSplit.model_validate(source).pieces())
 
 
 def error_of(source: dict[str, Any]) -> str:

@@ -25,12 +25,14 @@ Language: TypeAlias = Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None
 # What a text depends on, as plain values of JSON.
 Facts: TypeAlias = dict[str, JsonValue]
 
+_GROUP_CHARACTERS = 1 << 16  # of documents that are passed on together
+
 
 @dataclass(frozen=True)
 class Pieces:
-    """Parts of documents in their order, and of each if its document ends with it.
+    """Parts of documents in their order; `are_last` says which of them end their document.
 
-    Where there are many, as of short documents, no line of Python is run for each of them.
+    They travel in groups, so that no line of Python is run for each of many short documents.
     """
 
     texts: list[str]
@@ -58,8 +60,6 @@ class Pieces:
         return Pieces(self.texts[count:], self.are_last[count:])
 
 
-_GROUP_CHARACTERS = 1 << 16  # of documents that are passed on together
-
 PLACE = "{value}"  # of the word in the sentence of the retrieval probe
 # The tasks of the retrieval probe, which data/episodes.py puts into words.
 Task: TypeAlias = Literal["key", "keys", "item", "variable", "pairs"]
@@ -69,7 +69,7 @@ Probe: TypeAlias = Literal["sentence", "tasks"]
 
 
 def is_local(path: str) -> bool:
-    """Tells a directory of this machine from an id of the hub, which never starts like this."""
+    """True for a path of this machine: an id of the hub never starts with / . or ~."""
     return path.startswith(("/", ".", "~"))
 
 
@@ -169,10 +169,6 @@ class DocumentSplit(DataSplit):
         or holds no text at all.
         """
         raise NotImplementedError
-
-    def documents(self) -> Iterator[str]:
-        """Yields the documents in order, each whole. Raises UserError as `pieces`."""
-        return joined(self.pieces())
 
 
 class DataSection(Settings):
