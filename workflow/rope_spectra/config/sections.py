@@ -78,7 +78,7 @@ class TrainingRecipe(Section):
     deterministic: bool = True
     """Same seed gives the same bits on the same machine"""
     compile: Literal["auto"] | bool = "auto"
-    """Whether to use torch.compile (auto is on a GPU only)"""
+    """Whether to use torch.compile (auto is on a GPU, on a CPU for runs of ten minutes or more)"""
     # Younger than finished runs, whose frozen settings must stay as they were: left out at 0.
     retrieval_share: RetrievalShare = Field(0.0, exclude_if=lambda share: share == 0)
     """Part of the training rows that have the retrieval probe between their text: its sentence for
