@@ -7,7 +7,6 @@ from rope_spectra.config.checks import presets, undefined
 from rope_spectra.config.parts import round_training
 from rope_spectra.config.search import FOUND, Search
 from rope_spectra.config.sections import Config
-from rope_spectra.rope.family import in_tokens
 
 # With fewer the step sizes of the library are divided by zero.
 _FEWEST_OF_CMAES = 4
@@ -49,7 +48,7 @@ def consistency(config: Config) -> Iterator[str]:
 def _space(config: Config, path: str, search: Search) -> Iterator[str]:
     space = search.space
     trained = config.training[search.training].seq_len
-    shortest, longest = (in_tokens(each, trained) for each in space.wavelength)
+    shortest, longest = space.bounds(trained)
     if shortest >= longest:
         yield (
             f"{path}.space.wavelength: {shortest:g} is not below {longest:g}, so the space is"

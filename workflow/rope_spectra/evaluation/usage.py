@@ -72,7 +72,7 @@ def measure(
     return arrays
 
 
-def still(omega: NDArray[np.float32], pairs: Any) -> NDArray[np.float32]:
+def still(omega: NDArray[np.float32], pairs: list[int] | NDArray[np.bool_]) -> NDArray[np.float32]:
     """The spectrum [K] in which these pairs, indices or a mask, do not rotate."""
     stilled = omega.copy()
     stilled[pairs] = 0.0

@@ -1,7 +1,7 @@
 """A run in the terms of transformers: a plain LlamaForCausalLM (docs/protocol.md section 7). Pure.
 
 Any spectrum goes into rope type `longrope` with base 1: transformers then takes 1 / factor as the
-frequency of a pair, and a spectrum that families.snap has rounded comes back bit for bit, also
+frequency of a pair, and a spectrum that frequencies.snap has rounded comes back bit for bit, also
 through JSON.
 """
 

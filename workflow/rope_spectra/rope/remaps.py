@@ -24,7 +24,7 @@ else:
 
 METHODS = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "yarn_untruncated", "llama3")
 MAX_FACTOR = 1024.0
-# The names of METHODS, and all but `none` with a factor, as editors check them.
+# The names of METHODS but `none`, with a factor, as editors check them.
 PATTERN = rf"^({'|'.join(METHODS[1:])})@[0-9]+(\.[0-9]+)?$"
 
 # YaRN's beta_slow and beta_fast, in turns over the training length: a pair below the first is

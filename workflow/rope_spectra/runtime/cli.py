@@ -21,13 +21,13 @@ from rope_spectra.runtime.rank import is_main_process
 
 log = logging.getLogger("rope_spectra")
 
-# In the environment of a job whose messages its log takes, because a run of the workflow speaks for
-# all of its jobs. Warnings reach the terminal anyway; of errors that run tells.
+# Set in the environment of jobs whose workflow shows one screen for all of them. Their messages
+# then go to their logs alone, except warnings: the workflow itself reports their errors.
 QUIET = "ROPE_SPECTRA_QUIET"
 
 
-class _Plain(logging.Formatter):
-    """Messages may quote what files say; neither a terminal nor a log gets it as it is."""
+class _Printable(logging.Formatter):
+    """Escapes control characters, which messages may quote from a file."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
@@ -66,9 +66,9 @@ def parse(
             handlers[0].addFilter(lambda record: record.levelno == logging.WARNING)
         handlers.append(logging.FileHandler(result.log, encoding="utf-8"))
         heartbeat.begin(result.log)
-    plain = _Plain("%(asctime)s %(message)s", "%H:%M:%S")
+    formatter = _Printable("%(asctime)s %(message)s", "%H:%M:%S")
     for handler in handlers:
-        handler.setFormatter(plain)
+        handler.setFormatter(formatter)
     # The ranks of one run do the same at the same time: one speaks for all, unless it fails.
     logging.basicConfig(
         level=logging.INFO if is_main_process() else logging.ERROR,
