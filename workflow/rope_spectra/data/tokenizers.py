@@ -142,10 +142,8 @@ def publish(
     """
     where = settings.path if isinstance(settings, ReadyTokenizer) else str(output)
     tokenizer = parse_tokenizer(content, where)
-    facts: seal.Content = {"settings": settings.content()}
-    if content_key is not None:
-        facts["content_key"] = content_key
-    with seal.publishing(record_path(output), facts, output, token_bytes) as (json_file, sizes):
+    record = TokenizerRecord(settings=settings, files={}, content_key=content_key).content()
+    with seal.publishing(record_path(output), record, output, token_bytes) as (json_file, sizes):
         json_file.write_bytes(content)
         # An open file, because np.save would put .npy behind the name of a temporary one.
         with sizes.open("wb") as file:

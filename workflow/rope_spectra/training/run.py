@@ -169,12 +169,10 @@ class History:
 
     def state(self) -> dict[str, Any]:
         """Plain values for the checkpoint, which holds nothing that would need unpickling."""
-        rows = [asdict(row) for row in self.rows]
-        parts = [part.content() for part in self.parts]
         return {
-            "rows": rows,
+            "rows": [asdict(row) for row in self.rows],
             "resumed_at": self.resumed_at,
-            "parts": parts,
+            "parts": [part.content() for part in self.parts],
             "seconds": self.seconds(),
         }
 
