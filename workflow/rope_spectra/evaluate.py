@@ -12,6 +12,7 @@ each trial's candidates. eval.json, written last, certifies both. A remap change
 spectrum beyond the training length; up to it, its rows are those of the trained model.
 """
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,28 +39,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_paths(
-        parser,
-        run="folder with config.json, run.json and model.safetensors",
-        settings="lengths, protocols, chunks and remaps as JSON",
-        tokens="token cache of the validation split",
-        manifest="manifest of that cache",
-    )
-    cli.add_paths(
-        parser,
-        required=False,
-        token_bytes="bytes of each token id, for bits per byte",
-        sentence="sentence or words of the retrieval probe, where the settings have retrieval",
-        output="where to write (default: the run's folder)",
-        kept="store of finished evaluations: adopt this one if it is there, else keep it there",
-    )
-    parser.add_argument("--threads", type=int, help="CPU threads to use")
-    parser.add_argument(
-        "--runs-per-gpu", type=int, default=1, metavar="N", help="take one of N shares of a GPU"
-    )
-    args = cli.parse(parser)
-
+    args = _arguments()
     settings = seal.load_settings(args.settings, EvaluationSettings)
     settings.check_yarn()
     run = read_run(args.run)
@@ -90,6 +70,30 @@ def main() -> None:
         evaluate_once(Store(args.kept), facts, bool(args.token_bytes), output, evaluate)
     else:
         evaluate()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    cli.add_paths(
+        parser,
+        run="folder with config.json, run.json and model.safetensors",
+        settings="lengths, protocols, chunks and remaps as JSON",
+        tokens="token cache of the validation split",
+        manifest="manifest of that cache",
+    )
+    cli.add_paths(
+        parser,
+        required=False,
+        token_bytes="bytes of each token id, for bits per byte",
+        sentence="sentence or words of the retrieval probe, where the settings have retrieval",
+        output="where to write (default: the run's folder)",
+        kept="store of finished evaluations: adopt this one if it is there, else keep it there",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads to use")
+    parser.add_argument(
+        "--runs-per-gpu", type=int, default=1, metavar="N", help="take one of N shares of a GPU"
+    )
+    return cli.parse(parser)
 
 
 def _evaluate(

@@ -11,6 +11,7 @@ model.safetensors in fp32, the tokenizer (none for a data set that is tokens) an
 model card. It appears whole or not at all.
 """
 
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,7 @@ from rope_spectra.artifacts.tables import read_csv
 from rope_spectra.config.design import NATIVE
 from rope_spectra.config.sections import EvaluationSettings
 from rope_spectra.data import tokenizers
-from rope_spectra.data.cache import read_manifest
+from rope_spectra.data.cache import Manifest, read_manifest
 from rope_spectra.data.sources import LearnedTokenizer
 from rope_spectra.evaluation.record import EVAL, EvaluationRecord, read_evaluation
 from rope_spectra.model import huggingface
@@ -55,19 +56,11 @@ def main() -> None:
 
     run = read_run(args.run)
     manifest = read_manifest(args.manifest)
-    if manifest.sha256 != run.data.sha256:
-        raise UserError(
-            f"{args.manifest}: not the tokens that {args.run} was trained on; give the manifest of"
-            " its training split"
-        )
-    if manifest.tokenizer_sha256 != (files.sha256(args.tokenizer) if args.tokenizer else None):
-        raise UserError(
-            f"--tokenizer: {args.tokenizer or 'none given'}, not what made the tokens of"
-            f" {args.manifest}; give that tokenizer.json"
-        )
+    _check_data(args, run, manifest)
     settings = seal.load_settings(args.settings, EvaluationSettings)
     evaluation = read_evaluation(args.run, settings)
-    tokenizer, made = None, None
+    tokenizer = None
+    made = None
     if args.tokenizer:
         tokenizer = read_tokenizer(args.tokenizer)
         record_path = tokenizers.record_path(args.tokenizer)
@@ -84,6 +77,20 @@ def main() -> None:
         write(folder, model, longest, tokenizer, run.identity)
         files.write_text(folder / "README.md", card)
     cli.log.info("%s: load it with AutoModelForCausalLM.from_pretrained", args.output)
+
+
+def _check_data(args: argparse.Namespace, run: RunRecord, manifest: Manifest) -> None:
+    """UserError unless the run was trained on the tokens of the manifest, by the tokenizer."""
+    if manifest.sha256 != run.data.sha256:
+        raise UserError(
+            f"{args.manifest}: not the tokens that {args.run} was trained on; give the manifest of"
+            " its training split"
+        )
+    if manifest.tokenizer_sha256 != (files.sha256(args.tokenizer) if args.tokenizer else None):
+        raise UserError(
+            f"--tokenizer: {args.tokenizer or 'none given'}, not what made the tokens of"
+            f" {args.manifest}; give that tokenizer.json"
+        )
 
 
 def write(

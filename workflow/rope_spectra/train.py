@@ -10,6 +10,7 @@ training: SIGTERM, SIGHUP, SIGQUIT and Ctrl-C save it, and the same command resu
 the same bits.
 """
 
+import argparse
 import os
 
 from rope_spectra.artifacts import seal
@@ -26,6 +27,38 @@ from rope_spectra.training.run import Run, check_validation
 
 
 def main() -> None:
+    args = _arguments()
+    settings = seal.load_settings(args.settings, RunSettings)
+    options = seal.load_settings(args.options, RunOptions) if args.options else RunOptions()
+    run = Run(
+        output=args.output,
+        settings=settings,
+        manifest=read_manifest(args.manifest),
+        options=options,
+        event_files=args.curves,
+        sentence=read_probe(args.sentence, settings.training.probe),
+    )
+    processes = options.gpus_per_run if args.processes is None else args.processes
+    run.check(processes)
+    check_validation(args.manifest.parent, args.validation_tokens)
+    if settings.training.deterministic:
+        pin_arithmetic()
+
+    def train() -> None:
+        # Not at the top: this imports torch, and MKL reads when it is loaded what pin_arithmetic
+        # sets. It also takes seconds, which --help, a mistake in the arguments and a run that is
+        # adopted do not have to wait for.
+        from rope_spectra.training import loop
+
+        loop.start(run, args.tokens, processes, args.threads)
+
+    if args.kept and not _is_one_of_several():
+        train_once(Store(args.kept), run, train)
+    else:
+        train()
+
+
+def _arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     cli.add_paths(
         parser,
@@ -55,36 +88,7 @@ def main() -> None:
         metavar="N",
         help="refuse to train for a validation text, next to that of training, of fewer tokens",
     )
-    args = cli.parse(parser)
-
-    settings = seal.load_settings(args.settings, RunSettings)
-    options = seal.load_settings(args.options, RunOptions) if args.options else RunOptions()
-    run = Run(
-        output=args.output,
-        settings=settings,
-        manifest=read_manifest(args.manifest),
-        options=options,
-        event_files=args.curves,
-        sentence=read_probe(args.sentence, settings.training.probe),
-    )
-    processes = options.gpus_per_run if args.processes is None else args.processes
-    run.check(processes)
-    check_validation(args.manifest.parent, args.validation_tokens)
-    if settings.training.deterministic:
-        pin_arithmetic()
-
-    def train() -> None:
-        # Not at the top: this imports torch, and MKL reads when it is loaded what pin_arithmetic
-        # sets. It also takes seconds, which --help, a mistake in the arguments and a run that is
-        # adopted do not have to wait for.
-        from rope_spectra.training import loop
-
-        loop.start(run, args.tokens, processes, args.threads)
-
-    if args.kept and not _is_one_of_several():
-        train_once(Store(args.kept), run, train)
-    else:
-        train()
+    return cli.parse(parser)
 
 
 def _is_one_of_several() -> bool:
