@@ -361,11 +361,8 @@ def _set_back(paths: Iterable[Path], modified_ns: int) -> None:
 
 
 def _is_same(found: Found, state: os.stat_result) -> bool:
-    return (found.inode, found.modified_ns, found.size) == (
-        state.st_ino,
-        state.st_mtime_ns,
-        state.st_size,
-    )
+    seen = (found.inode, found.modified_ns, found.size)
+    return seen == (state.st_ino, state.st_mtime_ns, state.st_size)
 
 
 def _size(folder: Path) -> int:
