@@ -354,3 +354,10 @@ def test_snakemake_runs_a_job_per_gpu_and_no_two_on_one(machine, tmp_path: Path)
     assert sorted(spans) == [f"GPU-{index:04d}" for index in range(4)]
     for turns in spans.values():
         assert all(end <= begin for (_, end), (begin, _) in pairwise(sorted(turns)))
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_a_number_of_runs_that_cannot_share_a_gpu_is_refused(count: int) -> None:
+    """With 0 shares none would ever be free."""
+    with pytest.raises(UserError, match=f"--runs-per-gpu: {count} cannot share one; give 1 to 8"):
+        devices.take(runs_per_gpu=count)

@@ -17,10 +17,15 @@ import psutil
 import pytest
 
 from rope_spectra.artifacts import files
+from rope_spectra.config import frozen
+from rope_spectra.config.load import load
+from rope_spectra.runtime.errors import UserError
 from rope_spectra.training import ranks
+from rope_spectra.training.device import prepare
 from rope_spectra.training.ranks import World
 from rope_spectra.training.vigil import A_RANK_IS_SILENT
 from support.by_hand import refusal, step
+from support.configs import GOOD
 from support.resumable import EVERY_STEP, arguments, start
 
 
@@ -173,6 +178,12 @@ def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(
 ) -> None:
     done = step("train", *arguments(data, tmp_path / "run"), "--processes", 3)
     assert refusal(done) == "--processes: 3 does not divide batch_size 4; give a divisor"
+
+
+def test_a_number_of_threads_that_is_none_is_refused() -> None:
+    settings = frozen.run_settings(load(GOOD), "demo", "geo", 1)
+    with pytest.raises(UserError, match="--threads: -1 is no number of threads"):
+        prepare(settings, threads=-1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

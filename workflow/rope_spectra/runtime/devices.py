@@ -50,6 +50,8 @@ def take(preset: str = "auto", runs_per_gpu: int = 1) -> "torch.device":
     for no GPU. A rank takes its own of those that its launcher has leased. With `runs_per_gpu` it
     is a share of a GPU and of its memory.
     """
+    if not 1 <= runs_per_gpu <= MOST_SHARES:
+        raise UserError(f"--runs-per-gpu: {runs_per_gpu} cannot share one; give 1 to {MOST_SHARES}")
     import torch
 
     if preset == "cpu" or not torch.backends.cuda.is_built():

@@ -7,6 +7,7 @@ from rope_spectra.config.frozen import RunSettings
 from rope_spectra.model import attention
 from rope_spectra.runtime import devices, heartbeat
 from rope_spectra.runtime.determinism import make_deterministic
+from rope_spectra.runtime.errors import UserError
 
 
 def prepare(
@@ -18,6 +19,8 @@ def prepare(
     GPU at once.
     """
     recipe = settings.training
+    if threads and threads < 0:
+        raise UserError(f"--threads: {threads} is no number of threads; give at least 1")
     if threads:
         torch.set_num_threads(threads)
     if recipe.deterministic:
