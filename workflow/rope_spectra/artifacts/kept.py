@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +185,7 @@ class Store:
             path.unlink(missing_ok=True)
             os.close(descriptor)
 
-    def collect(self, results: Path, kinds: Iterable[Kind]) -> Index:
+    def collect(self, results: Path, kinds: Collection[Kind]) -> Index:
         """Keeps every finished result in the folders of `results` that the store lacks.
 
         A record that has not changed since the last time is not read again. What is damaged is left
@@ -227,10 +227,9 @@ class Store:
                     restored.append(record)
         return restored
 
-    def usage(self, results: Path, kinds: Iterable[Kind]) -> list[Use]:
+    def usage(self, results: Path, kinds: Collection[Kind]) -> list[Use]:
         """The contents of the store by kind."""
-        index = self.collect(results, kinds)
-        return [self._use(kind.name, index[kind.name]) for kind in kinds]
+        return [self._use(kind, found) for kind, found in self.collect(results, kinds).items()]
 
     def leftover_size(self) -> int:
         """The bytes that no experiment had when the results were last collected; only reads."""

@@ -44,9 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load(arguments: argparse.Namespace, reads_text: bool = True) -> Config:
     """The configuration that the arguments name, checked and completed.
 
-    Without `reads_text` the files of text need not be there.
-
-    Raises UserError with one line per mistake.
+    Without `reads_text` the files of text need not be there. Raises UserError with one line per
+    mistake.
     """
     return read([MAIN, *arguments.configfile], arguments.config, reads_text)
 

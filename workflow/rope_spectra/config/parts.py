@@ -89,15 +89,14 @@ def step(config: Config, part: str) -> SearchStep:
     search = config.searches[experiment.search]
     parts = config.parts_of(experiment.search)
     before = parts[: parts.index(part)]
-    earlier = []
-    for index, name in enumerate(before):
-        earlier.append(
-            EarlierRound(
-                design=design(config, name),
-                candidates=search.slots(index),
-                proposals=search.proposals(index),
-            )
+    earlier = [
+        EarlierRound(
+            design=design(config, name),
+            candidates=search.slots(index),
+            proposals=search.proposals(index),
         )
+        for index, name in enumerate(before)
+    ]
     proposals = [search.proposals(index) for index in range(len(search.rounds))]
     # A later round that only goes on with some changes nothing in those before.
     while not proposals[-1]:

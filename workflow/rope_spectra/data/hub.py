@@ -53,11 +53,7 @@ class HubSplit(DocumentSplit):
         return sorted(path for path in map(Path, names) if path.is_file())
 
     def facts(self) -> Facts | None:
-        facts: Facts = {
-            "source": self.source,
-            "text_column": self.text_column,
-            "split": self.split,
-        }
+        facts: Facts = {"source": self.source, "text_column": self.text_column, "split": self.split}
         if self._is_folder():
             # `datasets` finds splits and formats by the names within the folder.
             names = [path.relative_to(self.path).as_posix() for path in self.raw_files()]
