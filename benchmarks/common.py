@@ -6,6 +6,7 @@ Ratios are to it, taken round by round, so that what slows the whole machine dow
 both sides of a ratio. Needs nothing but the standard library and rope_spectra.artifacts.provenance.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -25,6 +26,26 @@ RESULTS = Path(__file__).parent / "results"
 
 Figures = Mapping[str, float]
 Side = Callable[[], Figures]
+
+
+def parser(doc: str | None, name: str, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The parser of a benchmark: --output, and where sides take turns --rounds with its default."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--output",
+        type=Path,
+        help=f"where to write the JSON (default: benchmarks/results/{name}.json)",
+    )
+    if rounds is not None:
+        made.add_argument(
+            "--rounds",
+            type=int,
+            default=rounds,
+            help="rounds in which each side runs once (default: %(default)s)",
+        )
+    return made
 
 
 def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:

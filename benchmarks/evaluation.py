@@ -14,12 +14,11 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import common
 import plain
 import torch
-from training import SIZES, frequencies
+from training import SIZES, frequencies, plain_model
 
 from rope_spectra.evaluation import perplexity
 from rope_spectra.model.llama import Llama, autocast
@@ -27,18 +26,11 @@ from rope_spectra.model.llama import Llama, autocast
 
 def model_of(side: str, size: str, device: torch.device) -> torch.nn.Module:
     """The model of a side with random weights, ready to be scored."""
-    sizes = SIZES[size].model
     torch.manual_seed(0)
-    if side == "ours":
-        return Llama(sizes, frequencies(SIZES[size])).to(device).eval()
-    shape = (
-        sizes.hidden_size,
-        sizes.num_hidden_layers,
-        sizes.num_attention_heads,
-        sizes.head_dim,
-        sizes.intermediate_size,
-    )
-    return plain.PlainModel(*shape, sizes.vocab_size, frequencies(SIZES[size])).to(device).eval()
+    sizes = SIZES[size]
+    is_ours = side == "ours"
+    model = Llama(sizes.model, frequencies(sizes)) if is_ours else plain_model(sizes)
+    return model.to(device).eval()
 
 
 def score(side: str, size: str, length: int, chunks: int) -> dict[str, float]:
@@ -91,9 +83,7 @@ def in_own_process(side: str, arguments: argparse.Namespace, length: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__, "evaluation", rounds=3)
     parser.add_argument(
         "--size", choices=SIZES, default="4x128", help="model (default: %(default)s)"
     )
@@ -107,18 +97,7 @@ def main() -> None:
     parser.add_argument(
         "--chunks", type=int, default=1, help="chunks per length (default: %(default)s)"
     )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=3,
-        help="rounds in which each side runs once (default: %(default)s)",
-    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="where to write the JSON (default: benchmarks/results/evaluation.json)",
-    )
     parser.add_argument(
         "--only",
         choices=["plain", "ours"],

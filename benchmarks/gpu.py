@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import common
 import evaluation
@@ -73,20 +72,9 @@ def check_evaluation(size: str, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--output", type=Path, help="where to write the JSON (default: benchmarks/results/gpu.json)"
-    )
+    parser = common.parser(__doc__, "gpu", rounds=2)
     parser.add_argument(
         "--sizes", nargs="*", choices=training.SIZES, default=["50m", "350m"], help="models to time"
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=2,
-        help="rounds in which each side runs once (default: %(default)s)",
     )
     parser.add_argument(
         "--job-steps", type=int, default=100, help="steps of the whole jobs (default: %(default)s)"

@@ -196,9 +196,7 @@ def _step(main: Callable[[], None], place: dict[str, str | int], **options: Path
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__, "gpu_study")
     parser.add_argument("--experiment", default=EXPERIMENT, help="its name (default: %(default)s)")
     parser.add_argument(
         "--configfile",
@@ -216,11 +214,6 @@ def main() -> None:
         default=["*"],
         metavar="PATTERN",
         help="of <spectrum>/seed<seed> (default: all runs)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="where to write the JSON (default: benchmarks/results/gpu_study.json)",
     )
     args = parser.parse_args()
     try:

@@ -7,7 +7,6 @@ kernel's and can be dropped at any time. Prints how long the check of the whole 
 much private memory was in use at the end.
 """
 
-import argparse
 import resource
 import tempfile
 import time
@@ -33,19 +32,12 @@ def private_bytes() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__, "memmap")
     parser.add_argument(
         "--gigabytes", type=float, default=4.0, help="size of the cache (default: %(default)s)"
     )
     parser.add_argument(
         "--limit-mb", type=int, default=300, help="private memory allowed (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="where to write the JSON (default: benchmarks/results/memmap.json)",
     )
     args = parser.parse_args()
     count = int(args.gigabytes * 1e9) // 2

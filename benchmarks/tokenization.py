@@ -11,7 +11,6 @@ are of UTF-8 text. Where other work shares the machine, only the ratio by CPU ti
 it is that of one core, and two cores reach at most twice as much.
 """
 
-import argparse
 import json
 import shutil
 import sys
@@ -134,9 +133,7 @@ def excerpt(source: TextSplit) -> tuple[list[str], int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__, "tokenization", rounds=3)
     parser.add_argument(
         "--tokenizer",
         type=Path,
@@ -153,17 +150,6 @@ def main() -> None:
     )
     parser.add_argument(
         "--threads", type=int, default=2, help="threads of our rule (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=3,
-        help="rounds in which each side runs once (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="where to write the JSON (default: benchmarks/results/tokenization.json)",
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -11,7 +11,6 @@ pandas and safetensors; the transformers side needs transformers and accelerate 
 without them.
 """
 
-import argparse
 import importlib.util
 import json
 import multiprocessing
@@ -133,11 +132,10 @@ def timed(device: torch.device, tokens: int, run) -> Figures:  # noqa: ANN001 (a
     return figures
 
 
-def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
+def plain_model(size: Size) -> plain.PlainModel:
+    """The model of the plain side, with random weights."""
     sizes = size.model
-    torch.set_deterministic_debug_mode("default")
-    attention.allow_all()
-    model = plain.PlainModel(
+    return plain.PlainModel(
         sizes.hidden_size,
         sizes.num_hidden_layers,
         sizes.num_attention_heads,
@@ -145,7 +143,13 @@ def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
         sizes.intermediate_size,
         sizes.vocab_size,
         frequencies(size),
-    ).to(device)
+    )
+
+
+def plain_side(size: Size, device: torch.device, bf16: bool) -> Figures:
+    torch.set_deterministic_debug_mode("default")
+    attention.allow_all()
+    model = plain_model(size).to(device)
     rows = size.ids(size.warmup + size.steps).astype(np.int64).reshape(-1, size.seq_len)
     first = size.warmup * size.batch_size
     plain.train(model, rows[:first], size.batch_size, size.accumulate, bf16, size.warmup)
@@ -391,17 +395,9 @@ def rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__, "training", rounds=5)
     parser.add_argument(
         "--sizes", nargs="+", choices=SIZES, default=["demo", "4x128"], help="models to train"
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=5,
-        help="rounds in which each side runs once (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument(
@@ -409,11 +405,6 @@ def main() -> None:
         type=int,
         default=60,
         help="steps of the whole jobs, 0 for none (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="where to write the JSON (default: benchmarks/results/training.json)",
     )
     args = parser.parse_args()
     set_up(args.threads)

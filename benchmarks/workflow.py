@@ -12,7 +12,6 @@ Demo: wall seconds of `snakemake` on config.yaml, less those in which a job of t
 running, by Snakemake's own benchmark files.
 """
 
-import argparse
 import gzip
 import json
 import os
@@ -218,9 +217,7 @@ def covered(intervals: Iterable[tuple[float, float]]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__, "workflow")
     parser.add_argument(
         "--runs",
         type=int,
@@ -231,11 +228,6 @@ def main() -> None:
         "--rounds", type=int, default=3, help="rounds of dry runs and starts (default: %(default)s)"
     )
     parser.add_argument("--only", choices=PARTS, help="this part alone")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="where to write the JSON (default: benchmarks/results/workflow.json)",
-    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         parts = {

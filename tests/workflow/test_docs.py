@@ -125,9 +125,10 @@ def parsed_by_snakemake(words: list[str]) -> Namespace:
 def check_python(words: list[str], fresh: Path) -> None:
     """A step is run where that is harmless; otherwise its options must be those it has."""
     if words[0] != "-m":
-        script = ROOT / words[0]
-        assert f"python {words[0]}" in script.read_text()
-        assert all(f'"{option}"' in script.read_text() for option in options(words))
+        text = (ROOT / words[0]).read_text()
+        assert f"python {words[0]}" in text
+        text += (ROOT / "benchmarks/common.py").read_text()  # the options that several share
+        assert all(f'"{option}"' in text for option in options(words))
     elif words[1].removeprefix("rope_spectra.") in HARMLESS:
         if "mine.yaml" in words:
             put_example(fresh)
