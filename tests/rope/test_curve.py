@@ -49,18 +49,6 @@ def test_frequencies_fall_between_those_of_the_first_and_the_last_knot(
     assert (rotating <= knots[-1] * (1 + 1e-9)).all()
 
 
-@given(point=st.lists(st.floats(0, 0.95), min_size=2, max_size=8), bounds=bounds)
-def test_a_curve_leads_back_to_its_point(point: list[float], bounds: tuple[float, float]) -> None:
-    knots = curve.from_unit(point, *bounds)
-    assert curve.to_unit(knots, *bounds) == pytest.approx(point, abs=1e-6)
-
-
-def test_knots_beyond_the_bounds_lie_on_them() -> None:
-    point = curve.to_unit([1, 8, 4096, 9999], 2, 512)
-    assert curve.from_unit(point, 2, 512) == pytest.approx([2, 8, 512, 512])
-    assert point[-1] == 0  # there is no room left to choose
-
-
 def test_even_points_of_the_box_are_even_curves() -> None:
     """Knot i of n lies at (i + 1) / (n + 1) on average, as of n sorted even numbers."""
     box = np.random.default_rng(0).uniform(size=(20_000, 4))

@@ -1,5 +1,7 @@
 """The course of a search: its table, the best so far, and what became of the best."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,8 @@ def scored(*deltas: float, excess: float = -1.0) -> Score:
 
 
 def a_round(tokens: int, seeds: list[int], new: set[int], scores: dict[int, Score]) -> Round:
-    points = {number: SPACE.point([4, 8 * (number + 1)]) for number in scores}
+    # Curves from 4 to 8, 16, ... tokens.
+    points = {number: (0.0, math.log(2 * (number + 1), 16)) for number in scores}
     return Round(tokens, seeds, points, scores, new)
 
 

@@ -49,16 +49,3 @@ def from_unit(point: ArrayLike, shortest: float, longest: float) -> NDArray[np.f
     left = (1.0 - u) ** (1.0 / np.arange(len(u), 0, -1))
     height = 1.0 - np.cumprod(left)
     return np.asarray(shortest * (longest / shortest) ** height, dtype=np.float64)
-
-
-def to_unit(knots: ArrayLike, shortest: float, longest: float) -> NDArray[np.float64]:
-    """The point [n] of the unit box for knots [n], the inverse of `from_unit`.
-
-    A knot beyond the two wavelengths is taken to lie on the nearer one. Where there is no room left
-    any step is the same curve; it is 0 then.
-    """
-    wavelength = np.clip(np.asarray(knots, dtype=np.float64), shortest, longest)
-    room = 1.0 - np.log(wavelength / shortest) / np.log(longest / shortest)
-    before = np.concatenate([[1.0], room[:-1]])
-    left = np.divide(room, before, out=np.ones_like(room), where=before > 0)
-    return 1.0 - np.clip(left, 0.0, 1.0) ** np.arange(len(room), 0, -1)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from numpy.typing import ArrayLike
-
 from rope_spectra.rope import curve
 
 # A coordinate for each of `Space.names`, 0..1.
@@ -51,14 +49,6 @@ class Space:
         low, high = self.stilled
         share = low if self._fixed else low + point[self.knots] * (high - low)
         return Shape(tuple(wavelengths.tolist()), share)
-
-    def point(self, wavelengths: ArrayLike, stilled: float = 0.0) -> Point:
-        """The point of a shape, the inverse of `shape`; beyond the bounds it lies on them."""
-        steps = tuple(curve.to_unit(wavelengths, self.shortest, self.longest).tolist())
-        if self._fixed:
-            return steps
-        low, high = self.stilled
-        return (*steps, min(max((stilled - low) / (high - low), 0.0), 1.0))
 
     def inv_freq(self, point: Sequence[float], pairs: int) -> list[float]:
         """The frequencies of a point as family `values` takes them, [pairs], in six digits."""
