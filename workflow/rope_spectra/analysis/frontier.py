@@ -143,7 +143,7 @@ def non_dominated(lower: ArrayLike, higher: ArrayLike) -> NDArray[np.bool_]:
 
 
 def shares_on_the_frontier(
-    lower: NDArray[np.float64], higher: NDArray[np.float64], seed: int = 0
+    lower: NDArray[np.float64], higher: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The share of resampled sets of seeds in which each arm is not dominated, [arms].
 
@@ -153,7 +153,7 @@ def shares_on_the_frontier(
     n_arms, n_seeds = lower.shape
     if n_seeds < 2:
         return np.full(n_arms, np.nan)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     counts = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=RESAMPLES)
     with np.errstate(invalid="ignore"):
         means = [counts @ values.T / n_seeds for values in (lower, higher)]

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 ALPHA = 0.05
-# All 2^n sign patterns are tried up to this number of seeds.
+# All 2^n sign patterns are tried up to this number of seeds, beyond it so many random ones.
 EXACT_SIGN_FLIP_SEEDS = 16
+SIGN_FLIPS = 2**EXACT_SIGN_FLIP_SEEDS
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,11 @@ def smallest_p(n: int) -> float:
     return 2 / 2**n
 
 
-def sign_flip_p(deltas: ArrayLike, resamples: int = 2**16, seed: int = 0) -> float:
+def sign_flip_p(deltas: ArrayLike) -> float:
     """Two-sided p of the paired deltas [n] under random signs; NaN below two, or if one is inf.
 
     Exact over all 2^n sign patterns up to n = 16, beyond that a Monte Carlo estimate
-    (hits + 1) / (resamples + 1).
+    (hits + 1) / (SIGN_FLIPS + 1).
     """
     d = np.asarray(deltas, dtype=np.float64)
     n = len(d)
@@ -104,7 +105,7 @@ def sign_flip_p(deltas: ArrayLike, resamples: int = 2**16, seed: int = 0) -> flo
     if exact:
         bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
     else:
-        bits = np.random.default_rng(seed).integers(0, 2, (resamples, n))
+        bits = np.random.default_rng(0).integers(0, 2, (SIGN_FLIPS, n))
     sums = np.abs((2.0 * bits - 1.0) @ d)
     # Sums that are equal on paper differ by rounding.
     tolerance = 1e-9 * np.abs(d).sum()
