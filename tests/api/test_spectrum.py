@@ -36,6 +36,7 @@ def test_the_training_length_fills_in_what_a_definition_leaves_open() -> None:
         ({"family": "geometric"}, {}, r"^spectra\.geometric: .*theta"),
         ({"family": "geometric", "theta": -1}, {}, r"^spectra\.geometric\.theta: "),
         ({"family": "values", "inv_freq": [1, 0.5]}, {}, r"^spectra\.values: "),
+        ("geo_500k", {"train_length": 0}, "train_length: 0 is no length"),
         ({"family": "nope"}, {"head_dim": 7}, "head_dim: 7 does not make whole pairs"),
     ],
 )

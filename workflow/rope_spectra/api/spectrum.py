@@ -71,6 +71,8 @@ def spectrum(
     """
     if head_dim < 2 or head_dim % 2:
         raise UserError(f"head_dim: {head_dim} does not make whole pairs; give an even number")
+    if train_length < 1:
+        raise UserError(f"train_length: {train_length} is no length; give 1 token or more")
     if isinstance(definition, str):
         library = files.read([Path(config)], reads_text=False).spectra
         if definition not in library:
@@ -78,6 +80,6 @@ def spectrum(
         shape = library[definition]
         name = name or definition
     else:
-        name = name or str(definition.get("family"))
+        name = name or str(definition.get("family", "spectrum"))
         shape = parsed(name, definition)
     return Spectrum(completed(name, shape, head_dim, train_length), head_dim, train_length)
