@@ -332,7 +332,7 @@ def test_the_frontier_has_a_section_with_its_verdicts_in_words() -> None:
     page = pages.experiment_page(declared, judged, frontier=table)
     assert "Retrieval endpoint: accuracy of the retrieval probe at 64 tokens" in page
     assert "\n\n## The frontier: degradation at 128 tokens against retrieval at 64\n" in page
-    assert "On the frontier are own, geo: no other of the 3 spectra" in page
+    assert "On the frontier are own, geo: by the means, no other of the 3 spectra" in page
     assert "own finds less than geo: the corrected p is below 0.05." in page
     assert "other cannot be told apart from geo by retrieval" in page
     section = page.partition("## The frontier")[2]
