@@ -81,7 +81,7 @@ def paired_deltas(
     if not style.in_column():
         x_label += f" ({meaning})"
     text = pairs_text(deltas, margin)
-    _label_panels(figure, (len(panels), columns), title, x_label, text)
+    _label_panels(figure, columns, title, x_label, text)
     return figure
 
 
@@ -148,7 +148,7 @@ def published_v_ours(points: pd.DataFrame, text: str) -> Figure:
     below = -14 / 72 / figure.get_figheight()  # 14 points
     figure.legend(*entries, loc="upper right", bbox_to_anchor=(1.0, below), ncols=3, frameon=False)
     title = "Published and ours, seed by seed"
-    _label_panels(figure, (panels, columns), title, "Perplexity", text)
+    _label_panels(figure, columns, title, "Perplexity", text)
     return figure
 
 
@@ -202,18 +202,12 @@ def _panels(
     return figure, grid
 
 
-def _label_panels(
-    figure: Figure, shape: tuple[int, int], title: str, x_label: str, caption: str
-) -> None:
-    """The title above the grid; one label for all x axes and the caption below it.
-
-    shape: the number of panels, and of columns.
-    """
-    panels, columns = shape
+def _label_panels(figure: Figure, columns: int, title: str, x_label: str, caption: str) -> None:
+    """The title above the grid; one label for all x axes and the caption below it."""
     # In inches: a gap, and a line for each line of the panels' own titles.
     above = 0.15 + 0.15 * len(figure.axes[0].get_title("left").splitlines())
     style.heading(figure, title, above)
-    bottom_left = figure.axes[(panels - 1) // columns * columns]
+    bottom_left = style.bottom_left(figure.axes, columns)
     plain: style.Options = {"color": "black", "fontsize": "medium"}
     style.note(bottom_left, x_label, (0, 0), -22, xycoords="axes fraction", **plain)
     style.caption(bottom_left, caption)

@@ -64,7 +64,7 @@ def by_length(design: Design, table: pd.DataFrame) -> Figure:
         line += "; band: 95 % interval over seeds and text"
     chance = round(1 / arms["chance"].iloc[0])
     style.caption(
-        _bottom_left(grid, columns),
+        style.bottom_left(grid, columns),
         f"{line}. A trial is right if the true one of {chance} words is the"
         " likeliest. Distances are even on a log scale.",
     )
@@ -121,7 +121,7 @@ def by_distance(design: Design, table: pd.DataFrame) -> Figure:
     _title(first, "Retrieval by distance and length")
     chance = round(100 * arms["chance"].iloc[0])
     style.caption(
-        _bottom_left(grid, columns),
+        style.bottom_left(grid, columns),
         f"Percent right, mean over seeds and tasks; white: chance ({chance} %) or less. Dashed: the"
         f" training length. Below: all spectra, reading the last {design.train_length} tokens alone"
         " or a text without statements.",
@@ -175,10 +175,6 @@ def _label_bottom(grid: list[Axes], columns: int, label: str) -> None:
     for axes in grid[-columns:]:
         axes.set_xlabel(label)
         axes.tick_params(labelbottom=True)
-
-
-def _bottom_left(grid: list[Axes], columns: int) -> Axes:
-    return grid[(len(grid) - 1) // columns * columns]
 
 
 def _legend(figure: Figure, styles: LineStyles, train_length: int) -> None:

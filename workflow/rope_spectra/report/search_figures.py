@@ -212,13 +212,12 @@ def response(table: pd.DataFrame, metric: str, baseline: str) -> Figure:
     for axes in grid[::_COLUMNS]:
         axes.set_ylabel(_label(metric, baseline), fontsize=8)
     style.heading(figure, "Response along each knot", 0.12)
-    lowest = grid[(len(names) - 1) // _COLUMNS * _COLUMNS]
     text = (
         "A point: a proposal in the round that proposed it; the darker, the later. Cross: beyond"
         " the limit. Ringed: the one that won. All knots change at once, so a trend here is not"
         " the effect of one knot alone."
     )
-    style.caption(lowest, text)
+    style.caption(style.bottom_left(grid, _COLUMNS), text)
     return figure
 
 

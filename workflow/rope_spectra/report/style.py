@@ -194,6 +194,11 @@ def panels(
     return figure, flat[:number]
 
 
+def bottom_left(grid: Sequence[Axes], columns: int) -> Axes:
+    """The first panel of the last line."""
+    return grid[(len(grid) - 1) // columns * columns]
+
+
 def heading(figure: Figure, text: str, above: float) -> None:
     """The title of a figure with panels, so many inches above them; none in the column form."""
     if in_column():

@@ -164,7 +164,7 @@ def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
 def _finish(figure: Figure, design: Design, x_label: str, y_label: str, text: str) -> None:
     """Labels of the shared axes, and the caption below."""
     panels = figure.axes
-    lowest = panels[(len(panels) - 1) // _columns() * _columns()]
+    lowest = style.bottom_left(panels, _columns())
     plain: style.Options = {"color": "black", "fontsize": "medium"}
     style.note(lowest, x_label, (0, 0), -20, xycoords="axes fraction", **plain)
     for axes in panels[:: _columns()]:
