@@ -1,6 +1,6 @@
 """The command line that all commands share: --log, a heartbeat, and errors of one line.
 
-A command ends with `if __name__ == "__main__": cli.run(main)`; its `main` builds its arguments with
+A command ends with `if __name__ == "__main__": cli.run(main)`; it builds its arguments with
 `cli.parser(__doc__)` and reads them with `cli.parse(parser)`.
 """
 
