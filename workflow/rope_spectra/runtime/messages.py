@@ -236,13 +236,14 @@ def _tag(mistake: _Mistake) -> str:
     """A mapping that does not say its kind, or says one that does not exist."""
     key = mistake.facts["discriminator"].strip("'")
     fields = [_bare(member).model_fields[key] for member in _members(mistake.wanted)]
-    choices = ", ".join(_literals(field.annotation)[0] for field in fields)
+    choices = [_literals(field.annotation)[0] for field in fields]
     if key in mistake.value:
-        return f"unknown value {_shown(mistake.value[key])}; choose from: {choices}"
+        value = mistake.value[key]
+        return f"unknown value {_shown(value)}; {remedy(str(value), choices)}"
     for given in mistake.value:
         if nearest(str(given), [key]):
             return unknown("key", str(given), [key])
-    return f"missing key {key!r}; choose from: {choices}"
+    return f"missing key {key!r}; choose from: {', '.join(choices)}"
 
 
 def _choice(mistake: _Mistake) -> str:
