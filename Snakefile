@@ -52,6 +52,7 @@ from rope_spectra.config.load import load
 from rope_spectra.config.repair import repair
 from rope_spectra.data.base import DocumentSection
 from rope_spectra.planning import call, finished, hidden_jobs, limits, prospects, signatures
+from rope_spectra.planning import targets
 from rope_spectra.planning.settle import settle
 from rope_spectra.report import in_snakemake
 from rope_spectra.runtime import stale_locks
@@ -83,6 +84,10 @@ if IS_REAL and os.path.dirname(PACKAGE) == str(workflow.basedir):
     from rope_spectra.monitor import terminal
 
     terminal.take(workflow, config)
+
+# A workflow that has this one as a module has targets of its own.
+if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+    targets.see(DAG, config)
 
 if IS_REAL:
     for path in repair(config):

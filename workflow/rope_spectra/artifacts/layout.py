@@ -167,6 +167,15 @@ def run_of(folder: Path) -> tuple[str, str]:
     return "/".join(above[-2:] if is_part else above[-1:]), spectrum
 
 
+def run_in(path: str) -> tuple[str, str, str] | None:
+    """(experiment, spectrum, seed) of the run whose file this would be, or None if of none.
+
+    The seed is as in the name of the folder, `42-repeat1` for a repeat of 42.
+    """
+    found = re.fullmatch(f"results/(.+)/({ANY_SPECTRUM})/seed({_SEED})/[^/]+", path)
+    return (found[1], found[2], found[3]) if found else None
+
+
 def find(results: Path, pattern: str) -> list[Path]:
     """The files of a pattern in `results`, those of the parts of searches included."""
     below = pattern.removeprefix("results/")
