@@ -594,6 +594,16 @@ def test_a_broken_configuration_hides_nothing(watched: Watched) -> None:
     assert "failed   geo_500k seed1" in done.stdout
 
 
+def test_a_named_folder_that_is_none_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        monkeypatch.setattr("sys.argv", ["status", "--once", "--results", str(tmp_path / name)])
+        with pytest.raises(UserError, match=f"--results: .*{name}: no such folder; give"):
+            status.main()
+
+
 def test_the_picture_for_the_documentation_needs_nothing_from_the_web(watched: Watched) -> None:
     run_command(watched.folder, "--svg", "status.svg", "--configfile", "watched.yaml")
     picture = (watched.folder / "status.svg").read_text()

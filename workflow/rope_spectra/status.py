@@ -49,6 +49,9 @@ def main() -> None:
         help="look once and draw the screen, as in docs/status.svg",
     )
     args = cli.parse(parser)
+    # The default may be still to come; a folder that somebody names is there.
+    if args.results != parser.get_default("results") and not args.results.is_dir():
+        raise UserError(f"--results: {args.results}: no such folder; give one with results")
     config, note = _configuration(args)
 
     def look() -> Status:
