@@ -32,7 +32,7 @@ TOKENIZER = {"path": "owner/tokenizer"}
         (lambda s: s.pop("split"), "split"),
         (lambda s: s.update(seed=1), "seed"),
         (lambda s: s.update(source="a.txt"), "source: "),
-        (lambda s: s["source"].update(source="txt"), "source.*'txt'.*hub.*text"),
+        (lambda s: s["source"].update(source="txt"), "source.*'txt'.*did you mean 'text'"),
         (lambda s: s["source"].update(files=[]), "source.*files: "),
         (lambda s: s["source"].update(files=[1]), r"source.*files\W+0"),
         (lambda s: s["source"].update(separator=""), "source.*separator: "),
