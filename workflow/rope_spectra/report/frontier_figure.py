@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rope_spectra.analysis.frontier import non_dominated
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.config.design import Design
 from rope_spectra.report import labels, style
 from rope_spectra.report.figures import by_arm, line_styles
@@ -51,7 +52,7 @@ def draw(design: Design, table: pd.DataFrame) -> Figure:
     # Names go where there is room, so all the rest comes first.
     for axes, metric in zip(grid, names, strict=True):
         shown = _finite(arms, metric)
-        places = zip(np.exp(shown[metric]), shown["accuracy"], strict=True)
+        places = zip(exponential(shown[metric]), shown["accuracy"], strict=True)
         words = shown["spectrum"].map(style.shown)
         on_it = words[_is_free(shown, metric)]
         labels.place(axes, dict(zip(words, places, strict=True)), list(on_it))
@@ -65,8 +66,8 @@ def _points(axes: Axes, arms: pd.DataFrame, metric: str, styles: LineStyles) -> 
     axes.set_xscale("log")
     for row, is_free in zip(shown.to_dict("records"), free, strict=True):
         color = styles[row["spectrum"]].color
-        x, y = np.exp(row[metric]), row["accuracy"]
-        across = np.exp([row[f"{metric}_crossed95_{side}"] for side in ("low", "high")])
+        x, y = exponential(row[metric]), row["accuracy"]
+        across = exponential([row[f"{metric}_crossed95_{side}"] for side in ("low", "high")])
         up = np.clip([row[f"accuracy_crossed95_{side}"] for side in ("low", "high")], 0, 1)
         bar: style.Options = {"color": color, "linewidth": 1.0, "alpha": 0.6}
         if np.isfinite(across).all():  # one seed has no interval
@@ -76,7 +77,9 @@ def _points(axes: Axes, arms: pd.DataFrame, metric: str, styles: LineStyles) -> 
         mark: style.Options = {"marker": styles[row["spectrum"]].marker, "markersize": 5}
         axes.plot(x, y, **mark, color=color, markerfacecolor=face, zorder=3)
     joined = shown[free].sort_values(metric)
-    axes.plot(np.exp(joined[metric]), joined["accuracy"], color=style.GREY, linewidth=0.9, zorder=1)
+    axes.plot(
+        exponential(joined[metric]), joined["accuracy"], color=style.GREY, linewidth=0.9, zorder=1
+    )
     chance = arms["chance"].iloc[0]
     # Dotted as in the figure of retrieval.
     axes.axhline(chance, **style.REFERENCE_LINE | {"linestyle": (0, (1, 2))})

@@ -20,6 +20,7 @@ from snakemake.assets import AssetDownloadError, Assets
 
 from rope_spectra.analysis.endpoints import METRICS
 from rope_spectra.analysis.frontier import non_dominated
+from rope_spectra.analysis.statistics import exponential
 from rope_spectra.artifacts import columns, tables
 from rope_spectra.config.design import Design
 from rope_spectra.config.experiment import Metric
@@ -100,14 +101,14 @@ def _points(arms: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The means over the seeds with their intervals, [rows of the summary] for each measure."""
     own = {
         "ppl": arms[["ppl_mean", "ppl_ci95_low", "ppl_ci95_high"]].to_numpy(),
-        "degradation": np.exp(
+        "degradation": exponential(
             arms[["degradation_mean", "degradation_ci95_low", "degradation_ci95_high"]].to_numpy()
         ),
     }
     for metric, names in METRICS.items():
         yield _measure(arms, metric, own[metric], arms["n_seeds"])
         deltas = with_intervals(arms, metric)[["delta", "low", "high"]].to_numpy()
-        compared = _measure(arms, f"{metric}_ratio", np.exp(deltas), arms["n_pairs"])
+        compared = _measure(arms, f"{metric}_ratio", exponential(deltas), arms["n_pairs"])
         is_judged = arms["metric"] == metric
         yield compared.assign(wins=arms[names.wins], verdict=arms["verdict"].where(is_judged))
 
@@ -124,13 +125,13 @@ def _seeds(design: Design, runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The values of the single seeds for each measure."""
     arms = by_arm(runs).rename(columns={"spectrum": "arm"})
     yield arms.assign(measure="ppl", value=runs["ppl"])
-    yield arms.assign(measure="degradation", value=np.exp(runs["degradation"]))
+    yield arms.assign(measure="degradation", value=exponential(runs["degradation"]))
     for metric in METRICS:
         for (protocol, phase), rows in runs.groupby(["protocol", "phase"]):
             deltas = paired_deltas(rows, design.comparisons, metric)
             deltas = deltas.rename(columns={"spectrum": "arm"})
             place = {"measure": f"{metric}_ratio", "protocol": protocol, "phase": phase}
-            yield deltas.assign(**place, value=np.exp(deltas["delta"]))
+            yield deltas.assign(**place, value=exponential(deltas["delta"]))
 
 
 def _frontier(design: Design, table: pd.DataFrame) -> dict[str, object]:
@@ -143,9 +144,9 @@ def _frontier(design: Design, table: pd.DataFrame) -> dict[str, object]:
     panels = []
     for axis in labels:
         rows = by_arm(table).rename(columns={"spectrum": "arm"})
-        rows["value"] = np.exp(rows[axis])
+        rows["value"] = exponential(rows[axis])
         for side in ("low", "high"):
-            rows[side] = np.exp(rows[f"{axis}_crossed95_{side}"])
+            rows[side] = exponential(rows[f"{axis}_crossed95_{side}"])
             rows[f"accuracy_{side}"] = rows[f"accuracy_crossed95_{side}"].clip(0, 1)
         rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["accuracy"])]
         is_free = non_dominated(rows[axis], rows["accuracy"])
